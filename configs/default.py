@@ -1,0 +1,63 @@
+"""Our recipe: the published architecture, trained without the published leaks.
+
+    python train.py --config=configs/default.py --workdir=runs/sub-01 \
+        --config.data_dir=DATA_DIR --config.subjects=1 \
+        --config.teacher=CORNET_S --config.init_from=CORNET_S
+
+z-score statistics and model selection never see the test set, the contrast has its
+gradient, and each subject starts from CORnet-S on ImageNet (CORNET_S, a checkpoint
+folder). Without `teacher` the task loss is off; without `init_from` the network starts
+from random weights.
+
+Cost: 98 GFLOP an image and step at full size (no teacher), 33 more with one.
+Expected score: not measured yet on THINGS-EEG2.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the config; every key can be set as --config.KEY=VALUE."""
+    config = ConfigDict()
+
+    # Data. All in the layout of THINGS-EEG2.
+    config.data_dir = ""  # folder with image_set/ and preprocessed_data/
+    config.shards_dir = ""  # where the shards are or go; "" for DATA_DIR/shards
+    config.subjects = "1"  # one subject
+    config.channels = ()  # names; () for all that the data have
+    config.window_s = (0.0, 0.19)  # seconds from image onset, both ends included
+    config.image_size = 224  # pixels
+    config.zscore = "training"  # statistics from "training" or "training_and_test"
+    config.validation_concepts = 100  # held out of the training concepts
+    config.shuffle_eeg = False  # control: EEG assigned to the wrong training images
+
+    # Model.
+    config.signal = "channels_x_times"  # or "channel_mean"
+    config.areas = ("V1", "V2", "V4", "IT")  # whose outputs feed the signal
+    config.features = 128  # size of each area's features
+    config.width = 64  # channels of V1
+    config.num_classes = 1000  # size of the logits
+    config.bn_updates = 1  # running-statistics updates a step; 2 as published
+    config.dtype = "float32"  # of the computation; parameters stay float32
+
+    # Objective: task + generation_weight * (MSE + contrast).
+    config.task = "mse"  # to the teacher's logits, or "cross_entropy" to its argmax
+    config.teacher = ""  # checkpoint; "" for none, and then no task loss
+    config.teacher_batch_stats = False  # teacher normalises with batch statistics
+    config.generation_weight = 100.0
+    config.correlation = "pearson"  # of the contrast, or "spearman" (no gradient)
+    config.contrast_gradient = True  # False detaches the contrast, as published
+
+    # Optimisation: Adam.
+    config.init_from = ""  # checkpoint of the initial weights; "" for random ones
+    config.num_epochs = 25
+    config.batch_size = 16  # images a step, over all devices
+    config.learning_rate = 2e-5
+    config.learning_rate_schedule = "constant"  # or "cosine", to 0 at the last epoch
+    config.adam_eps = 1e-8
+    config.seed = 2023  # of initial weights, data order and validation split
+
+    # Which epoch is best: the smallest loss on "validation" or (leaky) on "test".
+    config.select_by = "validation"
+    config.first_selectable_epoch = 0
+    return config

@@ -1,0 +1,32 @@
+"""The ReAlNet recipe as released, quirk for quirk.
+
+    python train.py --config=configs/realnet.py --workdir=runs/realnet-01 \
+        --config.data_dir=DATA_DIR --config.subjects=1 \
+        --config.teacher=CORNET_S --config.init_from=CORNET_S
+
+For reproduction only: z-score and model selection see the test set, the contrast has no
+gradient, and the teacher's labels depend on the batch. One released quirk is left out:
+each subject starts from CORnet-S, not from the subject before. Use `default.py` for
+anything new.
+
+Cost: 30 epochs of 16,540 images a subject. Expected score: not measured yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    """Returns the config; every key can be set as --config.KEY=VALUE."""
+    config = default.get_config()
+    config.zscore = "training_and_test"
+    config.validation_concepts = 0
+    config.bn_updates = 2
+    config.task = "cross_entropy"
+    config.teacher_batch_stats = True
+    config.contrast_gradient = False
+    config.num_epochs = 30
+    config.select_by = "test"
+    config.first_selectable_epoch = 1
+    return config

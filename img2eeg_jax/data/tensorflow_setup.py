@@ -1,0 +1,17 @@
+"""Imports TensorFlow for reading data only: quiet, and never on an accelerator."""
+
+import os
+
+# Read when TensorFlow's libraries load. The second one avoids a notice about rounding.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+# TensorFlow would take nearly all of an accelerator's memory, which JAX needs.
+for _kind in ("GPU", "TPU"):
+    tf.config.set_visible_devices([], _kind)
+tfds.disable_progress_bar()
+
+__all__ = ["tf", "tfds"]

@@ -1,0 +1,13 @@
+"""The exceptions that scripts turn into a single line and an exit status."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong.
+
+    The message is one line that names the file (or the flag), what was expected and
+    what was found.
+    """
+
+
+class StoppedBySignal(Exception):  # noqa: N818 (not an error: the state is saved)
+    """The run was asked to stop, and has saved its state."""

@@ -1,0 +1,172 @@
+"""The map between the published PyTorch state dicts and our variables, both ways.
+
+State dicts here are plain dicts of NumPy arrays. Our modules carry PyTorch's names, so
+the map is a few rules: how a leaf is called, how its axes are ordered, and how the
+rows of an area's head, which PyTorch flattens as channel × height × width and we as
+height × width × channel, are permuted.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+# DataParallel's prefix, in the published files and absent from others.
+DATA_PARALLEL = "module."
+
+_BATCH_NORM = {
+    "weight": ("params", "scale"),
+    "bias": ("params", "bias"),
+    "running_mean": ("batch_stats", "mean"),
+    "running_var": ("batch_stats", "var"),
+}
+_CONV = {"weight": ("params", "kernel")}
+_LINEAR = {"weight": ("params", "kernel"), "bias": ("params", "bias")}
+
+# A key that counts batches and holds no weight.
+COUNTER = "num_batches_tracked"
+
+
+def canonical_name(name: str) -> str:
+    """Drops DataParallel's `module.` wherever it stands."""
+    return name.replace(DATA_PARALLEL, "")
+
+
+def to_variables(state_dict: Mapping[str, np.ndarray]) -> dict:
+    """Converts a published state dict to Flax variables.
+
+    Args:
+      state_dict: PyTorch names, with or without `module.`, to arrays. Keys that end
+        in `num_batches_tracked` are passed over.
+
+    Returns:
+      {"params": …, "batch_stats": …}, nested dicts of arrays: convolutions HWIO,
+      linear layers in × out, heads' rows in NHWC order.
+
+    Raises:
+      ValueError: a name that is no weight of CORnet-S or ReAlNet, or one given twice.
+    """
+    variables = {"params": {}, "batch_stats": {}}
+    arrays = {}
+    for name, array in state_dict.items():
+        if name.endswith(COUNTER):
+            continue
+        if canonical_name(name) in arrays:
+            raise ValueError(f"{name}: given twice, with and without {DATA_PARALLEL!r}")
+        arrays[canonical_name(name)] = np.asarray(array)
+    for name, array in arrays.items():
+        collection, path = _variable_path(name)
+        value = _to_ours(name, array, lambda area: _area_channels(arrays, area))
+        _insert(variables[collection], path, value)
+    return variables
+
+
+def to_state_dict(variables: Mapping) -> dict[str, np.ndarray]:
+    """Converts Flax variables to a state dict, without `module.`.
+
+    The inverse of `to_variables`, bit for bit.
+
+    Args:
+      variables: {"params": …, "batch_stats": …} of CORnetS or ReAlNet.
+
+    Returns:
+      Canonical PyTorch names to arrays in PyTorch's layout.
+    """
+    leaves = {
+        _torch_name(collection, path): np.asarray(value)
+        for collection in ("params", "batch_stats")
+        for path, value in _flatten(variables.get(collection, {}))
+    }
+    return {
+        name: _to_torch(name, array, lambda area: _area_channels(leaves, area))
+        for name, array in leaves.items()
+    }
+
+
+def _leaf_rules(module: str) -> dict[str, tuple[str, str]]:
+    if module.startswith("norm"):
+        return _BATCH_NORM
+    if module.startswith("conv") or module == "skip":
+        return _CONV
+    if module == "linear" or module.startswith("fc"):
+        return _LINEAR
+    return {}
+
+
+def _variable_path(name: str) -> tuple[str, tuple[str, ...]]:
+    *modules, leaf = name.split(".")
+    rules = _leaf_rules(modules[-1]) if modules else {}
+    if leaf not in rules:
+        raise ValueError(f"{name}: not a weight of CORnet-S or ReAlNet")
+    collection, our_leaf = rules[leaf]
+    return collection, (*modules, our_leaf)
+
+
+def _torch_name(collection: str, path: tuple[str, ...]) -> str:
+    *modules, leaf = path
+    for torch_leaf, rule in _leaf_rules(modules[-1]).items():
+        if rule == (collection, leaf):
+            return ".".join((*modules, torch_leaf))
+    raise ValueError(f"{'/'.join(path)}: not a variable of CORnet-S or ReAlNet")
+
+
+def _to_ours(name, array, channels):
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    if array.ndim != 2:
+        return array
+    if area := _head_area(name):
+        count = channels(area)
+        side = _side(name, array.shape[1], count)
+        array = array.reshape(-1, count, side, side).transpose(0, 2, 3, 1)
+        array = array.reshape(array.shape[0], -1)
+    return array.T
+
+
+def _to_torch(name, array, channels):
+    if array.ndim == 4:
+        return array.transpose(3, 2, 0, 1)
+    if array.ndim != 2:
+        return array
+    array = array.T
+    if area := _head_area(name):
+        count = channels(area)
+        side = _side(name, array.shape[1], count)
+        array = array.reshape(-1, side, side, count).transpose(0, 3, 1, 2)
+        array = array.reshape(array.shape[0], -1)
+    return array
+
+
+def _head_area(name: str) -> str | None:
+    """Returns "V1" for "fc_v1.weight", None for what is not an area's head."""
+    module = name.split(".")[0]
+    return module.removeprefix("fc_").upper() if module.startswith("fc_") else None
+
+
+def _area_channels(arrays: Mapping[str, np.ndarray], area: str) -> int:
+    """Channels of an area, read off its last batch norm."""
+    last = "norm2" if area == "V1" else "norm3_0"
+    return len(arrays[f"realnet.{area}.{last}.weight"])
+
+
+def _side(name: str, rows: int, channels: int) -> int:
+    side = math.isqrt(rows // channels)
+    if side * side * channels != rows:
+        raise ValueError(
+            f"{name}: expected {channels} channels × a square image, found {rows} inputs"
+        )
+    return side
+
+
+def _insert(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = value
+
+
+def _flatten(tree, prefix=()) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value

@@ -1,0 +1,25 @@
+"""Train an image-to-EEG encoder, or go on where the same command stopped."""
+
+from absl import flags
+from ml_collections import config_flags
+
+from img2eeg_jax.scripts import common
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Recipe, e.g. configs/demo.py.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if need be.")
+
+
+def main() -> None:
+    """Calls `training.loop.train` with the flags."""
+    # Imported here so that --help and wrong flags answer at once.
+    from img2eeg_jax.training import loop
+
+    loop.train(_CONFIG.value, _WORKDIR.value)
+
+
+def run() -> None:
+    """Entry point."""
+    flags.mark_flags_as_required(["config", "workdir"])
+    common.run(main)

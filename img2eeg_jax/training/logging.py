@@ -1,0 +1,125 @@
+"""What a run tells: `config.json`, `metrics.csv`, TensorBoard and a progress bar."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+from typing import Any
+
+from tqdm import tqdm
+
+from img2eeg_jax.errors import InputError
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.csv"
+
+# Keys that may differ when a run is resumed.
+FREE_KEYS = ("num_epochs", "data_dir", "shards_dir")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that a reader sees the old text or the new, never half."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+    """Refuses a work directory that belongs to another config.
+
+    Args:
+      workdir: work directory, which need not exist.
+      config: the config as plain data.
+
+    Raises:
+      InputError: naming the keys that differ and may not.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        return
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found {error}") from error
+    new = json.loads(json.dumps(config))
+    differing = [
+        f"{key} (there {old.get(key)!r}, now {new.get(key)!r})"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key not in FREE_KEYS
+    ]
+    if differing:
+        raise InputError(
+            f"{path}: expected the config of this run, found another in "
+            f"{', '.join(differing)}; choose another --workdir"
+        )
+
+
+def write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+    """Writes `config.json`."""
+    write_text(workdir / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+
+
+def write_metrics(workdir: pathlib.Path, history: list[dict[str, float]]) -> None:
+    """Writes `metrics.csv`, one row an epoch; only what is reproducible."""
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(workdir / METRICS_FILE, text.getvalue())
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
+    """Reads `metrics.csv`; [] where there is none."""
+    path = workdir / METRICS_FILE
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return [
+            {key: float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+class TensorBoard(contextlib.AbstractContextManager):
+    """Writes each epoch's numbers as TensorBoard scalars."""
+
+    def __init__(self, workdir: pathlib.Path):
+        """Opens `workdir`/tensorboard."""
+        # TensorFlow takes seconds to import, and only a run needs it.
+        from img2eeg_jax.data.tensorflow_setup import tf
+
+        self._scalar = tf.summary.scalar
+        self._writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+
+    def __exit__(self, *_):
+        self._writer.close()
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Writes `scalars` at `step`."""
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                self._scalar(name, value, step=step)
+        self._writer.flush()
+
+
+def progress_bar(epoch: int, num_epochs: int, n_images: int, done: int) -> tqdm:
+    """Returns one epoch's bar: images done, images/s, time left, loss.
+
+    Args:
+      epoch: from 0.
+      num_epochs: of the run.
+      n_images: in an epoch.
+      done: images that an earlier session did of this epoch.
+    """
+    return tqdm(
+        total=n_images,
+        initial=done,
+        desc=f"epoch {epoch + 1}/{num_epochs}",
+        unit="image",
+        dynamic_ncols=True,
+        mininterval=0.5,
+    )

@@ -1,0 +1,201 @@
+"""One step of training, validation or prediction: pure functions of arrays."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from img2eeg_jax import objectives
+from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.training.state import TrainState
+
+Array = jax.Array
+Batch = dict[str, Array]
+Metrics = dict[str, objectives.SumAndCount]
+
+# The losses that a step reports; `total` is the one that is minimised.
+LOSSES = ("task", "mse", "contrast", "generation", "total")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the loss is put together: task + generation_weight · (MSE + contrast).
+
+    Attributes:
+      task: "mse" to the teacher's logits, "cross_entropy" to its argmax, or "none".
+      generation_weight: β.
+      correlation: of the contrast, "pearson" or "spearman".
+      contrast_gradient: False detaches the contrast, as released.
+      average_channels: the target is the mean over channels.
+      signal_window: (start, stop), the entries of the signal that the loss sees; None
+        for all of them.
+      teacher_batch_stats: the teacher normalises with the batch's statistics.
+    """
+
+    task: str = "none"
+    generation_weight: float = 100.0
+    correlation: str = "pearson"
+    contrast_gradient: bool = True
+    average_channels: bool = False
+    signal_window: tuple[int, int] | None = None
+    teacher_batch_stats: bool = False
+
+    def __post_init__(self):
+        if self.task not in ("none", "mse", "cross_entropy"):
+            raise ValueError(
+                f"task: expected 'none', 'mse' or 'cross_entropy', found {self.task!r}"
+            )
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    teacher: nn.Module | None = None,
+    axis_name: str | None = None,
+) -> Callable[[TrainState, Any, Batch], tuple[TrainState, Metrics]]:
+    """Builds the training step.
+
+    Args:
+      model: ReAlNet, built with the same `axis_name`.
+      optimizer: Optax transformation.
+      recipe: how the loss is put together.
+      teacher: CORnetS, built with the same `axis_name`; needed unless recipe.task is
+        "none".
+      axis_name: mapped axis that the batch is split over, or None.
+
+    Returns:
+      (state, teacher's variables, batch) → (next state, losses before the update).
+      A batch is a dict of `image` u8[b, h, w, 3], `eeg` f32[b, channel, time] and
+      `mask` f32[b]. Losses are (sum, count) over all devices, so that sums over
+      batches divide to means over images.
+
+    Raises:
+      ValueError: the recipe needs a teacher and there is none.
+    """
+    losses = _make_losses(model, recipe, teacher, axis_name)
+
+    def train_step(state, teacher_variables, batch):
+        # Each device differentiates its share of the mean over all devices' rows;
+        # the shares, and so the gradients, add up over devices.
+        real_rows = _sum_over_devices(batch["mask"].sum(), axis_name)
+
+        def loss_share(params):
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            sums, batch_stats = losses(variables, teacher_variables, batch, train=True)
+            return sums["total"][0] / jnp.maximum(real_rows, 1), (sums, batch_stats)
+
+        grads, (sums, batch_stats) = jax.grad(loss_share, has_aux=True)(state.params)
+        grads, sums = _sum_over_devices((grads, sums), axis_name)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, sums
+
+    return train_step
+
+
+def make_loss_step(
+    model: nn.Module,
+    recipe: Recipe,
+    teacher: nn.Module | None = None,
+    axis_name: str | None = None,
+) -> Callable[[Any, Any, Batch], Metrics]:
+    """Builds the validation step: the same losses in eval mode, nothing updated.
+
+    Arguments and errors are those of `make_train_step`.
+
+    Returns:
+      (model's variables, teacher's variables, batch) → losses.
+    """
+    losses = _make_losses(model, recipe, teacher, axis_name)
+
+    def loss_step(variables, teacher_variables, batch):
+        sums, _ = losses(variables, teacher_variables, batch, train=False)
+        return _sum_over_devices(sums, axis_name)
+
+    return loss_step
+
+
+def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
+    """Builds the prediction step.
+
+    Args:
+      model: ReAlNet.
+
+    Returns:
+      (variables, batch) → f32[b, n] signal in eval mode; rows where the mask is 0 are
+      predictions of padding.
+    """
+
+    def predict_step(variables, batch):
+        _, signal = model.apply(variables, normalise_pixels(batch["image"]))
+        return signal
+
+    return predict_step
+
+
+def _make_losses(model, recipe, teacher, axis_name):
+    """Builds (variables, teacher's variables, batch, train) → losses, batch_stats."""
+    if recipe.task != "none" and teacher is None:
+        raise ValueError(f"task {recipe.task!r} needs a teacher, found none")
+
+    def losses(variables, teacher_variables, batch, train):
+        images, mask = normalise_pixels(batch["image"]), batch["mask"]
+        (logits, signal), updated = model.apply(
+            variables, images, train=train, mask=mask, mutable=["batch_stats"]
+        )
+        sums = _generation(recipe, signal, batch["eeg"], mask, axis_name)
+        sums["task"] = jnp.zeros(()), mask.sum()
+        if recipe.task != "none":
+            (teacher_logits, _), _ = teacher.apply(
+                teacher_variables,
+                images,
+                train=recipe.teacher_batch_stats,
+                mask=mask,
+                mutable=["batch_stats"],
+            )
+            sums["task"] = _task(recipe, logits, teacher_logits, mask)
+        total = sums["task"][0] + recipe.generation_weight * sums["generation"][0]
+        sums["total"] = total, mask.sum()
+        return sums, updated.get("batch_stats", variables["batch_stats"])
+
+    return losses
+
+
+def _generation(recipe, signal, eeg, mask, axis_name):
+    target = eeg.mean(1) if recipe.average_channels else eeg
+    target = target.reshape(target.shape[0], -1)
+    if recipe.signal_window is not None:
+        signal = signal[:, slice(*recipe.signal_window)]
+    mse = objectives.mean_squared_error(signal, target, mask)
+    contrast = objectives.contrast(
+        signal,
+        target,
+        mask,
+        correlation=recipe.correlation,
+        with_gradient=recipe.contrast_gradient,
+        axis_name=axis_name,
+    )
+    generation = mse[0] + contrast[0], mask.sum()
+    return {"mse": mse, "contrast": contrast, "generation": generation}
+
+
+def _task(recipe, logits, teacher_logits, mask):
+    teacher_logits = lax.stop_gradient(teacher_logits)
+    if recipe.task == "mse":
+        return objectives.mean_squared_error(logits, teacher_logits, mask)
+    return objectives.cross_entropy_to_argmax(logits, teacher_logits, mask)
+
+
+def _sum_over_devices(tree, axis_name):
+    return tree if axis_name is None else lax.psum(tree, axis_name)

@@ -1,0 +1,48 @@
+"""Options and fixtures that several test modules share."""
+
+import os
+import pathlib
+
+# Set before JAX starts: four virtual devices, of which most tests use the first.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--golden-dir",
+        default=str(HERE / "golden"),
+        help="folder of the golden files (default: tests/golden)",
+    )
+    parser.addoption(
+        "--n170-dir",
+        default=os.environ.get("IMG2EEG_N170_DIR", ""),
+        help="the N170 recordings in THINGS-EEG2's layout; their tests skip without",
+    )
+
+
+@pytest.fixture(scope="session")
+def golden_dir(request):
+    return pathlib.Path(request.config.getoption("--golden-dir"))
+
+
+@pytest.fixture(scope="session")
+def n170_dir(request):
+    folder = request.config.getoption("--n170-dir")
+    if not folder:
+        pytest.skip("needs --n170-dir")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _strict_ranks():
+    """Adding a vector to a matrix by accident is an error in tests."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
