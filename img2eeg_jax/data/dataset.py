@@ -22,6 +22,15 @@ class ZScore:
     mean: np.ndarray
     std: np.ndarray
 
+    @classmethod
+    def from_dict(cls, entries: dict[str, list]) -> "ZScore":
+        """Rebuilds the statistics from `to_dict`."""
+        return cls(**{name: np.float32(value) for name, value in entries.items()})
+
+    def to_dict(self) -> dict[str, list]:
+        """Returns the statistics as plain lists, which JSON keeps exactly."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
     def apply(self, eeg: np.ndarray) -> np.ndarray:
         """Returns the z-scores f32[..., channel, time] of EEG of that shape."""
         return ((eeg - self.mean) / self.std).astype(np.float32)
@@ -52,7 +61,8 @@ class EncodingData:
       test: test images; their responses are averages over all repetitions.
       zscore: the statistics that all three were z-scored with.
       ch_names: the name of each channel.
-      times_s: f64[time], seconds from image onset.
+      times_s: f64[time], seconds from image onset, of the selected window.
+      epoch_times_s: f64[time'], all the times that the data have.
     """
 
     train: Split
@@ -61,6 +71,7 @@ class EncodingData:
     zscore: ZScore
     ch_names: tuple[str, ...]
     times_s: np.ndarray
+    epoch_times_s: np.ndarray
 
 
 def select(
@@ -263,6 +274,7 @@ def load_encoding_data(
         zscore=statistics,
         ch_names=ch_names,
         times_s=times_s,
+        epoch_times_s=loaded.times_s,
     )
 
 

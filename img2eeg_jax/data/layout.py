@@ -338,9 +338,14 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
 
     Yields:
       The new, empty folder.
+
+    Raises:
+      InputError: the parent cannot be made or written to.
     """
     parent = pathlib.Path(parent)
     made_parents = _make_parents(parent)
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"{parent}: expected a folder that can be written, found none")
     host = socket.gethostname()
     prefix = f".{name}.incomplete-{host}-"
     for leftover in parent.glob(f"{prefix}*"):
@@ -363,7 +368,12 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
 def _make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
     """Makes a folder and its parents; returns those it made, deepest first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected a folder that can be written, found: {error.strerror}"
+        ) from error
     return missing
 
 
@@ -471,7 +481,7 @@ def _as_names(values: Any, key: str, path: pathlib.Path) -> tuple[str, ...]:
         isinstance(name, str) for name in names
     ):
         raise InputError(
-            f"{path}: expected {key} to be a list of str, found {values!r:.80}"
+            f"{path}: expected {key} to be a list of str, found {_short(values)}"
         )
     return tuple(str(name) for name in names)
 
@@ -508,7 +518,7 @@ def _as_times(values: Any, n_samples: int, path: pathlib.Path) -> np.ndarray:
     if times_s.shape != (n_samples,) or not np.all(np.diff(times_s) > 0):
         raise InputError(
             f"{path}: expected {n_samples} ascending times, one for each sample, found "
-            f"{values!r:.80} of shape {np.shape(values)}"
+            f"{_short(values)} of shape {np.shape(values)}"
         )
     return times_s
 
@@ -596,6 +606,10 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
 }
+
+
+def _short(value: Any) -> str:
+    return " ".join(repr(value).split())[:60]
 
 
 def _one_line(error: Exception) -> str:

@@ -41,6 +41,8 @@ PROPERTY_NAMES = (
 )
 
 _MONTAGE = "colin27_1005"
+# Bounds the memory that drawing takes.
+_IMAGES_AT_A_TIME = 200
 # Smallest and largest value of each property. Orientation and hue are circular.
 # Frequency is in cycles per image, size and position in half image widths.
 _RANGES = np.array(
@@ -122,9 +124,9 @@ class Parameters:
 
     def __post_init__(self):
         object.__setattr__(self, "subjects", tuple(self.subjects))
-        counts = dataclasses.asdict(self)
-        smallest = min(*counts.pop("subjects"), 1) if self.subjects else 0
-        if smallest < 1 or counts.pop("seed") < 0 or min(counts.values()) < 1:
+        values = dataclasses.asdict(self)
+        seed, subjects = values.pop("seed"), values.pop("subjects")
+        if seed < 0 or not subjects or min(*values.values(), *subjects) < 1:
             raise InputError(
                 "synthetic data: expected a seed of at least 0 and all other numbers "
                 f"at least 1, found {self}"
@@ -176,10 +178,10 @@ def write_synthetic(
         test_repetitions=test_repetitions,
         subjects=tuple(subjects),
     )
-    target = pathlib.Path(data_dir)
+    target = pathlib.Path(data_dir).absolute()
     if _is_written(target, parameters):
         return False
-    with layout.scratch_dir(target.absolute().parent, target.name) as scratch:
+    with layout.scratch_dir(target.parent, target.name) as scratch:
         new = scratch / "data"
         _write(new, parameters)
         try:
@@ -399,15 +401,19 @@ def _write(root: pathlib.Path, parameters: Parameters) -> None:
         properties[partition] = image_properties(
             n_concepts, n_each, _child_seed(seed, 3, code)
         )
-        images = draw_images(
-            properties[partition], parameters.image_size, _child_seed(seed, 4, code)
-        )
         folder = root / "image_set" / f"{partition}_images"
-        _write_images(folder, names[partition], images)
+        for start in range(0, len(properties[partition]), _IMAGES_AT_A_TIME):
+            rows = slice(start, start + _IMAGES_AT_A_TIME)
+            images = draw_images(
+                properties[partition][rows],
+                parameters.image_size,
+                _child_seed(seed, 4, code, start),
+            )
+            _write_images(folder, names[partition][rows], images)
         for subject in parameters.subjects:
             noise_free = simulate_responses(properties[partition], subject, seed)
             rng = np.random.default_rng([seed, 5, code, subject])
-            trials = simulate_noise(len(images), n_repetitions, rng)
+            trials = simulate_noise(len(noise_free), n_repetitions, rng)
             trials += noise_free[:, None]
             _write_eeg(root, subject, partition, trials, noise_free)
     layout.write_image_metadata(root, **names)

@@ -181,22 +181,20 @@ def ensure_shards(
     """
     data_dir, shards_dir = pathlib.Path(data_dir), pathlib.Path(shards_dir)
     image_set = layout.read_image_set(data_dir)
-    configs = [
-        ImagesConfig(
-            name=_images_name(image_size), image_set=image_set, image_size=image_size
-        ),
-        *(
-            EEGConfig(
-                name=layout.subject_name(subject), data_dir=data_dir, subject=subject
-            )
-            for subject in subjects
-        ),
+    images = ImagesConfig(
+        name=_images_name(image_size), image_set=image_set, image_size=image_size
+    )
+    subject_eeg = [
+        EEGConfig(name=layout.subject_name(subject), data_dir=data_dir, subject=subject)
+        for subject in subjects
     ]
+    configs = [images, *subject_eeg]
     reasons = {config.name: _why_build(shards_dir, config) for config in configs}
-    configs = [config for config in configs if reasons[config.name]]
-    for config in configs:
-        if isinstance(config, EEGConfig):
+    for config in subject_eeg:
+        # A changed image set may no longer fit EEG that has not changed.
+        if reasons[config.name] or reasons[images.name]:
             _check_eeg(image_set, config)
+    configs = [config for config in configs if reasons[config.name]]
     for config in configs:
         log(f"building shards of {config.name} in {shards_dir}: {reasons[config.name]}")
         _build(shards_dir, config)

@@ -14,10 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 _BLUE = "#0072B2"
+_SKY_BLUE = "#56B4E9"
 _VERMILION = "#D55E00"
 _GREEN = "#009E73"
 _GREY = "#767676"
@@ -27,7 +30,11 @@ _DPI = 150
 # The 10-05 system; MNE below 1.13 calls it standard_1005.
 _MONTAGE = "colin27_1005"
 _MIN_TOPOMAP_CHANNELS = 4
-_MAX_NAMED_SENSORS = 20
+_MAX_NAMED_SENSORS = 8
+
+# Centre and radius (m) of the head's outline, so large that the lowest electrodes of
+# the 10-05 system's usual caps, such as TP9 and FT10, lie inside it.
+_HEAD_SPHERE_M = (0.0, 0.01, 0.0, 0.11)
 
 
 def plot_loss_curves(
@@ -50,7 +57,7 @@ def plot_loss_curves(
     """
     if not losses:
         raise ValueError("losses: expected at least one, found none")
-    n_columns = min(3, len(losses))
+    n_columns = 2 if len(losses) == 4 else min(3, len(losses))
     n_rows = -(-len(losses) // n_columns)
     figure = _figure(max(4.5, 3.2 * n_columns), 2.5 * n_rows + 0.5)
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
@@ -61,8 +68,12 @@ def plot_loss_curves(
         if best_epoch is not None:
             axes.axvline(best_epoch, color=_GREY, ls=":", label="kept weights")
         axes.set_title(name, parse_math=False)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _tidy(axes, "epoch", "loss (unitless)")
+        axes.xaxis.set_major_locator(
+            MaxNLocator(5, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+        )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss (unitless)")
+        _tidy(axes)
     for axes in panels[len(losses) :]:
         axes.remove()
     _legend_below(figure)
@@ -163,13 +174,15 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping) -> None:
     _mark_window(axes, times_ms, summary["window_s"])
     _mark_onset(axes)
     _noise_ceiling(axes, times_ms, per_time)
-    if "best_possible_r" in per_time:
-        best = _numbers(per_time["best_possible_r"])
+    best = _known(per_time, "best_possible_r")
+    if best is not None:
         _line(axes, times_ms, best, color=_GREEN, ls="--", label="best possible")
     control = _numbers(per_time["permutation_r"])
     _line(axes, times_ms, control, color=_VERMILION, lw=1, label="wrong images")
     _line(axes, times_ms, _numbers(per_time[main]), color=_BLUE, lw=2, label=label)
-    _tidy(axes, "time after image onset (ms)", "Pearson r over images")
+    axes.set_xlabel("time after image onset (ms)")
+    axes.set_ylabel("Pearson r over images")
+    _tidy(axes)
     axes.set_title(_title(summary))
     _legend_below(figure)
     _save(figure, path)
@@ -192,10 +205,9 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping) -> None:
     }
     main, label = _main_metric(per_channel)
     info = _topomap_info(ch_names)
-    bars_width = max(3.6, 1.2 + 0.2 * len(ch_names))
-    map_width = 0 if info is None else 3.4
+    bars_width = max(4.5, 1.2 + 0.17 * len(ch_names))
+    map_width = 0 if info is None else 3.8
     figure = _figure(bars_width + map_width, 4.2)
-    figure.suptitle(_title(summary), fontsize="large")
     if info is None:
         bars = figure.subplots()
     else:
@@ -203,6 +215,9 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping) -> None:
         bars, scalp = figure.subplots(1, 2, width_ratios=ratios)
         _topomap(scalp, per_channel[main], info, label)
     _channel_bars(bars, ch_names, per_channel, main, label)
+    bars.set_xlabel("channel")
+    bars.set_ylabel(f"Pearson r, {_window_label(summary['window_s'])}")
+    bars.set_title(_title(summary))
     _legend_below(figure)
     _save(figure, path)
 
@@ -225,14 +240,14 @@ def _evoked_rows(
         picked = int(np.nanargmax(ceiling))
     rows = [(ch_names[picked], prediction[:, picked], measured[:, picked])]
     if len(ch_names) > 1:
-        label = f"mean of {len(ch_names)} channels"
+        label = f"mean of\n{len(ch_names)} channels"
         rows.append((label, prediction.mean(axis=1), measured.mean(axis=1)))
     return rows
 
 
 def _main_metric(metrics: Mapping[str, ArrayLike]) -> tuple[str, str]:
     """Returns the name and label of the official score, or of its stand-in."""
-    if np.isnan(_numbers(metrics["encoding_r"])).all():
+    if _known(metrics, "encoding_r") is None:
         return "encoding_r_all_repetitions", "prediction (all repetitions)"
     return "encoding_r", "prediction"
 
@@ -250,9 +265,9 @@ def _count(n: int, noun: str) -> str:
 
 
 def _noise_ceiling(axes: Axes, times_ms: NDArray, per_time: Mapping) -> None:
-    lower = _numbers(per_time["noise_ceiling_lower"])
-    upper = _numbers(per_time["noise_ceiling_upper"])
-    if np.isnan([lower, upper]).all():
+    lower = _known(per_time, "noise_ceiling_lower")
+    upper = _known(per_time, "noise_ceiling_upper")
+    if lower is None or upper is None:
         return
     style = {"color": _LIGHT_GREY, "label": "noise ceiling, lower to upper"}
     if len(times_ms) == 1:
@@ -262,17 +277,21 @@ def _noise_ceiling(axes: Axes, times_ms: NDArray, per_time: Mapping) -> None:
 
 
 def _mark_window(axes: Axes, times_ms: NDArray, window_s: Sequence[float]) -> None:
-    start_ms, end_ms = (1e3 * end for end in window_s)
     # Each sample stands for half a sample to both sides; alone, for 5 ms.
     half_ms = np.median(np.diff(times_ms)) / 2 if len(times_ms) > 1 else 5
     axes.axvspan(
-        start_ms - half_ms,
-        end_ms + half_ms,
-        color=_BLUE,
-        alpha=0.1,
+        1e3 * window_s[0] - half_ms,
+        1e3 * window_s[1] + half_ms,
+        ymax=0.025,
+        color=_SKY_BLUE,
         lw=0,
-        label=f"window, {start_ms:g} to {end_ms:g} ms",
+        label=f"window, {_window_label(window_s)}",
     )
+
+
+def _window_label(window_s: Sequence[float]) -> str:
+    first, last = (f"{1e3 * end:.4g}" for end in window_s)
+    return f"{first} ms" if first == last else f"{first} to {last} ms"
 
 
 def _mark_onset(axes: Axes) -> None:
@@ -289,21 +308,22 @@ def _channel_bars(
 ) -> None:
     at = np.arange(len(ch_names))
     axes.bar(at, per_channel[main], width=0.7, color=_BLUE, label=label)
-    lower = per_channel["noise_ceiling_lower"]
-    if not np.isnan(lower).all():
+    lower = _known(per_channel, "noise_ceiling_lower")
+    if lower is not None:
         axes.hlines(
             lower, at - 0.4, at + 0.4, color="black", lw=2, label="lower noise ceiling"
         )
-    if "best_possible_r" in per_channel:
-        best = per_channel["best_possible_r"]
+    best = _known(per_channel, "best_possible_r")
+    if best is not None:
         axes.plot(at, best, "D", color=_GREEN, ms=4, label="best possible")
     control = per_channel["permutation_r"]
     axes.plot(at, control, "o", color=_VERMILION, ms=3, label="wrong images")
     axes.axhline(0, color="black", lw=0.6)
     rotation = 90 if len(ch_names) > 6 else 0
-    axes.set_xticks(at, ch_names, rotation=rotation, parse_math=False)
+    size = "small" if len(ch_names) > 20 else "medium"
+    axes.set_xticks(at, ch_names, rotation=rotation, fontsize=size, parse_math=False)
     axes.set_xlim(-0.8, len(ch_names) - 0.2)
-    _tidy(axes, "channel", "Pearson r over images,\nmean of the window")
+    _tidy(axes)
 
 
 def _topomap_info(ch_names: Sequence[str]) -> mne.Info | None:
@@ -318,14 +338,17 @@ def _topomap_info(ch_names: Sequence[str]) -> mne.Info | None:
 
 
 def _topomap(axes: Axes, r: NDArray, info: mne.Info, label: str) -> None:
-    """Maps r over the scalp, only near sensors; undefined channels are left out."""
+    """Maps r over the scalp inside the sensors; undefined channels are left out."""
     defined = np.flatnonzero(~np.isnan(r))
     axes.set_title(label)
     if len(defined) < _MIN_TOPOMAP_CHANNELS:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "r is undefined", ha="center", va="center")
         return
-    names = [info.ch_names[i] for i in defined]
+    names = None
+    if len(defined) <= _MAX_NAMED_SENSORS:
+        # An empty second line lifts the centred name above its sensor.
+        names = [f"{info.ch_names[i]}\n" for i in defined]
     # Zero keeps its colour, so that a map of noise does not look like one of signal.
     limit = max(np.abs(r[defined]).max(), 0.1)
     image, _ = mne.viz.plot_topomap(
@@ -334,14 +357,19 @@ def _topomap(axes: Axes, r: NDArray, info: mne.Info, label: str) -> None:
         axes=axes,
         cmap="RdBu_r",
         vlim=(-limit, limit),
+        sphere=_HEAD_SPHERE_M,
         extrapolate="local",
         contours=0,
-        names=names if len(names) <= _MAX_NAMED_SENSORS else None,
+        res=256,
+        names=names,
         show=False,
     )
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, location="bottom")
+    for text in axes.texts:
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    x, y, _, radius = _HEAD_SPHERE_M
+    image.set_clip_path(Circle((x, y), radius, transform=axes.transData))
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, ticks=MaxNLocator(5))
     bar.set_label("Pearson r")
-    bar.locator = MaxNLocator(4)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -359,16 +387,17 @@ def _line(axes: Axes, x: ArrayLike, y: ArrayLike, **style) -> None:
     axes.plot(x, y, **{"marker": marker, "lw": 1.5, **style})
 
 
-def _tidy(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
+def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
 
 
 def _share_y(row: Sequence[Axes]) -> None:
-    low, high = np.array([axes.get_ylim() for axes in row]).T
+    limits = np.array([axes.get_ylim() for axes in row])
+    low, high = limits.min(), limits.max()
+    # Room for the marker of a lone time point at the edge.
+    margin = 0.05 * (high - low)
     for axes in row:
-        axes.set_ylim(low.min(), high.max())
+        axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for axes in row[1:]:
         axes.tick_params(labelleft=False)
@@ -380,7 +409,7 @@ def _legend_below(figure: Figure) -> None:
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         by_label.update(zip(labels, handles, strict=True))
-    columns = max(1, int(figure.get_figwidth() / 2.1))
+    columns = int(figure.get_figwidth() / 1.9)
     figure.legend(
         by_label.values(),
         by_label.keys(),
@@ -389,6 +418,12 @@ def _legend_below(figure: Figure) -> None:
         frameon=False,
         fontsize="small",
     )
+
+
+def _known(metrics: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64] | None:
+    """Returns a metric's values; None if it is absent or undefined everywhere."""
+    values = _numbers(metrics.get(name, np.nan))
+    return None if np.isnan(values).all() else values
 
 
 def _numbers(values: ArrayLike) -> NDArray[np.float64]:

@@ -32,8 +32,9 @@ PIXEL_STD = (0.229, 0.224, 0.225)
 
 def normalise_pixels(image: Array) -> Array:
     """Maps u8[batch, height, width, 3] to the float32 input the network expects."""
-    scaled = image.astype(jnp.float32) / 255
-    return (scaled - jnp.asarray(PIXEL_MEAN)) / jnp.asarray(PIXEL_STD)
+    mean = jnp.array(PIXEL_MEAN)[None, None, None]
+    std = jnp.array(PIXEL_STD)[None, None, None]
+    return (image.astype(jnp.float32) / 255 - mean) / std
 
 
 class _Area(nn.Module):

@@ -167,7 +167,8 @@ class BatchNorm(nn.Module):
                 mean.value = self._running(mean.value, batch_mean, count)
                 var.value = self._running(var.value, unbiased_var, count)
         factor = lax.rsqrt(batch_var + BATCH_NORM_EPSILON) * scale
-        return ((x - batch_mean) * factor + bias).astype(self.dtype)
+        normalised = (x - _per_channel(batch_mean)) * _per_channel(factor)
+        return (normalised + _per_channel(bias)).astype(self.dtype)
 
     def _batch_statistics(self, x, mask):
         rows = jnp.ones(x.shape[:1]) if mask is None else mask
@@ -175,7 +176,7 @@ class BatchNorm(nn.Module):
         count = self._sum_over_devices(rows.sum()) * (x.shape[1] * x.shape[2])
         divisor = jnp.maximum(count, 1)
         mean = self._sum_over_devices((x * weight).sum((0, 1, 2))) / divisor
-        squares = jnp.square(x - mean) * weight
+        squares = jnp.square(x - _per_channel(mean)) * weight
         return mean, self._sum_over_devices(squares.sum((0, 1, 2))) / divisor, count
 
     def _sum_over_devices(self, value):
@@ -186,6 +187,10 @@ class BatchNorm(nn.Module):
     def _running(self, old, new, count):
         keep = (1 - BATCH_NORM_MOMENTUM) ** self.updates
         return jnp.where(count > 0, keep * old + (1 - keep) * new, old)
+
+
+def _per_channel(vector: Array) -> Array:
+    return vector[None, None, None]
 
 
 def _uniform_fan_in(fan_in: int):
@@ -218,4 +223,4 @@ class Linear(nn.Module):
         )
         bias = self.param("bias", _uniform_fan_in(x.shape[-1]), (self.features,))
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-        return x.astype(self.dtype) @ kernel + bias
+        return x.astype(self.dtype) @ kernel + bias[None]

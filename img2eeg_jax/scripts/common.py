@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from img2eeg_jax.errors import InputError, StoppedBySignal
 
@@ -25,6 +25,8 @@ def run(main: Callable[[], None]) -> None:
     def guarded(argv):
         if len(argv) > 1:
             _stop(f"unknown argument {argv[1]!r}", WRONG_FLAGS)
+        # Libraries tell of every step there; what a user must know is printed.
+        logging.set_verbosity(logging.ERROR)
         try:
             main()
         except (InputError, OSError) as error:

@@ -263,5 +263,12 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         read_only=read_only,
         create=not read_only,
     )
-    items = ("variables", "optimizer", "description", "progress")
-    return ocp.CheckpointManager(folder.resolve(), options=options, item_names=items)
+    handlers = {
+        "variables": ocp.StandardCheckpointHandler(),
+        "optimizer": ocp.StandardCheckpointHandler(),
+        "description": ocp.JsonCheckpointHandler(),
+        "progress": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(
+        folder.resolve(), options=options, item_handlers=handlers
+    )

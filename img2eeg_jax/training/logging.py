@@ -4,26 +4,20 @@ import contextlib
 import csv
 import io
 import json
-import os
 import pathlib
 from typing import Any
 
+from tensorboard.summary import Writer
 from tqdm import tqdm
 
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.files import write_text
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.csv"
 
 # Keys that may differ when a run is resumed.
 FREE_KEYS = ("num_epochs", "data_dir", "shards_dir")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never half."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
@@ -89,20 +83,15 @@ class TensorBoard(contextlib.AbstractContextManager):
 
     def __init__(self, workdir: pathlib.Path):
         """Opens `workdir`/tensorboard."""
-        # TensorFlow takes seconds to import, and only a run needs it.
-        from img2eeg_jax.data.tensorflow_setup import tf
-
-        self._scalar = tf.summary.scalar
-        self._writer = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+        self._writer = Writer(str(workdir / "tensorboard"))
 
     def __exit__(self, *_):
         self._writer.close()
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Writes `scalars` at `step`."""
-        with self._writer.as_default():
-            for name, value in scalars.items():
-                self._scalar(name, value, step=step)
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
 

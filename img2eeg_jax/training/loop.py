@@ -123,7 +123,7 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
         split_seed=config.seed,
         zscore=config.zscore,
         shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
-        concepts=image_set.training.concepts,
+        concepts=image_set.concepts("training"),
     )
 
 
@@ -237,6 +237,7 @@ def _build_trainer(config, data, teacher):
             "model": _plain(model_arguments(config, signal_layout)),
             "image_size": config.image_size,
             "signal": _plain(dataclasses.asdict(signal_layout)),
+            "ch_names": list(data.ch_names),
             "zscore": data.zscore.to_dict(),
             "subject": one_subject(config.subjects)[0],
             "initial_weights": source,

@@ -33,7 +33,9 @@ def outputs(model, variables, images, train):
             images,
             train=train,
             mutable=["batch_stats", "intermediates"],
-            capture_intermediates=lambda module, _: module.name in AREAS,
+            capture_intermediates=lambda module, method: (
+                module.name in AREAS and method == "__call__"
+            ),
         )
 
     result, updated = apply(variables, images)

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import optax
 import pytest
 import seeded
 from golden_weights import relative_error, seeded_variables
@@ -10,6 +9,8 @@ from golden_weights import relative_error, seeded_variables
 from configs import image2eeg, realnet
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
+from img2eeg_jax.models.realnet import ReAlNet
+from img2eeg_jax.signal_layout import SignalLayout
 from img2eeg_jax.training import loop
 from img2eeg_jax.training.state import create_state
 from img2eeg_jax.training.step import LOSSES, make_train_step
@@ -25,13 +26,19 @@ def run(request, golden_dir):
     golden = np.load(golden_dir / f"golden_train_{request.param}.npz")
     config = {"image2eeg": image2eeg, "realnet": realnet}[request.param].get_config()
     seed = int(golden["seed"])
-    model = loop.build_model(config, n_channels=17, n_times=20)
+    epoch_times_s = np.arange(-20, 80) / 100
+    layout = SignalLayout.for_eeg(
+        config.signal, [f"ch{i}" for i in range(17)], epoch_times_s[20:40], epoch_times_s
+    )
+    model = ReAlNet(**loop.model_arguments(config, layout))
     teacher = CORnetS()
     optimizer = loop.build_optimizer(config)
     before = seeded_variables(model, seed)
     state = create_state(before, optimizer)
     step = jax.jit(
-        make_train_step(model, optimizer, loop.build_recipe(config), teacher)
+        make_train_step(
+            model, optimizer, loop.build_recipe(config, layout, True), teacher
+        )
     )
     teacher_variables = seeded_variables(teacher, seed)
     images = seeded.seeded_images(12, seed=seed)

@@ -1,0 +1,213 @@
+"""Scores a checkpoint on the test images: `metrics.json` and figures."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from img2eeg_jax.data import dataset, layout, pipeline, synthetic, tfds_builder
+from img2eeg_jax.data.dataset import Split, ZScore
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.evaluation import encoding, figures
+from img2eeg_jax.files import write_text
+from img2eeg_jax.signal_layout import SignalLayout
+from img2eeg_jax.training import checkpoint
+from img2eeg_jax.training import logging as run_logging
+from img2eeg_jax.training.parallel import DataParallel
+from img2eeg_jax.training.step import LOSSES, make_predict_step
+
+METRICS_FILE = "metrics.json"
+_BATCH_SIZE = 64
+
+
+def evaluate(
+    checkpoint_dir: str | pathlib.Path,
+    *,
+    data_dir: str | pathlib.Path = "",
+    subjects: str = "",
+    output: str | pathlib.Path = "",
+    which: str = "best",
+    n_splits: int = 100,
+    window_s: tuple[float, float] = (0.1, 0.3),
+    seed: int = 0,
+) -> dict:
+    """Scores a network against the EEG of the test images.
+
+    Args:
+      checkpoint_dir: work directory, or a converter's output folder.
+      data_dir: data set in THINGS-EEG2's layout; "" for the one it was trained on.
+      subjects: the subject to score against; "" for the one it was trained on.
+      output: folder for the results; "" for `checkpoint_dir`/eval.
+      which: "best" or "last" checkpoint.
+      n_splits: random halvings of the repetitions.
+      window_s: first and last time of the mean scores, seconds.
+      seed: of the halvings and the permutations.
+
+    Returns:
+      What was written to `output`/metrics.json: see `encoding.summarise`.
+
+    Raises:
+      InputError: something the user gave is wrong; nothing is written then.
+    """
+    checkpoint_dir = pathlib.Path(checkpoint_dir)
+    loaded = checkpoint.load(checkpoint_dir, which)
+    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
+    if not signal_layout.is_eeg:
+        raise InputError(
+            f"{checkpoint_dir}: expected a network that predicts EEG, found one that "
+            f"predicts {signal_layout.kind}, which has no EEG scores"
+        )
+    data_dir = _data_dir(loaded, data_dir)
+    subject = _subject(loaded, subjects)
+    images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
+    prediction = signal_layout.to_eeg(predict(loaded, images))
+    scores = encoding.encoding_scores(
+        prediction, eeg, n_splits=n_splits, seed=seed, noise_free=noise_free
+    )
+    permutation = encoding.permutation_r(prediction, eeg, n_splits=n_splits, seed=seed)
+    summary = encoding.summarise(
+        scores, permutation, signal_layout.ch_names, signal_layout.times_s, window_s
+    )
+    summary |= {"checkpoint_step": loaded.step, "which": which, "subject": subject}
+    output = pathlib.Path(output) if output else checkpoint_dir / "eval"
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
+    measured = eeg.mean(1)
+    names = [path.stem for path in layout.read_image_set(data_dir).files("test")]
+    figures.plot_evoked(
+        output / "evoked.png",
+        prediction,
+        measured,
+        images,
+        signal_layout.ch_names,
+        signal_layout.times_s,
+        names,
+        ceiling=scores.noise_ceiling_lower,
+    )
+    figures.plot_r_over_time(output / "r_over_time.png", summary)
+    figures.plot_r_by_channel(output / "r_by_channel.png", summary)
+    _plot_losses(checkpoint_dir, output, loaded.step)
+    return summary
+
+
+def predict(loaded: checkpoint.Checkpoint, images: np.ndarray) -> np.ndarray:
+    """Predicts the flat signal of images on all local devices.
+
+    Args:
+      loaded: a ReAlNet.
+      images: u8[image, height, width, 3], of the network's image size.
+
+    Returns:
+      f32[image, size of the signal].
+    """
+    parallel = DataParallel()
+    step = parallel.predict_step(make_predict_step(loaded.model))
+    variables = parallel.replicate(loaded.variables)
+    n_images = len(images)
+    split = Split(images, np.zeros((n_images, 1, 1), np.float32), np.arange(n_images))
+    return np.concatenate(
+        [
+            parallel.merge(step(variables, parallel.split(batch)), batch["mask"])
+            for batch in pipeline.batches(split, batch_size=_BATCH_SIZE)
+        ]
+    )
+
+
+def result_table(summary: dict) -> str:
+    """Returns the main scores as lines of text."""
+    start, stop = summary["window_s"]
+    rows = {
+        "encoding r": summary["encoding_r"],
+        "encoding r, all repetitions": summary["encoding_r_all_repetitions"],
+        "noise ceiling, lower": summary["noise_ceiling_lower"],
+        "noise ceiling, upper": summary["noise_ceiling_upper"],
+        "best possible r (noise-free)": summary.get("best_possible_r"),
+        "permutation control": summary["permutation_r"],
+    }
+    lines = [
+        f"{summary['n_images']} test images, {summary['n_repetitions']} repetitions, "
+        f"mean of {len(summary['ch_names'])} channels and "
+        f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
+    ]
+    lines += [f"  {name:<30}{r:6.3f}" for name, r in rows.items() if r is not None]
+    return "\n".join(lines)
+
+
+def _data_dir(loaded, data_dir):
+    if data_dir:
+        return pathlib.Path(data_dir)
+    config = loaded.description.get("config")
+    if config is None:
+        raise InputError("--data_dir: expected a folder, found nothing")
+    return pathlib.Path(config["data_dir"] or loaded.path / "data")
+
+
+def _subject(loaded, subjects):
+    if not subjects:
+        return loaded.description["subject"]
+    numbers = layout.parse_subjects(subjects)
+    if len(numbers) != 1:
+        raise InputError(f"--subjects: expected one subject, found {subjects!r}")
+    return numbers[0]
+
+
+def _load_test_data(loaded, signal_layout, data_dir, subject):
+    """Returns images, and what the signal predicts of the EEG, measured and true.
+
+    Images are u8[image, h, w, 3], EEG f32[image, repetition, channel, time], z-scored,
+    the noise-free response f32[image, channel, time] or None.
+    """
+    size = loaded.description["image_size"]
+    shards_dir = _shards_dir(loaded, data_dir)
+    tfds_builder.ensure_shards(
+        data_dir, shards_dir, subjects=(subject,), image_size=size
+    )
+    images = tfds_builder.load_images(shards_dir, size, "test")
+    zscore = ZScore.from_dict(loaded.description["zscore"])
+    channels = tuple(loaded.description["ch_names"])
+    window_s = signal_layout.times_s[0], signal_layout.times_s[-1]
+    measured = tfds_builder.load_eeg(shards_dir, subject, "test")
+
+    def select(eeg):
+        chosen = dataset.select(eeg, channels, window_s)
+        if len(chosen.times_s) != len(signal_layout.times_s):
+            raise InputError(
+                f"{data_dir}: expected {len(signal_layout.times_s)} times in "
+                f"{window_s[0]:g}..{window_s[1]:g} s, found {len(chosen.times_s)}"
+            )
+        return signal_layout.measured(zscore.apply(chosen.eeg))
+
+    noise_free = synthetic.noise_free_response(data_dir, subject, "test")
+    if noise_free is not None:
+        with_axis = dataclasses.replace(measured, eeg=noise_free[:, np.newaxis])
+        noise_free = select(with_axis)[:, 0]
+    return images, select(measured), noise_free
+
+
+def _shards_dir(loaded, data_dir):
+    """The shards of the run if they are of this data set, else the default ones."""
+    config = loaded.description.get("config") or {}
+    if config.get("shards_dir") and config.get("data_dir") == str(data_dir):
+        return pathlib.Path(config["shards_dir"])
+    return tfds_builder.default_shards_dir(data_dir)
+
+
+def _plot_losses(checkpoint_dir, output, best_step):
+    history = run_logging.read_metrics(checkpoint_dir)
+    if not history:
+        return
+    others = {key.rsplit("_", 1)[0] for key in history[0] if "_" in key} - {"train"}
+    selection = next(iter(others), None)
+
+    def column(prefix, loss):
+        return [row[f"{prefix}_{loss}"] for row in history] if prefix else None
+
+    figures.plot_loss_curves(
+        output / "loss_curves.png",
+        [int(row["epoch"]) for row in history],
+        {loss: (column("train", loss), column(selection, loss)) for loss in LOSSES},
+        best_epoch=next(
+            (int(row["epoch"]) for row in history if row["step"] == best_step), None
+        ),
+    )

@@ -1,0 +1,53 @@
+"""Score a checkpoint on the test images: metrics.json, figures and a table."""
+
+from absl import flags
+
+from img2eeg_jax.scripts import common
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Work directory, or a converter's output folder."
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", "", "Data set; default: the run's own.")
+_SUBJECTS = flags.DEFINE_string("subjects", "", "Subject; default: the run's own.")
+_OUTPUT = flags.DEFINE_string("output", "", "Folder; default: CHECKPOINT/eval.")
+_WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.")
+_N_SPLITS = flags.DEFINE_integer(
+    "n_splits", 100, "Halvings of the repetitions.", lower_bound=1
+)
+_WINDOW = flags.DEFINE_list("window", ["0.1", "0.3"], "Of the mean scores, seconds.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of halvings and permutations.", lower_bound=0)
+
+
+@flags.multi_flags_validator(["window"], "expected START,STOP in seconds")
+def _window_is_two_times(values) -> bool:
+    try:
+        start, stop = map(float, values["window"])
+    except ValueError:
+        return False
+    return start <= stop
+
+
+def main() -> None:
+    """Calls `evaluation.report.evaluate` with the flags and prints its table."""
+    # Imported here so that --help and wrong flags answer at once.
+    from img2eeg_jax.evaluation import report
+
+    summary = report.evaluate(
+        _CHECKPOINT.value,
+        data_dir=_DATA_DIR.value,
+        subjects=_SUBJECTS.value,
+        output=_OUTPUT.value,
+        which=_WHICH.value,
+        n_splits=_N_SPLITS.value,
+        window_s=tuple(map(float, _WINDOW.value)),
+        seed=_SEED.value,
+    )
+    print(report.result_table(summary))
+    output = _OUTPUT.value or f"{_CHECKPOINT.value}/eval"
+    print(f"metrics.json and figures are in {output}")
+
+
+def run() -> None:
+    """Entry point."""
+    flags.mark_flags_as_required(["checkpoint"])
+    common.run(main)

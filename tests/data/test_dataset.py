@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from img2eeg_jax.data import dataset, layout, tfds_builder
+from img2eeg_jax.errors import InputError
+
+CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
+
+
+@pytest.fixture
+def eeg():
+    """12 images, 3 repetitions, 4 channels, 100 times that miss round ones."""
+    values = np.random.default_rng(0).normal(2e-6, 5e-6, size=(12, 3, 4, 100))
+    times_s = np.arange(-20, 80) / 100 + 0.0008
+    return layout.PreprocessedEEG(values.astype(np.float32), CH_NAMES, times_s)
+
+
+@pytest.fixture(scope="module")
+def shards(tiny_original, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    tfds_builder.ensure_shards(
+        tiny_original, folder, subjects=(1, 2), image_size=16, log=lambda line: None
+    )
+    return folder
+
+
+@pytest.fixture
+def load(shards, tiny_original):
+    concepts = layout.read_image_set(tiny_original).training_concepts
+
+    def run(**changes):
+        arguments = {
+            "subject": 2,
+            "image_size": 16,
+            "channels": ["Oz", "P8"],
+            "window_s": (0.1, 0.3),
+            "n_validation_concepts": 2,
+            "split_seed": 0,
+            "concepts": concepts,
+        }
+        return dataset.load_encoding_data(shards, **arguments | changes)
+
+    return run
+
+
+@pytest.fixture
+def averaged(tiny_original):
+    """Subject 2's averages, read directly: {partition: f64[image, 2, 21]}."""
+    result = {}
+    for partition in layout.PARTITIONS:
+        read = layout.read_eeg(tiny_original, 2, partition)
+        rows = [read.ch_names.index(name) for name in ("Oz", "P8")]
+        mean = read.eeg.astype(np.float64).mean(1)
+        result[partition] = mean[:, rows, 30:51]
+    return result
+
+
+def test_select_everything(eeg):
+    selected = dataset.select(eeg)
+    np.testing.assert_array_equal(selected.eeg, eeg.eeg)
+    assert selected.ch_names == CH_NAMES
+    np.testing.assert_array_equal(selected.times_s, eeg.times_s)
+
+
+def test_select_channels_in_the_order_wanted(eeg):
+    selected = dataset.select(eeg, ["TP10", "TP9"])
+    np.testing.assert_array_equal(selected.eeg[:, :, 0], eeg.eeg[:, :, 3])
+    np.testing.assert_array_equal(selected.eeg[:, :, 1], eeg.eeg[:, :, 0])
+    assert selected.ch_names == ("TP10", "TP9")
+
+
+@pytest.mark.parametrize(
+    ("window_s", "first", "last"),
+    [
+        ((0.1, 0.3), 30, 50),
+        ((0.0, 0.19), 20, 39),
+        ((-0.2, 0.79), 0, 99),
+        ((-5, 5), 0, 99),
+        ((0.1041, 0.1139), 30, 31),
+        ((0.1061, 0.1139), 31, 31),
+    ],
+)
+def test_select_window(eeg, window_s, first, last):
+    selected = dataset.select(eeg, window_s=window_s)
+    np.testing.assert_array_equal(selected.times_s, eeg.times_s[first : last + 1])
+    np.testing.assert_array_equal(selected.eeg, eeg.eeg[..., first : last + 1])
+
+
+@pytest.mark.parametrize("channels", [["Oz"], [], ["TP9", "TP9"]])
+def test_unknown_channel(eeg, channels):
+    with pytest.raises(InputError, match="TP9, AF7, AF8, TP10"):
+        dataset.select(eeg, channels)
+
+
+@pytest.mark.parametrize("window_s", [(1.0, 2.0), (0.3, 0.1), (-9, -1)])
+def test_empty_window(eeg, window_s):
+    with pytest.raises(InputError, match=r"-0.199 to 0.791 s"):
+        dataset.select(eeg, window_s=window_s)
+
+
+def test_average_repetitions(eeg):
+    mean = dataset.average_repetitions(eeg)
+    expected = sum(eeg.eeg[:, k].astype(np.float64) for k in range(3)) / 3
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    assert mean.dtype == np.float32
+
+
+def test_zscore_equals_scipy(eeg):
+    mean_eeg = dataset.average_repetitions(eeg)
+    statistics = dataset.fit_zscore(mean_eeg)
+    expected = scipy.stats.zscore(mean_eeg.astype(np.float64), axis=0, ddof=0)
+    result = statistics.apply(mean_eeg)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+    assert {result.dtype, statistics.mean.dtype, statistics.std.dtype} == {
+        np.dtype(np.float32)
+    }
+
+
+def test_zscore_of_equal_values():
+    mean_eeg = np.random.default_rng(0).normal(size=(7, 2, 5)).astype(np.float32)
+    mean_eeg[:, 1, 3] = 0.1
+    with pytest.raises(InputError, match="channel number 1, sample 3"):
+        dataset.fit_zscore(mean_eeg)
+    with pytest.raises(InputError, match=r"channel Oz, 0.300 s"):
+        dataset.fit_zscore(mean_eeg, ["Pz", "Oz"], np.arange(5) / 10)
+
+
+def test_pooled_zscore_averages_the_statistics():
+    one = dataset.ZScore(np.float32([[1.0]]), np.float32([[2.0]]))
+    two = dataset.ZScore(np.float32([[4.0]]), np.float32([[6.0]]))
+    pooled = dataset.pooled_zscore(one, two)
+    assert (pooled.mean.item(), pooled.std.item()) == (2.5, 4.0)
+
+
+def test_split_by_concept():
+    concepts = ["b", "a", "c", "a", "b", "d", "d", "d"]
+    seen = set()
+    for seed in range(30):
+        train, validation = dataset.split_by_concept(concepts, 2, seed)
+        again = dataset.split_by_concept(concepts, 2, seed)
+        np.testing.assert_array_equal(np.concatenate(again), [*train, *validation])
+        assert sorted([*train, *validation]) == list(range(8))
+        assert list(train) == sorted(train)
+        assert list(validation) == sorted(validation)
+        held_out = {concepts[row] for row in validation}
+        assert len(held_out) == 2
+        assert not held_out & {concepts[row] for row in train}
+        seen.add(tuple(sorted(held_out)))
+    assert len(seen) == 6
+
+
+def test_split_without_validation():
+    train, validation = dataset.split_by_concept(["a", "b"], 0, 0)
+    np.testing.assert_array_equal(train, [0, 1])
+    assert validation.shape == (0,)
+
+
+@pytest.mark.parametrize("n", [-1, 2, 3])
+def test_split_that_leaves_no_training(n):
+    with pytest.raises(InputError, match=f"expected 0 to 1 .* found {n}"):
+        dataset.split_by_concept(["a", "b"], n, 0)
+
+
+def test_shuffle_rows(eeg):
+    shuffled = dataset.shuffle_rows(eeg.eeg, 1)
+    assert not np.array_equal(shuffled, eeg.eeg)
+    np.testing.assert_array_equal(shuffled, dataset.shuffle_rows(eeg.eeg, 1))
+    assert sorted(map(bytes, shuffled)) == sorted(map(bytes, eeg.eeg))
+
+
+def test_encoding_data(load, averaged, tiny_original):
+    data = load()
+    assert data.ch_names == ("Oz", "P8")
+    np.testing.assert_allclose(data.times_s, np.linspace(0.1, 0.3, 21))
+    image_set = layout.read_image_set(tiny_original)
+    train, validation = data.train.index, data.validation.index
+    assert sorted([*train, *validation]) == list(range(15))
+    concepts = np.array(image_set.training_concepts)
+    assert len(set(concepts[validation])) == 2
+    assert not set(concepts[validation]) & set(concepts[train])
+
+    # Statistics of the training images that are left, and of no others.
+    mean = averaged["training"][train].mean(0)
+    std = averaged["training"][train].std(0)
+    np.testing.assert_allclose(data.zscore.mean, mean, rtol=1e-4, atol=1e-10)
+    for split, partition in (
+        (data.train, "training"),
+        (data.validation, "training"),
+        (data.test, "test"),
+    ):
+        expected = (averaged[partition][split.index] - mean) / std
+        np.testing.assert_allclose(split.eeg, expected, rtol=1e-3, atol=1e-4)
+        files = image_set.files(partition)
+        for image, row in zip(split.images, split.index, strict=True):
+            np.testing.assert_array_equal(image, layout.read_image(files[row], 16))
+        assert (split.images.dtype, split.eeg.dtype) == (np.uint8, np.float32)
+        assert split.index.dtype == np.int32
+    np.testing.assert_array_equal(data.test.index, np.arange(4))
+
+
+def test_encoding_data_with_statistics_of_both_partitions(load, averaged):
+    data = load(zscore="training_and_test", n_validation_concepts=0)
+    assert data.validation is None
+    one, two = averaged["training"], averaged["test"]
+    mean, std = (one.mean(0) + two.mean(0)) / 2, (one.std(0) + two.std(0)) / 2
+    np.testing.assert_allclose(data.test.eeg, (two - mean) / std, rtol=1e-3, atol=1e-4)
+
+
+def test_encoding_data_shuffled(load):
+    true, control = load(), load(shuffle_eeg_seed=5)
+    np.testing.assert_array_equal(true.train.images, control.train.images)
+    assert not np.allclose(true.train.eeg, control.train.eeg)
+
+    def in_volts(data):
+        both = np.concatenate([data.train.eeg, data.validation.eeg])
+        return both * data.zscore.std + data.zscore.mean
+
+    # The training partition has the same responses, in another order; the test images
+    # keep theirs.
+    np.testing.assert_allclose(
+        np.sort(in_volts(true), axis=0), np.sort(in_volts(control), axis=0), atol=1e-9
+    )
+    true_test = true.test.eeg * true.zscore.std + true.zscore.mean
+    control_test = control.test.eeg * control.zscore.std + control.zscore.mean
+    np.testing.assert_allclose(true_test, control_test, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"zscore": "all"}, "zscore: expected"),
+        ({"channels": ["Cz"]}, "found Cz"),
+        ({"window_s": (2.0, 3.0)}, "window: expected"),
+        ({"n_validation_concepts": 5}, "found 5"),
+        ({"concepts": ["a"] * 14}, "expected 14 training images"),
+        ({"subject": 3}, "expected shards of sub-03"),
+        ({"image_size": 8}, "expected shards of images-8"),
+    ],
+)
+def test_encoding_data_refuses(load, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load(**changes)
+    assert "\n" not in str(caught.value)

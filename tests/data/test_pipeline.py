@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from img2eeg_jax.data import dataset, pipeline, tensorflow_setup
+
+
+@pytest.fixture
+def split():
+    """11 examples whose image, EEG and index can be told from each other."""
+    rng = np.random.default_rng(0)
+    return dataset.Split(
+        images=rng.integers(0, 256, (11, 6, 6, 3), np.uint8),
+        eeg=rng.normal(size=(11, 2, 5)).astype(np.float32),
+        index=np.arange(100, 111, dtype=np.int32),
+    )
+
+
+def _assert_equal(one, two):
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert set(a) == set(b)
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+def _indices(found):
+    return [i for batch in found for i in batch["index"][batch["mask"] == 1].tolist()]
+
+
+def test_in_order(split):
+    found = list(pipeline.batches(split, batch_size=4))
+    assert len(found) == pipeline.num_batches(split, 4) == 3
+    for key, values in (
+        ("image", split.images),
+        ("eeg", split.eeg),
+        ("index", split.index),
+    ):
+        joined = np.concatenate([batch[key] for batch in found])
+        assert joined.dtype == values.dtype
+        np.testing.assert_array_equal(joined[:11], values)
+
+
+def test_padding_is_masked(split):
+    last = list(pipeline.batches(split, batch_size=4))[-1]
+    assert last["image"].shape == (4, 6, 6, 3)
+    assert last["eeg"].shape == (4, 2, 5)
+    assert (last["mask"].dtype, last["index"].dtype) == (np.float32, np.int32)
+    np.testing.assert_array_equal(last["mask"], [1, 1, 1, 0])
+    np.testing.assert_array_equal(last["index"], [108, 109, 110, -1])
+    assert np.isfinite(last["eeg"]).all()
+
+
+@pytest.mark.parametrize(("batch_size", "count"), [(1, 11), (11, 1), (12, 1), (50, 1)])
+def test_batch_sizes(split, batch_size, count):
+    found = list(pipeline.batches(split, batch_size=batch_size, seed=0))
+    assert len(found) == pipeline.num_batches(split, batch_size) == count
+    assert {len(batch["mask"]) for batch in found} == {batch_size}
+    assert sum(batch["mask"].sum() for batch in found) == 11
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_every_example_exactly_once_with_its_own_eeg(split, epoch):
+    found = list(pipeline.batches(split, batch_size=4, seed=3, epoch=epoch))
+    assert sorted(_indices(found)) == list(range(100, 111))
+    for batch in found:
+        for k in np.flatnonzero(batch["mask"]):
+            row = batch["index"][k] - 100
+            np.testing.assert_array_equal(batch["image"][k], split.images[row])
+            np.testing.assert_array_equal(batch["eeg"][k], split.eeg[row])
+
+
+def test_order_is_a_function_of_seed_and_epoch(split):
+    def order(**arguments):
+        return tuple(_indices(pipeline.batches(split, batch_size=4, **arguments)))
+
+    # The contract, by NumPy alone.
+    expected = 100 + np.random.default_rng([3, 2]).permutation(11)
+    assert order(seed=3, epoch=2) == tuple(expected)
+    orders = {order(seed=s, epoch=e) for s in range(4) for e in range(4)}
+    assert len(orders) == 16
+
+
+def test_shuffling_reaches_over_the_whole_set():
+    """A shuffle buffer would leave late examples late."""
+    n = 2000
+    split = dataset.Split(
+        images=np.zeros((n, 1, 1, 3), np.uint8),
+        eeg=np.zeros((n, 1, 1), np.float32),
+        index=np.arange(n, dtype=np.int32),
+    )
+    first = next(pipeline.batches(split, batch_size=200, seed=0))
+    assert first["index"].max() > 1900
+    assert abs(first["index"].mean() - n / 2) < 150
+
+
+@pytest.mark.parametrize("first_step", [0, 1, 2, 3, 9])
+def test_resuming_gives_the_rest(split, first_step):
+    whole = list(pipeline.batches(split, batch_size=4, seed=1, epoch=5))
+    rest = pipeline.batches(split, batch_size=4, seed=1, epoch=5, first_step=first_step)
+    _assert_equal(list(rest), whole[first_step:])
+
+
+def test_two_runs_are_equal(split):
+    runs = [list(pipeline.batches(split, batch_size=3, seed=1)) for _ in range(2)]
+    _assert_equal(*runs)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"first_step": -1}])
+def test_wrong_numbers(split, wrong):
+    with pytest.raises(ValueError, match="expected batch_size >= 1"):
+        next(pipeline.batches(split, **{"batch_size": 4} | wrong))
+
+
+def test_tensorflow_sees_no_accelerator():
+    config = tensorflow_setup.tf.config
+    assert config.get_visible_devices("GPU") == []
+    assert config.get_visible_devices("TPU") == []
+    assert config.get_visible_devices("CPU")

@@ -1,0 +1,251 @@
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+
+from img2eeg_jax.data import layout, tfds_builder
+from img2eeg_jax.errors import InputError
+
+
+@pytest.fixture
+def build(tiny):
+    """Returns a function that builds shards and returns what it logged."""
+
+    def run(subjects=(1,), image_size=16):
+        lines = []
+        tfds_builder.ensure_shards(
+            tiny,
+            tfds_builder.default_shards_dir(tiny),
+            subjects=subjects,
+            image_size=image_size,
+            log=lines.append,
+        )
+        return lines
+
+    return run
+
+
+def _write(data_dir, subject, partition, change):
+    eeg = layout.read_eeg(data_dir, subject, partition)
+    changed = dataclasses.replace(eeg, eeg=change(eeg.eeg.copy()))
+    layout.write_eeg(data_dir, subject, partition, changed)
+
+
+def test_default_folder(tiny):
+    assert tfds_builder.default_shards_dir(tiny) == tiny / "shards"
+
+
+def test_round_trip_equals_direct_reading(tiny, build):
+    build(subjects=(1, 2), image_size=12)
+    shards = tiny / "shards"
+    image_set = layout.read_image_set(tiny)
+    for partition in layout.PARTITIONS:
+        images = tfds_builder.load_images(shards, 12, partition)
+        expected = [layout.read_image(path, 12) for path in image_set.files(partition)]
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(images, np.stack(expected))
+        for subject in (1, 2):
+            eeg = tfds_builder.load_eeg(shards, subject, partition)
+            direct = layout.read_eeg(tiny, subject, partition)
+            np.testing.assert_array_equal(eeg.eeg, direct.eeg)
+            assert eeg.eeg.dtype == np.float32
+            assert eeg.ch_names == direct.ch_names
+            np.testing.assert_array_equal(eeg.times_s, direct.times_s)
+
+
+def test_float64_is_cast(tiny, build):
+    _write(tiny, 1, "test", lambda eeg: eeg.astype(np.float64) / 3)
+    build()
+    eeg = tfds_builder.load_eeg(tiny / "shards", 1, "test").eeg
+    np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
+    assert eeg.dtype == np.float32
+
+
+def test_builds_only_what_is_missing(tiny, build, snapshot, capsys):
+    assert [line.split()[3] for line in build()] == ["images-16", "sub-01"]
+    before = snapshot(tiny)
+    assert build() == []
+    assert snapshot(tiny) == before
+    assert [line.split()[3] for line in build((1, 2))] == ["sub-02"]
+    assert [line.split()[3] for line in build((2,), 8)] == ["images-8"]
+    folders = sorted(path.name for path in (tiny / "shards/things_eeg2").iterdir())
+    assert folders == ["images-16", "images-8", "sub-01", "sub-02"]
+    assert os.listdir(tiny / "shards") == ["things_eeg2"]
+    # Nothing but the log, in particular no announcement of downloads.
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_changed_eeg_is_built_again(tiny, build):
+    build((1, 2))
+    _write(tiny, 1, "test", lambda eeg: -eeg)
+    (line,) = build((1, 2))
+    assert "sub-01/preprocessed_eeg_test.npy has changed" in line
+    eeg = tfds_builder.load_eeg(tiny / "shards", 1, "test").eeg
+    np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
+
+
+def test_changed_image_is_built_again(tiny, build):
+    build()
+    files = layout.read_image_set(tiny).training_files
+    files[3].write_bytes(files[4].read_bytes())
+    (line,) = build()
+    assert f"{files[3].name} has changed" in line
+    images = tfds_builder.load_images(tiny / "shards", 16, "training")
+    np.testing.assert_array_equal(images[3], images[4])
+
+
+def test_damaged_description_is_built_again(tiny, build):
+    build()
+    path = next((tiny / "shards/things_eeg2/sub-01").rglob("metadata.json"))
+    path.write_text("{")
+    (line,) = build()
+    assert "damaged" in line
+    assert build() == []
+
+
+def test_data_set_may_move_with_its_shards(tiny, build, tmp_path):
+    build()
+    moved = tiny.rename(tmp_path / "moved")
+    lines = []
+    tfds_builder.ensure_shards(
+        moved, moved / "shards", subjects=(1,), image_size=16, log=lines.append
+    )
+    assert lines == []
+    assert tfds_builder.load_images(moved / "shards", 16, "test").shape[0] == 4
+
+
+def _nan(data_dir):
+    # write_eeg does not check, so that it can write this.
+    _write(data_dir, 2, "test", lambda eeg: np.where(eeg == eeg.max(), np.nan, eeg))
+
+
+def _too_few_rows(data_dir):
+    _write(data_dir, 2, "training", lambda eeg: eeg[:-1])
+
+
+def _other_channels(data_dir):
+    eeg = layout.read_eeg(data_dir, 2, "test")
+    names = (*eeg.ch_names[:-1], "Cz")
+    layout.write_eeg(data_dir, 2, "test", dataclasses.replace(eeg, ch_names=names))
+
+
+def _truncated_image(data_dir):
+    path = layout.read_image_set(data_dir).test_files[-1]
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def _no_subject(data_dir):
+    (data_dir / "preprocessed_data/sub-02").rename(data_dir / "elsewhere")
+
+
+def _extra_image(data_dir):
+    path = layout.read_image_set(data_dir).test_files[-1]
+    path.with_name("zzz.jpg").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_nan, "sub-02/preprocessed_eeg_test.npy: expected finite EEG"),
+        (_too_few_rows, "expected 15 EEG rows.* found 14"),
+        (_other_channels, "expected the channels and times"),
+        (_truncated_image, "expected a readable image"),
+        (_no_subject, "found only sub-01"),
+        (_extra_image, "found 5"),
+    ],
+)
+def test_bad_input_changes_nothing_on_disk(tiny, build, snapshot, damage, message):
+    damage(tiny)
+    before = snapshot(tiny)
+    with pytest.raises(InputError, match=message) as caught:
+        build((1, 2))
+    assert "\n" not in str(caught.value)
+    assert snapshot(tiny) == before
+
+
+def test_bad_input_keeps_old_shards(tiny, build, snapshot):
+    build((1, 2))
+    _nan(tiny)
+    before = snapshot(tiny)
+    with pytest.raises(InputError, match="finite"):
+        build((1, 2))
+    assert snapshot(tiny) == before
+
+
+def test_changed_image_set_is_checked_against_old_eeg_shards(tiny, build, snapshot):
+    build()
+    image_set = layout.read_image_set(tiny)
+    pairs = {
+        partition: [(p.parent.name, p.name) for p in image_set.files(partition)]
+        for partition in layout.PARTITIONS
+    }
+    image_set.test_files[-1].unlink()
+    layout.write_image_metadata(
+        tiny, training=pairs["training"], test=pairs["test"][:-1]
+    )
+    before = snapshot(tiny)
+    with pytest.raises(InputError, match="expected 3 EEG rows"):
+        build()
+    assert snapshot(tiny) == before
+
+
+def test_stopped_build_leaves_nothing_and_starts_again(
+    tiny, build, snapshot, monkeypatch
+):
+    before = snapshot(tiny)
+    original, calls = layout.read_image, []
+
+    def stop_at_the_tenth(path, size):
+        calls.append(path)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return original(path, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "read_image", stop_at_the_tenth)
+        with pytest.raises(KeyboardInterrupt):
+            build()
+    assert snapshot(tiny) == before
+    assert len(build()) == 2
+
+
+def test_loading_what_is_not_there(tiny, build):
+    with pytest.raises(InputError, match=r"images-16.*expected shards"):
+        tfds_builder.load_images(tiny / "shards", 16, "test")
+    build()
+    with pytest.raises(InputError, match=r"sub-02.*expected shards"):
+        tfds_builder.load_eeg(tiny / "shards", 2, "test")
+    with pytest.raises(InputError, match=r"images-17.*expected shards"):
+        tfds_builder.load_images(tiny / "shards", 17, "test")
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_loading_damaged_shards(tiny, build, damage):
+    build()
+    path = next((tiny / "shards/things_eeg2/sub-01").rglob("*test.tfrecord*"))
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        path.write_bytes(content[:-100])
+    elif damage == "flip":
+        content[2000] ^= 255
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    with pytest.raises(InputError, match="expected complete shards") as caught:
+        tfds_builder.load_eeg(tiny / "shards", 1, "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_n170_recordings(n170_dir, tmp_path):
+    """The shards of a read-only data set lie elsewhere."""
+    tfds_builder.ensure_shards(
+        n170_dir, tmp_path, subjects=(1,), image_size=32, log=lambda line: None
+    )
+    eeg = tfds_builder.load_eeg(tmp_path, 1, "training")
+    assert eeg.eeg.shape == (76, 9, 4, 100)
+    np.testing.assert_array_equal(eeg.eeg, layout.read_eeg(n170_dir, 1, "training").eeg)
+    files = layout.read_image_set(n170_dir).test_files
+    images = tfds_builder.load_images(tmp_path, 32, "test")
+    np.testing.assert_array_equal(images[7], layout.read_image(files[7], 32))
