@@ -1,7 +1,7 @@
 """The embedded default: a narrow network on a synthetic data set, minutes on a laptop.
 
-    python train.py --config=configs/demo.py --workdir=runs/demo
-    python eval.py --checkpoint=runs/demo
+python train.py --config=configs/demo.py --workdir=runs/demo
+python eval.py --checkpoint=runs/demo
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     # What `data.synthetic` writes into WORKDIR/data, where data_dir is "".
     config.synthetic = ConfigDict()
     config.synthetic.seed = 0
-    config.synthetic.n_training_concepts = 120
+    config.synthetic.n_training_concepts = 240
     config.synthetic.images_per_concept = 10
     config.synthetic.n_test_concepts = 100
     config.synthetic.image_size = 64  # pixels
@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
 
     config.window_s = (0.0, 0.4)
     config.image_size = 64
-    config.validation_concepts = 12
+    config.validation_concepts = 24
 
     config.width = 8
     config.features = 32
@@ -32,8 +32,8 @@ def get_config() -> ConfigDict:
     config.task = "none"
 
     config.generation_weight = 1.0
-    config.num_epochs = 20
+    config.num_epochs = 8
     config.batch_size = 32
-    config.learning_rate = 1e-3
+    config.learning_rate = 2e-3
     config.learning_rate_schedule = "cosine"
     return config

@@ -14,7 +14,9 @@ def seeded_variables(model, seed):
         model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3), jnp.float32)
     )
     # Broadcast zeros: an array of any shape that takes no memory.
-    empty = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
+    empty = jax.tree.map(
+        lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes
+    )
     state_dict = {
         name: seeded.seeded_tensor(name, array.shape, seed)
         for name, array in names.to_state_dict(empty).items()

@@ -83,7 +83,7 @@ def evaluate(
         signal_layout.ch_names,
         signal_layout.times_s,
         names,
-        ceiling=scores.noise_ceiling_lower,
+        ceiling=scores.noise_ceiling_lower.mean(-1),
     )
     figures.plot_r_over_time(output / "r_over_time.png", summary)
     figures.plot_r_by_channel(output / "r_by_channel.png", summary)

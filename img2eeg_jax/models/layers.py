@@ -15,7 +15,16 @@ BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 
 
-def _xla_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+# Below this many output rows or columns XLA's CPU convolution falls far behind a matrix
+# product: at 2 × 2 positions to a fiftieth of its rate.
+_FEW_POSITIONS = 8
+
+# With fewer input channels than this, patches cost more to gather than to multiply.
+_FEW_CHANNELS = 8
+
+
+def _xla_conv(x: Array, kernel: Array, stride: int) -> Array:
+    padding = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -25,64 +34,73 @@ def _xla_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     )
 
 
-def _matmul_kernel_gradient(
-    x: Array, kernel: Array, grad: Array, stride: int, padding: int
-) -> Array:
-    """Gradient of the kernel as one matrix product per kernel position.
-
-    XLA's own contraction over batch and space runs below the matmul rate on CPU. A loop,
-    because XLA would otherwise hold all the shifted views of `x` at once.
-    """
-    size, features = kernel.shape[0], grad.shape[-1]
+def _matmul_conv(x: Array, kernel: Array, stride: int) -> Array:
+    """Gathers the patch that each output position sees; then one matrix product."""
+    size, _, in_channels, features = kernel.shape
+    rows, columns = (-(-length // stride) for length in x.shape[1:3])
+    padding = size // 2
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    span = [stride * (length - 1) + 1 for length in grad.shape[1:3]]
-    grad = grad.reshape(-1, features)
-
-    def position_gradient(position):
-        row, column = position // size, position % size
-        window = lax.dynamic_slice_in_dim(x, row, span[0], axis=1)
-        window = lax.dynamic_slice_in_dim(window, column, span[1], axis=2)
-        window = window[:, ::stride, ::stride].reshape(len(grad), -1)
-        return window.T @ grad
-
-    return lax.map(position_gradient, jnp.arange(size * size)).reshape(kernel.shape)
+    span = [stride * (length - 1) + 1 for length in (rows, columns)]
+    windows = [
+        x[:, i : i + span[0] : stride, j : j + span[1] : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    patches = jnp.concatenate(windows, axis=-1).reshape(-1, size * size * in_channels)
+    out = patches @ kernel.reshape(-1, features)
+    return out.reshape(-1, rows, columns, features)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    """2-D convolution with symmetric zero padding, the algorithm chosen per platform.
+def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
+    """Takes what measured faster on CPU (`benchmarks/convolutions.py`)."""
+    size, _, in_channels, _ = kernel.shape
+    few_positions = min(x.shape[1:3]) // stride <= _FEW_POSITIONS
+    by_matmul = size == 1 or stride > 1 or few_positions
+    if by_matmul and in_channels >= _FEW_CHANNELS:
+        return _matmul_conv(x, kernel, stride)
+    return _xla_conv(x, kernel, stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(x: Array, kernel: Array, stride: int) -> Array:
+    """2-D convolution, the algorithm chosen per platform.
+
+    Zeros pad each side by half of the kernel, symmetrically, as PyTorch does (and
+    "SAME" does not, for stride 2).
 
     Args:
       x: [batch, height, width, in].
-      kernel: [size, size, in, out], square.
+      kernel: [size, size, in, out], size odd.
       stride: step in both directions.
-      padding: zeros added on each of the four sides.
 
     Returns:
-      [batch, (height + 2·padding − size) // stride + 1, likewise, out].
+      [batch, ⌈height / stride⌉, ⌈width / stride⌉, out].
     """
-    return _xla_conv(x, kernel, stride, padding)
-
-
-def _conv_forward(x, kernel, stride, padding):
-    return _xla_conv(x, kernel, stride, padding), (x, kernel)
-
-
-def _conv_backward(stride, padding, residuals, grad):
-    x, kernel = residuals
-
-    def xla_kernel_gradient(x, kernel, grad):
-        _, vjp = jax.vjp(lambda k: _xla_conv(x, k, stride, padding), kernel)
-        return vjp(grad)[0]
-
-    def cpu_kernel_gradient(x, kernel, grad):
-        return _matmul_kernel_gradient(x, kernel, grad, stride, padding)
-
-    _, input_vjp = jax.vjp(lambda x: _xla_conv(x, kernel, stride, padding), x)
-    kernel_gradient = lax.platform_dependent(
-        x, kernel, grad, cpu=cpu_kernel_gradient, default=xla_kernel_gradient
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_cpu_conv, stride=stride),
+        default=functools.partial(_xla_conv, stride=stride),
     )
-    return input_vjp(grad)[0], kernel_gradient
+
+
+def _conv_forward(x, kernel, stride):
+    return conv(x, kernel, stride), (x, kernel)
+
+
+def _conv_backward(stride, residuals, grad):
+    # Differentiated per platform: through `platform_dependent` itself, JAX would keep
+    # the residuals of every branch.
+    def gradients(algorithm):
+        def of(x, kernel, grad):
+            _, vjp = jax.vjp(functools.partial(algorithm, stride=stride), x, kernel)
+            return vjp(grad)
+
+        return of
+
+    return lax.platform_dependent(
+        *residuals, grad, cpu=gradients(_cpu_conv), default=gradients(_xla_conv)
+    )
 
 
 conv.defvjp(_conv_forward, _conv_backward)
@@ -116,7 +134,7 @@ class Conv(nn.Module):
             (self.size, self.size, x.shape[-1], self.features),
         )
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        return conv(x, kernel, stride, self.size // 2)
+        return conv(x, kernel, stride)
 
 
 class BatchNorm(nn.Module):

@@ -219,9 +219,7 @@ def _build_trainer(config, data, teacher):
         )
     return Trainer(
         parallel=DataParallel(),
-        train_step=make_train_step(
-            model, optimizer, recipe, teacher_model, BATCH_AXIS
-        ),
+        train_step=make_train_step(model, optimizer, recipe, teacher_model, BATCH_AXIS),
         loss_step=make_loss_step(model, recipe, teacher_model, BATCH_AXIS),
         state=create_state(variables, optimizer),
         teacher_variables=teacher_variables,

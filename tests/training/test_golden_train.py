@@ -28,7 +28,10 @@ def run(request, golden_dir):
     seed = int(golden["seed"])
     epoch_times_s = np.arange(-20, 80) / 100
     layout = SignalLayout.for_eeg(
-        config.signal, [f"ch{i}" for i in range(17)], epoch_times_s[20:40], epoch_times_s
+        config.signal,
+        [f"ch{i}" for i in range(17)],
+        epoch_times_s[20:40],
+        epoch_times_s,
     )
     model = ReAlNet(**loop.model_arguments(config, layout))
     teacher = CORnetS()
