@@ -41,6 +41,21 @@ def n170_dir(request):
     return pathlib.Path(folder)
 
 
+@pytest.fixture(scope="session")
+def snapshot():
+    """Returns a function that reads a whole folder: {relative path: bytes or None}."""
+
+    def read(folder):
+        return {
+            path.relative_to(folder).as_posix(): (
+                path.read_bytes() if path.is_file() else None
+            )
+            for path in folder.rglob("*")
+        }
+
+    return read
+
+
 @pytest.fixture(autouse=True)
 def _strict_ranks():
     """Adding a vector to a matrix by accident is an error in tests."""

@@ -194,6 +194,12 @@ def write_synthetic(
     return True
 
 
+def empty_eeg() -> layout.PreprocessedEEG:
+    """Returns EEG of no images, with the channels and times of all data sets."""
+    shape = (0, 0, len(CH_NAMES), len(TIMES_S))
+    return layout.PreprocessedEEG(np.empty(shape, np.float32), CH_NAMES, TIMES_S)
+
+
 def noise_free_path(
     data_dir: str | os.PathLike, subject: int, partition: str
 ) -> pathlib.Path:

@@ -52,12 +52,7 @@ def evaluate(
     """
     checkpoint_dir = pathlib.Path(checkpoint_dir)
     loaded = checkpoint.load(checkpoint_dir, which)
-    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
-    if not signal_layout.is_eeg:
-        raise InputError(
-            f"{checkpoint_dir}: expected a network that predicts EEG, found one that "
-            f"predicts {signal_layout.kind}, which has no EEG scores"
-        )
+    signal_layout = _eeg_layout(loaded)
     data_dir = _data_dir(loaded, data_dir)
     subject = _subject(loaded, subjects)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
@@ -134,7 +129,22 @@ def result_table(summary: dict) -> str:
     return "\n".join(lines)
 
 
-def _data_dir(loaded, data_dir):
+def _eeg_layout(loaded):
+    if loaded.description["kind"] != "realnet":
+        raise InputError(
+            f"{loaded.path}: expected a network that predicts EEG, found "
+            f"{loaded.description['kind']}"
+        )
+    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
+    if not signal_layout.is_eeg:
+        raise InputError(
+            f"{loaded.path}: expected a network that predicts EEG, found one that "
+            f"predicts {signal_layout.kind}, which has no EEG scores"
+        )
+    return signal_layout
+
+
+def _data_dir(loaded, data_dir=""):
     if data_dir:
         return pathlib.Path(data_dir)
     config = loaded.description.get("config")
@@ -158,16 +168,9 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
     Images are u8[image, h, w, 3], EEG f32[image, repetition, channel, time], z-scored,
     the noise-free response f32[image, channel, time] or None.
     """
-    size = loaded.description["image_size"]
-    shards_dir = _shards_dir(loaded, data_dir)
-    tfds_builder.ensure_shards(
-        data_dir, shards_dir, subjects=(subject,), image_size=size
-    )
-    images = tfds_builder.load_images(shards_dir, size, "test")
     zscore = ZScore.from_dict(loaded.description["zscore"])
     channels = tuple(loaded.description["ch_names"])
     window_s = signal_layout.times_s[0], signal_layout.times_s[-1]
-    measured = tfds_builder.load_eeg(shards_dir, subject, "test")
 
     def select(eeg):
         chosen = dataset.select(eeg, channels, window_s)
@@ -178,17 +181,27 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
             )
         return signal_layout.measured(zscore.apply(chosen.eeg))
 
+    # Everything that may be refused comes before shards are built.
+    image_set = layout.read_image_set(data_dir)
+    epochs = layout.read_eeg(data_dir, subject, "test")
+    path = layout.eeg_path(data_dir, subject, "test")
+    layout.check_alignment(image_set, epochs, "test", path)
+    measured = select(epochs)
     noise_free = synthetic.noise_free_response(data_dir, subject, "test")
     if noise_free is not None:
-        with_axis = dataclasses.replace(measured, eeg=noise_free[:, np.newaxis])
+        with_axis = dataclasses.replace(epochs, eeg=noise_free[:, np.newaxis])
         noise_free = select(with_axis)[:, 0]
-    return images, select(measured), noise_free
+    size = loaded.description["image_size"]
+    shards_dir = _shards_dir(loaded, data_dir)
+    tfds_builder.ensure_shards(data_dir, shards_dir, subjects=(), image_size=size)
+    images = tfds_builder.load_images(shards_dir, size, "test")
+    return images, measured, noise_free
 
 
 def _shards_dir(loaded, data_dir):
     """The shards of the run if they are of this data set, else the default ones."""
     config = loaded.description.get("config") or {}
-    if config.get("shards_dir") and config.get("data_dir") == str(data_dir):
+    if config.get("shards_dir") and data_dir == _data_dir(loaded):
         return pathlib.Path(config["shards_dir"])
     return tfds_builder.default_shards_dir(data_dir)
 
@@ -206,7 +219,11 @@ def _plot_losses(checkpoint_dir, output, best_step):
     figures.plot_loss_curves(
         output / "loss_curves.png",
         [int(row["epoch"]) for row in history],
-        {loss: (column("train", loss), column(selection, loss)) for loss in LOSSES},
+        {
+            loss: (column("train", loss), column(selection, loss))
+            for loss in LOSSES
+            if any(column("train", loss))  # a task loss that is off is all zeros
+        },
         best_epoch=next(
             (int(row["epoch"]) for row in history if row["step"] == best_step), None
         ),

@@ -7,6 +7,7 @@ height × width × channel, are permuted.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -22,6 +23,13 @@ _BATCH_NORM = {
 }
 _CONV = {"weight": ("params", "kernel")}
 _LINEAR = {"weight": ("params", "kernel"), "bias": ("params", "bias")}
+
+# Modules that hold weights. `norm1_0` is the norm of conv1 in recurrent step 0.
+_MODULE = re.compile(
+    r"(realnet\.)?(V1\.(conv|norm)[12]|decoder\.linear"
+    r"|(V2|V4|IT)\.(conv_input|skip|norm_skip|conv[123]|norm[123]_\d))"
+    r"|fc(_v1|_v2|_v4|_it)?"
+)
 
 # A key that counts batches and holds no weight.
 COUNTER = "num_batches_tracked"
@@ -44,7 +52,8 @@ def to_variables(state_dict: Mapping[str, np.ndarray]) -> dict:
       linear layers in × out, heads' rows in NHWC order.
 
     Raises:
-      ValueError: a name that is no weight of CORnet-S or ReAlNet, or one given twice.
+      ValueError: a name that is no weight of CORnet-S or ReAlNet, or one given twice;
+        a head without its area, or of another size.
     """
     variables = {"params": {}, "batch_stats": {}}
     arrays = {}
@@ -95,7 +104,8 @@ def _leaf_rules(module: str) -> dict[str, tuple[str, str]]:
 
 def _variable_path(name: str) -> tuple[str, tuple[str, ...]]:
     *modules, leaf = name.split(".")
-    rules = _leaf_rules(modules[-1]) if modules else {}
+    is_module = _MODULE.fullmatch(".".join(modules))
+    rules = _leaf_rules(modules[-1]) if is_module else {}
     if leaf not in rules:
         raise ValueError(f"{name}: not a weight of CORnet-S or ReAlNet")
     collection, our_leaf = rules[leaf]
@@ -145,8 +155,10 @@ def _head_area(name: str) -> str | None:
 
 def _area_channels(arrays: Mapping[str, np.ndarray], area: str) -> int:
     """Channels of an area, read off its last batch norm."""
-    last = "norm2" if area == "V1" else "norm3_0"
-    return len(arrays[f"realnet.{area}.{last}.weight"])
+    name = f"realnet.{area}.{'norm2' if area == 'V1' else 'norm3_0'}.weight"
+    if name not in arrays:
+        raise ValueError(f"{name}: expected beside the head of {area}, found nothing")
+    return len(arrays[name])
 
 
 def _side(name: str, rows: int, channels: int) -> int:

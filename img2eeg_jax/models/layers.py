@@ -51,14 +51,16 @@ def _matmul_conv(x: Array, kernel: Array, stride: int) -> Array:
     return out.reshape(-1, rows, columns, features)
 
 
-def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
-    """Takes what measured faster on CPU (`benchmarks/convolutions.py`)."""
+def uses_matmul(x: Array, kernel: Array, stride: int) -> bool:
+    """Whether a matrix product is the faster on CPU (`benchmarks/convolutions.py`)."""
     size, _, in_channels, _ = kernel.shape
     few_positions = min(x.shape[1:3]) // stride <= _FEW_POSITIONS
-    by_matmul = size == 1 or stride > 1 or few_positions
-    if by_matmul and in_channels >= _FEW_CHANNELS:
-        return _matmul_conv(x, kernel, stride)
-    return _xla_conv(x, kernel, stride)
+    return in_channels >= _FEW_CHANNELS and (size == 1 or stride > 1 or few_positions)
+
+
+def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
+    algorithm = _matmul_conv if uses_matmul(x, kernel, stride) else _xla_conv
+    return algorithm(x, kernel, stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -1,8 +1,10 @@
 """What the scripts share: expected errors become one line and an exit status."""
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -13,6 +15,8 @@ BAD_INPUT = 1
 WRONG_FLAGS = 2
 STOPPED_BY_SIGNAL = os.EX_TEMPFAIL  # 75
 INTERRUPTED = 130
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -27,6 +31,7 @@ def run(main: Callable[[], None]) -> None:
             _stop(f"unknown argument {argv[1]!r}", WRONG_FLAGS)
         # Libraries tell of every step there; what a user must know is printed.
         logging.set_verbosity(logging.ERROR)
+        _raise_on_signals()
         try:
             main()
         except (InputError, OSError) as error:
@@ -39,12 +44,44 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=_parse_flags)
 
 
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Ends the process if a signal comes: libraries lose exceptions amid imports."""
+    previous = {number: signal.signal(number, _interrupted) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _raise_on_signals() -> None:
+    """Makes SIGINT and SIGTERM raise KeyboardInterrupt, which must not get lost."""
+
+    def unraisable(error):
+        # Raised in a callback of the garbage collector; JAX has one.
+        if error.exc_type is KeyboardInterrupt:
+            _interrupted()
+        sys.__unraisablehook__(error)
+
+    sys.unraisablehook = unraisable
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+
+
+def _interrupted(*_) -> NoReturn:
+    print("interrupted", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; wrong ones exit with a status of their own."""
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
-        # ml_collections reports unknown keys and missing files in these ways.
+    except KeyError as error:
+        _stop(f"wrong flags: the config has no key {error.args[0]}", WRONG_FLAGS)
+    except (flags.Error, AttributeError, TypeError, OSError) as error:
+        # ml_collections reports missing files and wrong types in these ways.
         _stop(f"wrong flags: {error} (--help lists them)", WRONG_FLAGS)
 
 

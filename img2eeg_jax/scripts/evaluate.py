@@ -30,7 +30,8 @@ def _window_is_two_times(values) -> bool:
 def main() -> None:
     """Calls `evaluation.report.evaluate` with the flags and prints its table."""
     # Imported here so that --help and wrong flags answer at once.
-    from img2eeg_jax.evaluation import report
+    with common.importing():
+        from img2eeg_jax.evaluation import report
 
     summary = report.evaluate(
         _CHECKPOINT.value,
@@ -50,4 +51,5 @@ def main() -> None:
 def run() -> None:
     """Entry point."""
     flags.mark_flags_as_required(["checkpoint"])
+    flags.register_validator("checkpoint", lambda path: path != "", "expected a folder")
     common.run(main)

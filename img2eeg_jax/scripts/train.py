@@ -14,7 +14,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if need
 def main() -> None:
     """Calls `training.loop.train` with the flags."""
     # Imported here so that --help and wrong flags answer at once.
-    from img2eeg_jax.training import loop
+    with common.importing():
+        from img2eeg_jax.training import loop
 
     loop.train(_CONFIG.value, _WORKDIR.value)
 
@@ -22,4 +23,5 @@ def main() -> None:
 def run() -> None:
     """Entry point."""
     flags.mark_flags_as_required(["config", "workdir"])
+    flags.register_validator("workdir", lambda path: path != "", "expected a folder")
     common.run(main)

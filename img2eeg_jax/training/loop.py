@@ -13,12 +13,33 @@ from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import checkpoint
+from img2eeg_jax.training import checkpoint, config_check
 from img2eeg_jax.training import logging as run_logging
 from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
 from img2eeg_jax.training.trainer import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class _Networks:
+    """What is trained, and what teaches it.
+
+    Attributes:
+      signal_layout: what the model's signal means.
+      model: the network.
+      variables: its initial values.
+      source: where they come from: a checkpoint folder or "random".
+      teacher: CORnet-S, or None.
+      teacher_variables: of the teacher; {} if there is none.
+    """
+
+    signal_layout: SignalLayout
+    model: ReAlNet
+    variables: dict[str, Any]
+    source: str
+    teacher: CORnetS | None
+    teacher_variables: dict[str, Any]
 
 
 def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
@@ -35,20 +56,39 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
       StoppedBySignal: SIGINT or SIGTERM came; the state is saved.
     """
     workdir = pathlib.Path(workdir)
-    plain_config = config.to_dict()
-    run_logging.check_config(workdir, plain_config)
-    teacher = _load_teacher(config)
+    config_check.check_values(config)
+    run_logging.check_config(workdir, config.to_dict())
+    networks = _build_networks(config, build_layout(config, workdir))
     data = load_data(config, workdir)
-    trainer = _build_trainer(config, data, teacher)
+    trainer = _build_trainer(config, data, networks)
     workdir.mkdir(parents=True, exist_ok=True)
-    run_logging.write_config(workdir, plain_config)
     trainer.train(workdir, config.num_epochs)
 
 
-def build_layout(config: ConfigDict, data: dataset.EncodingData) -> SignalLayout:
-    """Returns what the network's signal means."""
+def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
+    """Returns what the network's signal means; reads the data, and writes nothing.
+
+    Args:
+      config: see configs/default.py.
+      workdir: where the synthetic data set lies, or will, if `data_dir` is empty.
+
+    Raises:
+      InputError: the config asks for something that the data do not have.
+    """
+    (subject,) = one_subject(config.subjects)
+    data_dir = data_folder(config, workdir)
+    if config.data_dir:
+        concepts = layout.read_image_set(data_dir).concepts("training")
+        eeg = layout.read_eeg(data_dir, subject, "test")
+    else:
+        concepts = range(config.synthetic.n_training_concepts)
+        eeg = synthetic.empty_eeg()
+    selected = dataset.select(
+        eeg, tuple(config.channels) or None, tuple(config.window_s)
+    )
+    dataset.split_by_concept(concepts, config.validation_concepts, config.seed)
     return SignalLayout.for_eeg(
-        config.signal, data.ch_names, data.times_s, data.epoch_times_s
+        config.signal, selected.ch_names, selected.times_s, eeg.times_s
     )
 
 
@@ -72,12 +112,7 @@ def build_optimizer(
     learning_rate = config.learning_rate
     if config.learning_rate_schedule == "cosine":
         steps = config.num_epochs * steps_per_epoch
-        learning_rate = optax.cosine_decay_schedule(learning_rate, max(steps, 1))
-    elif config.learning_rate_schedule != "constant":
-        raise InputError(
-            "--config.learning_rate_schedule: expected 'constant' or 'cosine', found "
-            f"{config.learning_rate_schedule!r}"
-        )
+        learning_rate = optax.cosine_decay_schedule(learning_rate, steps)
     return optax.adam(learning_rate, eps=config.adam_eps)
 
 
@@ -106,8 +141,10 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
     Raises:
       InputError: something about the data is wrong.
     """
-    data_dir = prepare_data_dir(config, workdir)
+    data_dir = data_folder(config, workdir)
     (subject,) = one_subject(config.subjects)
+    if not config.data_dir:
+        synthetic.write_synthetic(data_dir, **config.synthetic, subjects=(subject,))
     image_set = layout.read_image_set(data_dir)
     shards_dir = shards_folder(config.shards_dir, data_dir)
     tfds_builder.ensure_shards(
@@ -127,8 +164,8 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
     )
 
 
-def prepare_data_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
-    """Returns the data folder; makes the synthetic data set where the config has one.
+def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+    """Returns the data folder: WORKDIR/data for a synthetic data set.
 
     Raises:
       InputError: no folder is named and the config has no synthetic data set.
@@ -137,11 +174,7 @@ def prepare_data_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
         return pathlib.Path(config.data_dir)
     if "synthetic" not in config:
         raise InputError("--config.data_dir: expected a folder, found nothing")
-    data_dir = workdir / "data"
-    synthetic.write_synthetic(
-        data_dir, **config.synthetic, subjects=one_subject(config.subjects)
-    )
-    return data_dir
+    return workdir / "data"
 
 
 def one_subject(subjects: str | int) -> tuple[int]:
@@ -203,26 +236,28 @@ def _initial_variables(config, model):
     return merged, str(config.init_from)
 
 
-def _build_trainer(config, data, teacher):
-    teacher_model, teacher_variables = teacher
-    signal_layout = build_layout(config, data)
+def _build_networks(config, signal_layout):
+    teacher, teacher_variables = _load_teacher(config)
     model = ReAlNet(**model_arguments(config, signal_layout), axis_name=BATCH_AXIS)
-    recipe = build_recipe(config, signal_layout, teacher_model is not None)
+    variables, source = _initial_variables(config, model)
+    return _Networks(
+        signal_layout, model, variables, source, teacher, teacher_variables
+    )
+
+
+def _build_trainer(config, data, networks):
+    signal_layout, model = networks.signal_layout, networks.model
+    recipe = build_recipe(config, signal_layout, networks.teacher is not None)
     steps_per_epoch = pipeline.num_batches(data.train, config.batch_size)
     optimizer = build_optimizer(config, steps_per_epoch)
-    variables, source = _initial_variables(config, model)
+    step_arguments = recipe, networks.teacher, BATCH_AXIS
     selection = {"validation": data.validation, "test": data.test}
-    if config.select_by not in selection:
-        raise InputError(
-            "--config.select_by: expected 'validation' or 'test', found "
-            f"{config.select_by!r}"
-        )
     return Trainer(
         parallel=DataParallel(),
-        train_step=make_train_step(model, optimizer, recipe, teacher_model, BATCH_AXIS),
-        loss_step=make_loss_step(model, recipe, teacher_model, BATCH_AXIS),
-        state=create_state(variables, optimizer),
-        teacher_variables=teacher_variables,
+        train_step=make_train_step(model, optimizer, *step_arguments),
+        loss_step=make_loss_step(model, *step_arguments),
+        state=create_state(networks.variables, optimizer),
+        teacher_variables=networks.teacher_variables,
         train_split=data.train,
         selection_split=selection[config.select_by],
         selection_name=config.select_by,
@@ -238,7 +273,7 @@ def _build_trainer(config, data, teacher):
             "ch_names": list(data.ch_names),
             "zscore": data.zscore.to_dict(),
             "subject": one_subject(config.subjects)[0],
-            "initial_weights": source,
+            "initial_weights": networks.source,
             "config": _plain(config.to_dict()),
         },
     )

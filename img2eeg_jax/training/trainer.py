@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import math
 import pathlib
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from img2eeg_jax.data import pipeline
 from img2eeg_jax.data.dataset import Split
@@ -88,22 +88,21 @@ class Trainer:
             started with.
           StoppedBySignal: SIGINT or SIGTERM came; the state is saved.
         """
-        with (
-            CheckpointStore(workdir) as store,
-            run_logging.TensorBoard(workdir) as board,
-            _stop_requests() as stop_requested,
-        ):
+        with CheckpointStore(workdir) as store, _stop_requests() as stop_requested:
             self._resume(store, workdir)
+            n_done = self.progress.epoch
+            if n_done >= num_epochs:
+                print(f"nothing to do: {n_done} epochs of {num_epochs} are done")
+                return
+            if self.step:
+                print(f"going on from step {self.step}, epoch {n_done + 1}", flush=True)
+            run_logging.write_config(workdir, self.description["config"])
             self.state = self.parallel.replicate(self.state)
-            while self.progress.epoch < num_epochs:
-                self._train_epoch(num_epochs, stop_requested)
-                if self._epoch_is_done():
-                    self._finish_epoch(store, workdir, board)
-                if stop_requested() and self.progress.epoch < num_epochs:
-                    self._save(store)
-                    raise StoppedBySignal(f"stopped at step {self.step}")
+            with run_logging.TensorBoard(workdir) as board:
+                self._train_epochs(num_epochs, store, workdir, board, stop_requested)
 
     def _resume(self, store, workdir):
+        """Takes over the last checkpoint, if there is one and it fits the data."""
         restored = store.restore(self.state)
         if restored is None:
             return
@@ -117,10 +116,15 @@ class Trainer:
         self.progress = Progress(**progress)
         self.step = int(self.state.step)
         run_logging.write_metrics(workdir, self.progress.history)
-        print(
-            f"going on from step {self.step} ({self.progress.epoch} epochs done)",
-            flush=True,
-        )
+
+    def _train_epochs(self, num_epochs, store, workdir, board, stop_requested):
+        while self.progress.epoch < num_epochs:
+            self._train_epoch(num_epochs, stop_requested)
+            if self._epoch_is_done():
+                self._finish_epoch(store, workdir, board)
+            if stop_requested() and self.progress.epoch < num_epochs:
+                self._save(store)
+                raise StoppedBySignal(f"stopped at step {self.step}")
 
     def _epoch_is_done(self):
         return self.progress.step_in_epoch == pipeline.num_batches(
@@ -164,11 +168,7 @@ class Trainer:
         bar.update(n_images)
         total = float(metrics["total"][0]) / n_images
         bar.set_postfix(loss=f"{total:.4g}", refresh=False)
-        if not math.isfinite(total):
-            raise InputError(
-                f"step {step}: expected a finite loss, found {total}; the last good "
-                "checkpoint is kept"
-            )
+        _check_finite(step, "loss", total)
 
     def _finish_epoch(self, store, workdir, board):
         progress = self.progress
@@ -178,8 +178,10 @@ class Trainer:
         if self.selection_split is not None:
             means = _means(self._selection_sums(), self.selection_name)
             row |= means
+            name = f"{self.selection_name}_total"
+            _check_finite(self.step, f"{self.selection_name} loss", means[name])
             if progress.epoch >= self.first_selectable_epoch:
-                selection_loss = means[f"{self.selection_name}_total"]
+                selection_loss = means[name]
         self.progress = Progress(
             epoch=progress.epoch + 1, history=[*progress.history, row]
         )
@@ -196,8 +198,21 @@ class Trainer:
         return sums
 
     def _save(self, store, selection_loss=None):
+        # The last update may have spoilt what the last loss did not show.
+        for leaf in jax.tree.leaves(self.state.variables):
+            _check_finite(self.step, "network", leaf)
         progress = dataclasses.asdict(self.progress)
         store.save(self.state, self.description, progress, selection_loss)
+
+
+def _check_finite(step: int, what: str, value) -> None:
+    value = np.asarray(value)
+    if not np.isfinite(value).all():
+        found = value[~np.isfinite(value)].flat[0]
+        raise InputError(
+            f"step {step}: expected a finite {what}, found {found}; the checkpoints "
+            "before it are kept"
+        )
 
 
 def _add_sums(sums: dict[str, list[float]], metrics) -> None:

@@ -33,18 +33,3 @@ def tiny_original(tmp_path_factory):
 def tiny(tiny_original, tmp_path):
     """A copy of the tiny data set that a test may damage."""
     return shutil.copytree(tiny_original, tmp_path / "data")
-
-
-@pytest.fixture(scope="session")
-def snapshot():
-    """Returns a function that reads a whole folder: {relative path: bytes or None}."""
-
-    def read(folder):
-        return {
-            path.relative_to(folder).as_posix(): (
-                path.read_bytes() if path.is_file() else None
-            )
-            for path in folder.rglob("*")
-        }
-
-    return read

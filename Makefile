@@ -1,0 +1,39 @@
+# Everything runs in .venv, made from requirements.lock. PYTHON picks the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+# Arguments for pytest, e.g. make test PYTEST_ARGS="-k golden --golden-dir=DIR".
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-all lint lock clean
+
+demo: $(INSTALLED)
+	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
+	$(BIN)/python eval.py --checkpoint=runs/demo
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-all: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The stamp comes last, so that an installation cut short is made again.
+$(INSTALLED): requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"expected Python 3.11-3.13, found {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(INSTALLED)
+
+# One set of versions for Python 3.11-3.13 on any system: the newest that all of them have.
+lock: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --extra dev --no-header --upgrade setup.cfg --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,64 @@
+"""Checks of a config's values that need no data: wrong ones are refused at once."""
+
+import math
+
+from ml_collections import ConfigDict
+
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.models.cornet_s import AREAS
+from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES
+
+_CHOICES = {
+    "zscore": ("training", "training_and_test"),
+    "signal": (CHANNELS_BY_TIMES, CHANNEL_MEAN),
+    "dtype": ("float32", "bfloat16"),
+    "task": ("none", "mse", "cross_entropy"),
+    "correlation": ("pearson", "spearman"),
+    "learning_rate_schedule": ("constant", "cosine"),
+    "select_by": ("validation", "test"),
+}
+_SMALLEST = {
+    "image_size": 1,
+    "validation_concepts": 0,
+    "features": 1,
+    "width": 1,
+    "num_classes": 1,
+    "bn_updates": 1,
+    "generation_weight": 0.0,
+    "num_epochs": 1,
+    "batch_size": 1,
+    "learning_rate": 0.0,
+    "adam_eps": 0.0,
+    "seed": 0,
+}
+
+
+def check_values(config: ConfigDict) -> None:
+    """Refuses values that no data could make right.
+
+    Args:
+      config: see configs/default.py.
+
+    Raises:
+      InputError: naming the first key whose value is wrong.
+    """
+    for key, choices in _CHOICES.items():
+        _check(config, key, config[key] in choices, _one_of(choices))
+    for key, smallest in _SMALLEST.items():
+        # `isfinite` also refuses NaN.
+        fits = math.isfinite(config[key]) and config[key] >= smallest
+        _check(config, key, fits, f"a number of at least {smallest}")
+    areas = tuple(config.areas)
+    known = set(areas) <= set(AREAS) and len(set(areas)) == len(areas) > 0
+    _check(config, "areas", known, f"different names out of {', '.join(AREAS)}")
+    fits = len(config.window_s) == 2 and all(map(math.isfinite, config.window_s))
+    _check(config, "window_s", fits, "(first, last) in seconds")
+
+
+def _check(config: ConfigDict, key: str, fits: bool, expected: str) -> None:
+    if not fits:
+        raise InputError(f"--config.{key}: expected {expected}, found {config[key]!r}")
+
+
+def _one_of(choices: tuple[str, ...]) -> str:
+    return " or ".join(map(repr, choices))

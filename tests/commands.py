@@ -1,0 +1,124 @@
+"""Runs the scripts as a user does: each in a process of its own."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Key and value of the config; seconds a run.
+TINY = {
+    "synthetic.n_training_concepts": 6,
+    "synthetic.images_per_concept": 4,
+    "synthetic.n_test_concepts": 8,
+    "synthetic.test_repetitions": 4,
+    "synthetic.image_size": 32,
+    "image_size": 32,
+    "width": 4,
+    "features": 8,
+    "validation_concepts": 2,
+    "num_epochs": 2,
+    "batch_size": 8,
+    "window_s": (0.1, 0.2),
+    # The cosine would compile another step for each number of epochs.
+    "learning_rate_schedule": "constant",
+}
+
+
+class Commands:
+    """Starts scripts whose processes share what JAX compiles."""
+
+    def __init__(self, cache_dir):
+        self.environment = {
+            name: value for name, value in os.environ.items() if name != "XLA_FLAGS"
+        } | {
+            "JAX_COMPILATION_CACHE_DIR": str(cache_dir),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+
+    def start(self, script, *flags, **environment):
+        """Starts a script from the repository; returns its Popen."""
+        return subprocess.Popen(
+            [sys.executable, script, *flags],
+            cwd=ROOT,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script, *flags, **environment):
+        """Runs a script to its end; returns its CompletedProcess."""
+        process = self.start(script, *flags, **environment)
+        return finish(process)
+
+    def train(self, workdir, changes=(), config="configs/demo.py", **environment):
+        """Runs train.py with tiny settings and `changes` of them."""
+        return finish(self.start_train(workdir, changes, config, **environment))
+
+    def start_train(self, workdir, changes=(), config="configs/demo.py", **environment):
+        flags = config_flags(TINY | dict(changes), config)
+        return self.start("train.py", *flags, f"--workdir={workdir}", **environment)
+
+    def stop_train(self, workdir, changes, number, n_epochs):
+        """Starts train.py and sends it a signal in the epoch after `n_epochs`."""
+        process = self.start_train(workdir, changes)
+        deadline = time.monotonic() + 120
+        while n_rows(workdir) < n_epochs and process.poll() is None:
+            assert time.monotonic() < deadline, "the run does not get on"
+            time.sleep(0.002)
+        time.sleep(0.05)
+        process.send_signal(number)
+        return finish(process)
+
+
+def config_flags(changes, config="configs/demo.py"):
+    """Returns --config and the --config.KEY=VALUE of a dict."""
+    if config != "configs/demo.py":
+        changes = {k: v for k, v in changes.items() if not k.startswith("synthetic.")}
+    return [f"--config={config}", *(f"--config.{k}={v}" for k, v in changes.items())]
+
+
+def finish(process):
+    """Waits for a process; returns what `subprocess.run` would."""
+    try:
+        out, err = process.communicate(timeout=600)
+    except BaseException:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def n_rows(workdir):
+    """Returns the number of epochs in metrics.csv."""
+    path = pathlib.Path(workdir) / "metrics.csv"
+    return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+
+
+def check_done(result):
+    """Checks that a process ended well."""
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not messages(result), result.stderr
+
+
+def check_refused(result, *patterns, status=1):
+    """Checks the exit status and the one line on standard error."""
+    assert result.returncode == status, (result.returncode, result.stderr)
+    (line,) = messages(result)
+    for pattern in patterns:
+        assert re.search(pattern, line), (pattern, line)
+
+
+def messages(result):
+    """Returns the lines on standard error that are not a progress bar's."""
+    lines = re.split(r"[\r\n]+", result.stderr)
+    return [line for line in lines if line and not line.startswith("epoch ")]
+
+
+KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM

@@ -1,0 +1,142 @@
+"""Sizes of the networks, worked out by hand; nothing is computed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny_network import IMAGE_SIZE, draw_variables
+
+from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
+from img2eeg_jax.models.realnet import ReAlNet
+
+# Width, height and channels at 224 pixels (REFERENCE.md §1).
+AREA_SHAPES = {
+    "V1": (56, 56, 64),
+    "V2": (28, 28, 128),
+    "V4": (14, 14, 256),
+    "IT": (7, 7, 512),
+}
+
+
+def images(size=224, batch=2):
+    return jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
+
+
+def shapes(model, size=224):
+    """Returns (outputs, variables) as shapes."""
+    return jax.eval_shape(model.init_with_output, jax.random.key(0), images(size))
+
+
+def count(tree):
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def block_parameters(channels_in, channels, steps):
+    """A recurrent block, layer by layer (REFERENCE.md §1)."""
+    wide = 4 * channels
+    conv_input, skip = channels_in * channels, channels * channels
+    conv1, conv2, conv3 = channels * wide, 3 * 3 * wide * wide, wide * channels
+    norm_skip, norms = 2 * channels, steps * (2 * wide + 2 * wide + 2 * channels)
+    return conv_input + skip + conv1 + conv2 + conv3 + norm_skip + norms
+
+
+def cornet_s_parameters():
+    v1 = 7 * 7 * 3 * 64 + 3 * 3 * 64 * 64 + 2 * (64 + 64)
+    blocks = [(64, 128, 2), (128, 256, 4), (256, 512, 2)]
+    decoder = 512 * 1000 + 1000
+    return v1 + sum(block_parameters(*block) for block in blocks) + decoder
+
+
+class TestPublishedNetworks:
+    def test_cornet_s(self):
+        (logits, areas), variables = shapes(CORnetS())
+        assert logits.shape == (2, 1000)
+        assert {name: area.shape[1:] for name, area in areas.items()} == AREA_SHAPES
+        assert count(variables["params"]) == cornet_s_parameters() == 53_416_616
+        # A mean and a variance for each scale and bias of a batch norm.
+        convolutions_and_decoder = sum(
+            int(np.prod(leaf.shape))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+            if path[-1].key == "kernel"
+        )
+        norms = cornet_s_parameters() - convolutions_and_decoder - 1000
+        assert count(variables["batch_stats"]) == norms
+
+    @pytest.mark.parametrize(
+        ("signal_shape", "size"), [((17, 20), 340), ((100,), 100), ((1024,), 1024)]
+    )
+    def test_realnet(self, signal_shape, size):
+        (logits, signal), variables = shapes(ReAlNet(signal_shape=signal_shape))
+        assert logits.shape == (2, 1000)
+        assert signal.shape == (2, size)
+        flat = {"V1": 200704, "V2": 100352, "V4": 50176, "IT": 25088}
+        assert flat == {area: np.prod(shape) for area, shape in AREA_SHAPES.items()}
+        heads = sum(inputs * 128 + 128 for inputs in flat.values())
+        last = 512 * size + size
+        expected = cornet_s_parameters() + heads + last
+        assert count(variables["params"]) == expected
+
+    def test_defaults_are_the_published_ones(self):
+        _, variables = shapes(ReAlNet())
+        assert variables["params"]["fc"]["kernel"].shape == (512, 340)
+
+
+class TestArguments:
+    def test_areas(self):
+        _, variables = shapes(ReAlNet(areas=("IT", "V2"), features=8), 64)
+        assert {name for name in variables["params"] if name.startswith("fc")} == {
+            "fc",
+            "fc_it",
+            "fc_v2",
+        }
+        assert variables["params"]["fc"]["kernel"].shape == (16, 340)
+        assert variables["params"]["fc_v2"]["kernel"].shape == (8 * 8 * 128, 8)
+
+    def test_features_are_in_the_order_of_the_areas(self):
+        areas = ("IT", "V1", "V4")
+        model = ReAlNet(
+            signal_shape=(3,), areas=areas, features=2, width=1, num_classes=2
+        )
+        params = (variables := draw_variables(model))["params"]
+        for number, area in enumerate(areas):
+            # A feature is ReLU(0 · output + 1 + number), whatever the image.
+            head = params[f"fc_{area.lower()}"]
+            head["kernel"] = np.zeros_like(head["kernel"])
+            head["bias"] = np.full_like(head["bias"], 1 + number)
+        # Signal i is the sum of the two features in place i.
+        pairs = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+        params["fc"] = {"kernel": pairs, "bias": np.zeros(3, np.float32)}
+        image = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
+        _, signal = jax.jit(model.apply)(variables, image)
+        np.testing.assert_array_equal(signal, [[2, 4, 6]])
+
+    def test_width_and_image_size(self):
+        (_, areas), _ = shapes(CORnetS(width=4, num_classes=10), 64)
+        assert {name: area.shape[1:] for name, area in areas.items()} == {
+            "V1": (16, 16, 4),
+            "V2": (8, 8, 8),
+            "V4": (4, 4, 16),
+            "IT": (2, 2, 32),
+        }
+
+    def test_odd_image_size_rounds_up(self):
+        (_, areas), _ = shapes(CORnetS(width=4, num_classes=10), 50)
+        sides = {name: area.shape[1] for name, area in areas.items()}
+        # 50 → 25 (conv1) → 13 (pool) → 7 → 4 → 2
+        assert sides == {"V1": 13, "V2": 7, "V4": 4, "IT": 2}
+
+    @pytest.mark.parametrize("dtype", [jnp.bfloat16, "bfloat16"], ids=["type", "name"])
+    def test_bfloat16(self, dtype):
+        model = ReAlNet(width=4, features=8, dtype=dtype)
+        (logits, signal), variables = shapes(model, 32)
+        assert logits.dtype == signal.dtype == jnp.float32
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+        (_, areas), _ = shapes(CORnetS(width=4, dtype=dtype), 32)
+        assert all(area.dtype == jnp.bfloat16 for area in areas.values())
+
+
+def test_normalise_pixels():
+    image = np.array([0, 128, 255], np.uint8).reshape(1, 1, 1, 3)
+    # ImageNet's statistics (REFERENCE.md §1), one colour each.
+    expected = [-0.485 / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(normalise_pixels(image).ravel(), expected, rtol=1e-6)

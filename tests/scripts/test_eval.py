@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+from commands import check_done, check_refused
+from PIL import Image
+
+NAMES = (
+    "encoding_r",
+    "encoding_r_all_repetitions",
+    "noise_ceiling_lower",
+    "noise_ceiling_upper",
+    "permutation_r",
+    "best_possible_r",
+)
+
+
+def test_metrics_figures_and_table(commands, trained):
+    result = commands.run("eval.py", f"--checkpoint={trained}")
+    check_done(result)
+    output = trained / "eval"
+    metrics = json.loads((output / "metrics.json").read_text())
+    for name in NAMES:
+        per_channel = np.array(metrics["per_channel"][name])
+        per_time = np.array(metrics["per_time"][name])
+        assert per_channel.shape == (17,)
+        assert per_time.shape == (11,)
+        # The window covers all 11 times, 100 to 200 ms.
+        np.testing.assert_allclose(metrics[name], per_channel.mean(), atol=1e-6)
+        np.testing.assert_allclose(metrics[name], per_time.mean(), atol=1e-6)
+    assert (metrics["n_images"], metrics["n_repetitions"]) == (8, 4)
+    assert metrics["window_s"] == [0.1, 0.3]
+    figures = {path.name for path in output.iterdir()} - {"metrics.json"}
+    assert figures == {
+        "evoked.png",
+        "loss_curves.png",
+        "r_by_channel.png",
+        "r_over_time.png",
+    }
+    for name in figures:
+        with Image.open(output / name) as image:
+            assert min(image.size) >= 200
+    for text in ("encoding r", "noise ceiling, lower", "best possible r", str(output)):
+        assert text in result.stdout
+    assert f"{metrics['encoding_r']:.3f}" in result.stdout
+
+
+def test_missing_checkpoint(commands, tmp_path, snapshot):
+    result = commands.run("eval.py", f"--checkpoint={tmp_path / 'none'}")
+    check_refused(result, "none: expected a checkpoint", "found none")
+    assert not snapshot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--window=1"], ["--which=other"], ["--n_splits=0"], ["--checkpoint="]],
+    ids=lambda flags: flags[0],
+)
+def test_wrong_flags(commands, flags):
+    result = commands.run("eval.py", "--checkpoint=none", *flags)
+    check_refused(result, flags[0].strip("-").split("=")[0], status=2)
+
+
+def test_checkpoint_is_required(commands):
+    check_refused(commands.run("eval.py"), "--checkpoint", status=2)

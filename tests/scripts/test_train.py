@@ -1,0 +1,253 @@
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from commands import TINY, check_done, check_refused, config_flags, messages, n_rows
+
+from configs import demo
+from img2eeg_jax.data.dataset import ZScore
+from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.training import checkpoint, loop
+
+LOSSES = ("task", "mse", "contrast", "generation", "total")
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_work_directory_of_a_run(trained_original):
+    workdir, _ = trained_original
+    names = {path.name for path in workdir.iterdir()}
+    assert names == {
+        "checkpoints",
+        "config.json",
+        "data",
+        "metrics.csv",
+        "tensorboard",
+    }
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["width"] == 4
+    assert config["window_s"] == [0.1, 0.2]
+    assert config["synthetic"]["n_test_concepts"] == 8
+    rows = read_csv(workdir / "metrics.csv")
+    # 4 training concepts of 4 images in batches of 8.
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "2"), ("1", "4")]
+    losses = {f"{split}_{loss}" for split in ("train", "validation") for loss in LOSSES}
+    assert set(rows[0]) == {"epoch", "step"} | losses
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    assert float(rows[0]["train_task"]) == 0
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"2", "4"}
+    assert [*(workdir / "tensorboard").glob("events.out.tfevents.*")]
+
+
+def test_progress_bar_tells_loss_rate_and_time_left(trained_original):
+    _, result = trained_original
+    done = r"epoch 2/2: 100%.* 16/16 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+image/s, loss=[\d.]+"
+    assert re.search(done, result.stderr)
+
+
+def test_finished_run_is_left_alone(commands, trained, snapshot):
+    before = snapshot(trained)
+    result = commands.train(trained)
+    check_done(result)
+    assert result.stdout == "nothing to do: 2 epochs of 2 are done\n"
+    assert snapshot(trained) == before
+
+
+def test_more_epochs_go_on_from_the_last_one(commands, trained):
+    old = read_csv(trained / "metrics.csv")
+    result = commands.train(trained, {"num_epochs": 3})
+    check_done(result)
+    assert "going on from step 4, epoch 3\n" in result.stdout
+    assert "building" not in result.stdout
+    new = read_csv(trained / "metrics.csv")
+    assert new[:2] == old
+    assert [row["step"] for row in new] == ["2", "4", "6"]
+    assert json.loads((trained / "config.json").read_text())["num_epochs"] == 3
+
+
+def test_teacher_and_initial_weights_come_from_a_checkpoint(
+    commands, trained_original, data_original, tmp_path
+):
+    source = trained_original[0]
+    changes = {
+        "data_dir": data_original,
+        "task": "mse",
+        "teacher": source,
+        "init_from": source,
+        # All 16 images in the one step, whose losses come before the update.
+        "batch_size": 16,
+        "num_epochs": 1,
+    }
+    result = commands.train(tmp_path / "run", changes)
+    check_done(result)
+    assert "task loss is off" not in result.stdout
+    (row,) = read_csv(tmp_path / "run" / "metrics.csv")
+
+    loaded = checkpoint.load(source)
+    assert checkpoint.load(tmp_path / "run").description["initial_weights"] == str(
+        source
+    )
+    config = demo.get_config()
+    config.update_from_flattened_dict({**TINY, "data_dir": str(data_original)})
+    data = loop.load_data(config, tmp_path)
+    images = normalise_pixels(data.train.images)
+    (logits, signal), _ = loaded.model.apply(
+        loaded.variables, images, train=True, mutable=["batch_stats"]
+    )
+    backbone, variables = loaded.backbone
+    teacher_logits, _ = backbone.apply(variables, images)
+    eeg = data.train.eeg.reshape(16, -1)
+    mse = np.mean((np.asarray(signal) - eeg) ** 2)
+    np.testing.assert_allclose(float(row["train_mse"]), mse, rtol=1e-4)
+    # The teacher normalises with its stored statistics, the network with the batch's.
+    task = np.mean((np.asarray(logits) - np.asarray(teacher_logits)) ** 2)
+    assert task > 1e-6
+    np.testing.assert_allclose(float(row["train_task"]), task, rtol=1e-3)
+    # contrast: 1 - mean r of an image with its own EEG + mean r with the others'.
+    r = np.corrcoef(np.asarray(signal), eeg)[:16, 16:]
+    contrast = 1 - np.diag(r).mean() + r[~np.eye(16, dtype=bool)].mean()
+    np.testing.assert_allclose(float(row["train_contrast"]), contrast, rtol=1e-3)
+
+
+def test_without_a_teacher_the_task_loss_is_off(commands, data_original, tmp_path):
+    changes = {"data_dir": data_original, "task": "mse", "num_epochs": 1}
+    result = commands.train(tmp_path / "run", changes)
+    check_done(result)
+    assert "no teacher: the task loss is off\n" in result.stdout
+    (row,) = read_csv(tmp_path / "run" / "metrics.csv")
+    assert float(row["train_task"]) == 0
+    assert float(row["train_total"]) == float(row["train_generation"])
+
+
+def test_loss_that_overflows_keeps_the_last_good_checkpoint(
+    commands, trained, snapshot
+):
+    # The same run, as if its learning rate had been this one from the start.
+    config = json.loads((trained / "config.json").read_text())
+    config["learning_rate"] = 1e30
+    (trained / "config.json").write_text(json.dumps(config))
+    before = snapshot(trained / "checkpoints")
+    metrics = (trained / "metrics.csv").read_bytes()
+    result = commands.train(trained, {"learning_rate": 1e30, "num_epochs": 4})
+    check_refused(result, r"step [56]: expected a finite \w+.*found (nan|inf)")
+    assert snapshot(trained / "checkpoints") == before
+    assert (trained / "metrics.csv").read_bytes() == metrics
+    assert checkpoint.load(trained, "last").step == 4
+
+
+def test_overflow_after_the_last_step_of_an_epoch_is_not_saved(
+    commands, data_original, tmp_path
+):
+    changes = {"data_dir": data_original, "learning_rate": 1e30, "batch_size": 16}
+    result = commands.train(tmp_path / "run", changes)
+    check_refused(result, r"step 1: expected a finite validation loss, found (nan|inf)")
+    assert not [*(tmp_path / "run" / "checkpoints").iterdir()]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--nosuch=1"],
+        ["--config.nosuch=1"],
+        ["--config.batch_size=abc"],
+        ["--config.window_s=5"],
+        ["--config=configs/nosuch.py"],
+        ["--workdir="],
+        ["unexpected"],
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_wrong_flags(commands, tmp_path, flags):
+    workdir = tmp_path / "run"
+    given = [*config_flags(TINY), f"--workdir={workdir}", *flags]
+    result = commands.run("train.py", *given)
+    name = flags[0].strip("-").split("=")[0].split(".")[-1]
+    check_refused(result, name, status=2)
+    assert not workdir.exists()
+
+
+def test_workdir_is_required(commands):
+    check_refused(commands.run("train.py", *config_flags(TINY)), "--workdir", status=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "shape", "ch_names"),
+    [("image2eeg", (100,), ["mean"]), ("realnet", (17, 11), None)],
+)
+def test_published_recipes_train_and_score(
+    commands, trained_original, data_original, tmp_path, config, shape, ch_names
+):
+    workdir, source = tmp_path / "run", trained_original[0]
+    changes = {
+        "data_dir": data_original,
+        "teacher": source,
+        "init_from": source if config == "realnet" else "",
+        "num_classes": 10,
+        "validation_concepts": 0,
+        "num_epochs": 2,
+    }
+    result = commands.train(workdir, changes, f"configs/{config}.py")
+    check_done(result)
+    rows = read_csv(workdir / "metrics.csv")
+    assert all(float(row["train_task"]) > 0 for row in rows)
+    assert all(np.isfinite(float(row["test_total"])) for row in rows)
+    loaded = checkpoint.load(workdir)
+    # The first epoch cannot be selected: 24 images in batches of 8.
+    assert loaded.step == 6
+    assert loaded.description["model"]["signal_shape"] == [*shape]
+    check_done(commands.run("eval.py", f"--checkpoint={workdir}", "--n_splits=5"))
+    metrics = json.loads((workdir / "eval" / "metrics.json").read_text())
+    assert metrics["ch_names"] == (ch_names or loaded.description["ch_names"])
+    assert len(metrics["times_s"]) == 11
+    assert -1 <= metrics["encoding_r"] <= 1
+
+
+@pytest.mark.slow
+def test_demo_learns_what_is_there_and_nothing_else(commands, tmp_path):
+    """The full demo on data of another seed; limits from the project's aims."""
+    scores = {}
+    for name, shuffle in (("demo", False), ("shuffled", True)):
+        workdir = tmp_path / name
+        flags = {"synthetic.seed": 7, "shuffle_eeg": shuffle}
+        given = [*config_flags(flags), f"--workdir={workdir}"]
+        check_done(commands.run("train.py", *given))
+        check_done(commands.run("eval.py", f"--checkpoint={workdir}"))
+        scores[name] = json.loads((workdir / "eval" / "metrics.json").read_text())
+        print(name, {k: v for k, v in scores[name].items() if isinstance(v, float)})
+        assert abs(scores[name]["permutation_r"]) <= 0.05
+    assert scores["demo"]["encoding_r"] >= 0.8 * scores["demo"]["best_possible_r"]
+    assert abs(scores["shuffled"]["encoding_r"]) <= 0.05
+
+
+def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
+    workdir, _ = trained_original
+    loaded = checkpoint.load(workdir)
+    config = demo.get_config()
+    config.update_from_flattened_dict(TINY)
+    data = loop.load_data(config, workdir)
+    kept = ZScore.from_dict(loaded.description["zscore"])
+    np.testing.assert_array_equal(kept.mean, data.zscore.mean)
+    np.testing.assert_array_equal(kept.std, data.zscore.std)
+
+
+def test_data_that_moved_with_their_shards_are_used_as_they_are(
+    commands, data_dir, tmp_path, snapshot
+):
+    workdir = tmp_path / "run"
+    check_done(commands.train(workdir, {"data_dir": data_dir, "num_epochs": 1}))
+    moved = tmp_path / "elsewhere"
+    shutil.move(data_dir, moved)
+    before = snapshot(moved)
+    result = commands.train(workdir, {"data_dir": moved})
+    check_done(result)
+    assert "building" not in result.stdout
+    assert snapshot(moved) == before
+    assert n_rows(workdir) == 2
+    assert not messages(result)

@@ -1,0 +1,130 @@
+"""Networks small enough to compile in a test, with variables drawn by NumPy."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+
+from img2eeg_jax.models.layers import BatchNorm, Conv, Linear
+from img2eeg_jax.models.realnet import ReAlNet
+from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.training.step import Recipe, make_train_step
+
+EEG_SHAPE = (3, 5)
+IMAGE_SIZE = 32
+NUM_CLASSES = 10
+
+# ReAlNet at its smallest; 32 pixels leave 1 x 1 positions in IT.
+REALNET_ARGUMENTS = {
+    "signal_shape": EEG_SHAPE,
+    "features": 8,
+    "width": 4,
+    "num_classes": NUM_CLASSES,
+}
+RECIPE = Recipe(task="mse", generation_weight=3.0, teacher_batch_stats=True)
+
+
+class Toy(nn.Module):
+    """One convolution, batch norm and two heads: ReAlNet's interface, fast to compile.
+
+    Serves as the teacher, too: of what a network returns, a step reads the logits.
+    """
+
+    signal_size: int = 15
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, train=False, mask=None):
+        x = Conv(6, 3, name="conv1")(images, 2)
+        x = nn.relu(BatchNorm(self.axis_name, name="norm1")(x, not train, mask))
+        x = x.mean((1, 2))
+        logits = Linear(NUM_CLASSES, name="linear")(x)
+        return logits, Linear(self.signal_size, name="fc")(x)
+
+
+def draw_variables(model, seed=0, image_size=IMAGE_SIZE):
+    """Draws variables of a model without compiling its initialisation."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(
+        model.init, jax.random.key(0), np.zeros((1, image_size, image_size, 3))
+    )
+
+    def draw(leaf):
+        if len(leaf.shape) == 1:
+            # Scales and variances near 1; harmless for biases and means.
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        values = rng.standard_normal(leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
+        return values.astype(np.float32)
+
+    return jax.tree.map(draw, dict(shapes))
+
+
+def draw_batch(n_real, n_padding=0, seed=0, image_size=IMAGE_SIZE):
+    """Draws a batch whose padding rows hold what would be noticed if it counted."""
+    rng = np.random.default_rng(seed)
+    n = n_real + n_padding
+    batch = {
+        "image": rng.integers(0, 256, (n, image_size, image_size, 3), dtype=np.uint8),
+        "eeg": rng.standard_normal((n, *EEG_SHAPE)).astype(np.float32),
+        "mask": np.ones(n, np.float32),
+    }
+    batch["mask"][n_real:] = 0
+    batch["image"][n_real:] = 255
+    batch["eeg"][n_real:] *= 1e4
+    return batch
+
+
+def real_rows(batch):
+    return {name: array[batch["mask"] > 0] for name, array in batch.items()}
+
+
+def gradient_sgd(learning_rate):
+    """Returns plain SGD whose state holds the gradient and the learning rate.
+
+    With momentum 0 the momentum buffer is the last gradient, exactly, where the
+    difference of parameters would be rounded; the learning rate in the state lets one
+    compiled step serve several.
+    """
+    return optax.inject_hyperparams(optax.sgd)(learning_rate, momentum=0.0)
+
+
+def last_gradient(state):
+    """Returns the gradient of the last step taken with `gradient_sgd`."""
+    return state.opt_state.inner_state[0].trace
+
+
+def realnet(axis_name=None):
+    return ReAlNet(**REALNET_ARGUMENTS, axis_name=axis_name)
+
+
+@functools.cache
+def realnet_step(n_devices):
+    """Returns (DataParallel, compiled step) of `RECIPE` with a `Toy` teacher.
+
+    For `n_devices` None the un-mapped step, and no DataParallel. Cached because each
+    takes ten seconds to compile.
+    """
+    axis_name = None if n_devices is None else BATCH_AXIS
+    step = make_train_step(
+        realnet(axis_name),
+        gradient_sgd(1.0),
+        RECIPE,
+        teacher=Toy(axis_name=axis_name),
+        axis_name=axis_name,
+    )
+    if n_devices is None:
+        return None, jax.jit(step)
+    parallel = DataParallel(jax.devices()[:n_devices])
+    return parallel, parallel.train_step(step)
+
+
+def assert_trees_close(actual, expected, rtol):
+    """Compares leaf by leaf: ‖actual - expected‖ ≤ rtol · ‖expected‖."""
+    actual, expected = jax.device_get((actual, expected))
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for path, reference in jax.tree_util.tree_leaves_with_path(expected):
+        leaf = functools.reduce(lambda tree, key: tree[key.key], path, actual)
+        error, norm = np.linalg.norm(leaf - reference), np.linalg.norm(reference)
+        assert error <= rtol * norm, f"{jax.tree_util.keystr(path)}: {error} of {norm}"

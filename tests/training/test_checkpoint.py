@@ -1,0 +1,376 @@
+"""Checkpoints: bit for bit, across devices, and refused in one line when damaged."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny_network
+from tiny_network import Toy, assert_trees_close, draw_batch, draw_variables, realnet
+
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.models.cornet_s import CORnetS
+from img2eeg_jax.training import checkpoint
+from img2eeg_jax.training.checkpoint import FOLDER, CheckpointStore
+from img2eeg_jax.training.state import TrainState, create_state
+
+DESCRIPTION = {
+    "kind": "realnet",
+    "model": {**tiny_network.REALNET_ARGUMENTS, "signal_shape": [3, 5]},
+    "image_size": tiny_network.IMAGE_SIZE,
+    "zscore": {"mean": [0.1, 2e-17], "std": [1.0, 3.0]},
+}
+CORNET = {"width": 2, "num_classes": 3}
+PROGRESS = {"epoch": 3, "sums": {"total": [1.5, 8.0]}, "history": [{"step": 7}]}
+
+
+def random_state(optimizer, step=7, seed=0):
+    """A state of NumPy arrays with nothing left at zero."""
+    rng = np.random.default_rng(seed)
+
+    def fill(leaf):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            return np.full(leaf.shape, 5, leaf.dtype)
+        return rng.standard_normal(leaf.shape).astype(leaf.dtype)
+
+    state = create_state(draw_variables(realnet(), seed), optimizer)
+    state = jax.tree.map(fill, state)
+    return state.replace(step=np.int32(step))
+
+
+def assert_bit_identical(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
+    for a, b in pairs:
+        a, b = np.asarray(a), np.asarray(b)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        assert a.tobytes() == b.tobytes()
+
+
+def save(workdir, *states, losses=(None,), description=DESCRIPTION):
+    with CheckpointStore(workdir) as store:
+        for state, loss in zip(states, losses, strict=True):
+            store.save(state, description, PROGRESS, loss)
+
+
+def small_state(step):
+    """A state that is a checkpoint of CORnet-S's, with the step as its bias."""
+    variables = draw_variables(CORnetS(**CORNET))
+    variables["params"]["decoder"]["linear"]["bias"][:] = step
+    return TrainState(np.int32(step), **variables, opt_state=())
+
+
+def save_small(workdir, losses):
+    """Saves steps 1, 2, ... of CORnet-S with these selection losses."""
+    states = [small_state(step) for step in range(1, len(losses) + 1)]
+    description = {"kind": "cornet_s", "model": CORNET, "image_size": 32}
+    save(workdir, *states, losses=losses, description=description)
+
+
+def steps_on_disk(workdir):
+    return sorted(int(path.name) for path in (workdir / FOLDER).iterdir())
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize(
+        "optimizer",
+        [optax.adam(1e-3, mu_dtype=jnp.bfloat16), tiny_network.gradient_sgd(0.1)],
+        ids=["adam", "sgd"],
+    )
+    def test_bit_identical(self, optimizer, tmp_path):
+        state = random_state(optimizer)
+        save(tmp_path, state)
+        with CheckpointStore(tmp_path) as store:
+            like = jax.tree.map(np.zeros_like, state)
+            restored, description, progress = store.restore(like)
+        assert_bit_identical(restored, state)
+        assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(restored))
+        assert (description, progress) == (DESCRIPTION, PROGRESS)
+
+    def test_nothing_to_restore(self, tmp_path):
+        with CheckpointStore(tmp_path) as store:
+            assert store.restore(small_state(0)) is None
+
+    def test_donated_state(self, tmp_path):
+        """What the next step writes over must not reach the disk."""
+        before = small_state(3)
+        on_device = jax.tree.map(jnp.array, before)
+        overwrite = jax.jit(
+            lambda state: jax.tree.map(lambda leaf: leaf * 0 + 9, state),
+            donate_argnums=0,
+        )
+        with CheckpointStore(tmp_path) as store:
+            store.save(on_device, DESCRIPTION, PROGRESS)
+            jax.block_until_ready(overwrite(on_device))
+            assert on_device.step.is_deleted()
+            store.wait()
+            restored, *_ = store.restore(before)
+        assert_bit_identical(restored, before)
+
+    def test_numpy_state_that_changes(self, tmp_path):
+        before, state = small_state(3), small_state(3)
+        with CheckpointStore(tmp_path) as store:
+            store.save(state, DESCRIPTION, PROGRESS)
+            for leaf in jax.tree.leaves(state.variables):
+                leaf[...] = 9
+            restored, *_ = store.restore(before)
+        assert_bit_identical(restored, before)
+
+
+@pytest.mark.parametrize(("n_before", "n_after"), [(4, 1), (1, 4)])
+def test_other_number_of_devices(n_before, n_after, tmp_path):
+    """Saved on so many devices, restored and run on others."""
+    teacher = draw_variables(Toy(), seed=7)
+    batches = [draw_batch(12, 1, seed=seed) for seed in (0, 1)]
+    optimizer = tiny_network.gradient_sgd(1e-3)
+
+    def step(n_devices, state, batch):
+        parallel, step = tiny_network.realnet_step(n_devices)
+        state, variables = parallel.replicate((state, teacher))
+        return step(state, variables, parallel.split(batch))[0]
+
+    start = create_state(draw_variables(realnet()), optimizer)
+    middle = step(n_before, start, batches[0])
+    on_host = jax.device_get(middle)
+    with CheckpointStore(tmp_path) as store:
+        store.save(middle, DESCRIPTION, PROGRESS)
+        expected = jax.device_get(step(n_before, middle, batches[1]))
+    with CheckpointStore(tmp_path) as store:
+        restored, *_ = store.restore(on_host)
+    assert_bit_identical(restored, on_host)
+    state = jax.device_get(step(n_after, restored, batches[1]))
+    assert state.step == 2
+    assert_trees_close(state.params, expected.params, 1e-4)
+    assert_trees_close(state.batch_stats, expected.batch_stats, 1e-4)
+
+
+class TestWhich:
+    def load(self, workdir, which):
+        loaded = checkpoint.load(workdir, which)
+        bias = loaded.variables["params"]["decoder"]["linear"]["bias"]
+        assert np.all(bias == loaded.step)
+        return loaded.step
+
+    def test_best_is_kept_though_old(self, tmp_path):
+        save_small(tmp_path, [0.5, 0.2, 0.9, 0.3, 0.4])
+        assert self.load(tmp_path, "best") == 2
+        assert self.load(tmp_path, "last") == 5
+        assert steps_on_disk(tmp_path) == [2, 4, 5]
+
+    def test_best_is_among_the_selectable(self, tmp_path):
+        """A loss of None: an epoch that cannot be the best, or a stop inside one."""
+        save_small(tmp_path, [None, 0.8, 0.9, None])
+        assert self.load(tmp_path, "best") == 2
+        assert self.load(tmp_path, "last") == 4
+
+    def test_best_is_the_last_where_none_was_selected(self, tmp_path):
+        save_small(tmp_path, [None, None])
+        assert self.load(tmp_path, "best") == self.load(tmp_path, "last") == 2
+
+    def test_best_across_runs_of_the_program(self, tmp_path):
+        """The losses of earlier checkpoints are read back from disk."""
+        save_small(tmp_path, [0.1, 0.7, 0.6])
+        with CheckpointStore(tmp_path) as store:
+            restored, description, _ = store.restore(small_state(0))
+            assert restored.step == 3
+            store.save(small_state(4), description, PROGRESS, 0.5)
+            store.save(small_state(5), description, PROGRESS, 0.4)
+        assert self.load(tmp_path, "best") == 1
+        assert self.load(tmp_path, "last") == 5
+
+    def test_unknown(self, tmp_path):
+        with pytest.raises(InputError, match="best or last, found 'first'"):
+            checkpoint.load(tmp_path, "first")
+
+
+class TestLoad:
+    def test_rebuilds_the_model(self, tmp_path):
+        """Loads from the description alone what makes the same predictions."""
+        state = random_state(optax.adam(1e-3))
+        save(tmp_path, state)
+        loaded = checkpoint.load(tmp_path)
+        assert loaded.model == realnet()
+        assert (loaded.step, loaded.description) == (7, DESCRIPTION)
+        assert_bit_identical(loaded.variables, state.variables)
+        backbone, variables = loaded.backbone
+        assert backbone == CORnetS(width=4, num_classes=10)
+        assert_bit_identical(variables["params"], state.variables["params"]["realnet"])
+
+    def test_cornet_s(self, tmp_path):
+        save_small(tmp_path, [None])
+        loaded = checkpoint.load(str(tmp_path))
+        assert loaded.model == CORnetS(**CORNET)
+        model, variables = loaded.backbone
+        assert model == loaded.model
+        assert_bit_identical(variables, small_state(1).variables)
+
+    def test_build_model_with_changes(self):
+        model = checkpoint.build_model(DESCRIPTION, axis_name="batch")
+        assert model == realnet("batch")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("saved")
+    save_small(workdir, [0.5])
+    return workdir
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+def array_files(workdir, item="variables"):
+    """The files that hold arrays, largest first."""
+    folder = workdir / FOLDER / "1" / item
+    files = [path for path in folder.rglob("*") if path.is_file() and "d" in path.parts]
+    assert files
+    return sorted(files, key=lambda path: path.stat().st_size, reverse=True)
+
+
+def refusal(load):
+    """Returns the message of the InputError; it is one line."""
+    with pytest.raises(InputError) as error:
+        load()
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def restore(workdir):
+    with CheckpointStore(workdir) as store:
+        return store.restore(small_state(1))
+
+
+def remove_arrays(workdir):
+    for path in array_files(workdir):
+        path.unlink()
+
+
+def truncate_arrays(workdir):
+    path = array_files(workdir)[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty_arrays(workdir):
+    for path in array_files(workdir):
+        path.write_bytes(b"")
+
+
+def corrupt_description(workdir):
+    (path,) = (workdir / FOLDER / "1" / "description").rglob("metadata")
+    path.write_text('{"kind": "cornet_s", ')
+
+
+def remove_description(workdir):
+    shutil.rmtree(workdir / FOLDER / "1" / "description")
+
+
+def remove_variables(workdir):
+    shutil.rmtree(workdir / FOLDER / "1" / "variables")
+
+
+def change_description(workdir, **changes):
+    (path,) = (workdir / FOLDER / "1" / "description").rglob("metadata")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+DAMAGES = [
+    remove_arrays,
+    truncate_arrays,
+    empty_arrays,
+    corrupt_description,
+    remove_description,
+    remove_variables,
+]
+
+
+class TestErrors:
+    def test_missing_folder(self, tmp_path):
+        message = refusal(lambda: checkpoint.load(tmp_path / "nowhere"))
+        assert str(tmp_path / "nowhere") in message
+        assert not (tmp_path / "nowhere").exists()
+
+    def test_folder_without_checkpoints(self, tmp_path):
+        assert str(tmp_path) in refusal(lambda: checkpoint.load(tmp_path))
+        assert not list(tmp_path.iterdir())
+
+    def test_empty_checkpoint_folder(self, tmp_path):
+        (tmp_path / FOLDER).mkdir()
+        message = refusal(lambda: checkpoint.load(tmp_path))
+        assert str(tmp_path / FOLDER) in message
+        assert not list((tmp_path / FOLDER).iterdir())
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_damaged_checkpoint_is_not_loaded(self, damage, copy):
+        damage(copy)
+        assert str(copy / FOLDER / "1") in refusal(lambda: checkpoint.load(copy))
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_damaged_checkpoint_is_not_resumed(self, damage, copy):
+        damage(copy)
+        assert str(copy / FOLDER / "1") in refusal(lambda: restore(copy))
+
+    def test_load_leaves_the_folder(self, copy, saved):
+        checkpoint.load(copy)
+        for folder in (copy, saved):
+            assert steps_on_disk(folder) == [1]
+        files = [path.relative_to(copy) for path in sorted(copy.rglob("*"))]
+        assert files == [path.relative_to(saved) for path in sorted(saved.rglob("*"))]
+
+    def test_wrong_shape(self, copy):
+        """The description is of a network twice as wide."""
+        change_description(copy, model={"width": 4, "num_classes": 3})
+        message = refusal(lambda: checkpoint.load(copy))
+        assert str(copy / FOLDER / "1") in message
+        # The first by name, a mean of V1's or V2's: width 4 against 2.
+        assert "batch_stats/IT/norm1_0/mean: expected (128,), found (64,)" in message
+
+    def test_wrong_shape_on_resuming(self, copy):
+        like = small_state(1)
+        like.params["decoder"]["linear"]["bias"] = np.zeros(5, np.float32)
+
+        def restore():
+            with CheckpointStore(copy) as store:
+                store.restore(like)
+
+        message = refusal(restore)
+        assert "params/decoder/linear/bias: expected (5,), found (3,)" in message
+
+    def test_missing_variable(self, copy):
+        """The description is of a ReAlNet; the arrays are CORnet-S's."""
+        model = {"width": 2, "num_classes": 3, "signal_shape": [2], "features": 2}
+        change_description(copy, kind="realnet", model=model)
+        message = refusal(lambda: checkpoint.load(copy))
+        assert "batch_stats/IT/norm1_0/mean: expected nothing, found (64,)" in message
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"kind": "resnet"}, {"model": {"depth": 3}}, {"image_size": "large"}],
+    )
+    def test_description_of_nothing(self, changes, copy):
+        change_description(copy, **changes)
+        assert str(copy / FOLDER / "1") in refusal(lambda: checkpoint.load(copy))
+
+
+class TestCheckShapes:
+    def test_first_difference_is_named(self):
+        found = {"params": {"a": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)}}}
+        checkpoint.check_shapes("file", found, found)
+        for expected, message in [
+            ({"a": {"kernel": np.zeros((2, 4))}}, "a/bias: expected nothing, found"),
+            (
+                {"a": {"kernel": np.zeros((2, 4)), "bias": np.zeros(3)}},
+                r"a/kernel: expected \(2, 4\), found \(2, 3\)",
+            ),
+            (
+                {**found["params"], "b": np.zeros(1)},
+                r"params/b: expected \(1,\), found nothing",
+            ),
+        ]:
+            with pytest.raises(InputError, match=f"file: .*{message}"):
+                checkpoint.check_shapes("file", found, {"params": expected})
