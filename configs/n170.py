@@ -1,4 +1,13 @@
-"""Faces and houses, four channels: the N170 recordings in THINGS-EEG2's layout."""
+"""Faces and houses: four-channel N170 recordings in THINGS-EEG2's layout.
+
+    python train.py --config=configs/n170.py --workdir=runs/n170 --config.data_dir=DIR
+    python eval.py --checkpoint=runs/n170
+
+A start for any small data set: a narrow network, few epochs, the best by the loss on
+held-out concepts. Cost: about 30 s on two CPU cores. Expected score
+(`encoding_r_all_repetitions`, 100-300 ms): 0.22 at TP10 and 0.09 over the four
+channels, mean of five seeds; see docs/results.md.
+"""
 
 from ml_collections import ConfigDict
 
@@ -19,6 +28,5 @@ def get_config() -> ConfigDict:
 
     config.generation_weight = 1.0
     config.num_epochs = 20
-    config.batch_size = 16
     config.learning_rate = 1e-3
     return config

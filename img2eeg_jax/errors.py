@@ -9,5 +9,5 @@ class InputError(ValueError):
     """
 
 
-class StoppedBySignal(Exception):  # noqa: N818 (not an error: the state is saved)
+class StoppedBySignal(Exception):
     """The run was asked to stop, and has saved its state."""

@@ -53,7 +53,8 @@ class SignalLayout:
             window = (start, start + len(times_s))
             return cls(kind, (len(epoch_times_s),), (MEAN_CHANNEL,), times_s, window)
         raise ValueError(
-            f"signal: expected {CHANNELS_BY_TIMES!r} or {CHANNEL_MEAN!r}, found {kind!r}"
+            f"signal: expected {CHANNELS_BY_TIMES!r} or {CHANNEL_MEAN!r}, found "
+            f"{kind!r}"
         )
 
     @classmethod

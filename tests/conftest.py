@@ -23,7 +23,7 @@ def pytest_addoption(parser):
     )
     parser.addoption(
         "--n170-dir",
-        default=os.environ.get("IMG2EEG_N170_DIR", ""),
+        default="",
         help="the N170 recordings in THINGS-EEG2's layout; their tests skip without",
     )
 

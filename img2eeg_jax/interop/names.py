@@ -165,7 +165,7 @@ def _side(name: str, rows: int, channels: int) -> int:
     side = math.isqrt(rows // channels)
     if side * side * channels != rows:
         raise ValueError(
-            f"{name}: expected {channels} channels × a square image, found {rows} inputs"
+            f"{name}: expected {channels} × side × side inputs, found {rows}"
         )
     return side
 

@@ -125,7 +125,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, stride: int = 1) -> Array:
-        """Maps [b, height, width, in] to [b, ⌈height/stride⌉, ⌈width/stride⌉, features].
+        """Maps [b, height, width, in] to [b, ⌈height/stride⌉, ⌈width/stride⌉, out].
 
         The stride is an argument of the call because CORnet-S's recurrent steps share
         a kernel and not its stride.

@@ -7,13 +7,17 @@ statistics), `optimizer` (its state and the step; absent from converted weights)
 checkpoint knows nothing of devices.
 """
 
+import contextlib
 import dataclasses
 import pathlib
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
 from img2eeg_jax.errors import InputError
@@ -75,7 +79,8 @@ class CheckpointStore:
 
     def __init__(self, workdir: pathlib.Path):
         """Opens, and makes if need be, `workdir`/checkpoints."""
-        self._manager = _open_manager(workdir / FOLDER, read_only=False)
+        self._folder = workdir / FOLDER
+        self._manager = _open_manager(self._folder, read_only=False)
 
     def __enter__(self):
         return self
@@ -127,19 +132,28 @@ class CheckpointStore:
         Returns:
           (state of NumPy arrays, description, progress), or None if there is no
           checkpoint.
+
+        Raises:
+          InputError: it is damaged, or of other shapes.
         """
+        self.wait()
         step = self._manager.latest_step()
         if step is None:
             return None
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardRestore(_host_like(like.variables)),
-                optimizer=ocp.args.StandardRestore(_host_like(_optimizer_item(like))),
-                description=ocp.args.JsonRestore(),
-                progress=ocp.args.JsonRestore(),
-            ),
-        )
+        source = f"{self._folder}/{step}"
+        with _naming(source):
+            _check_arrays(self._folder / str(step), "variables", like.variables)
+            _check_arrays(self._folder / str(step), "optimizer")
+            optimizer = _host_like(_optimizer_item(like))
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    variables=ocp.args.StandardRestore(_host_like(like.variables)),
+                    optimizer=ocp.args.StandardRestore(optimizer),
+                    description=ocp.args.JsonRestore(),
+                    progress=ocp.args.JsonRestore(),
+                ),
+            )
         state = TrainState(**restored.variables, **restored.optimizer)
         return state, restored.description, restored.progress
 
@@ -152,7 +166,8 @@ def load(path: str | pathlib.Path, which: str = "best") -> Checkpoint:
       which: "best" or "last"; where no checkpoint was selected, both are the last.
 
     Raises:
-      InputError: no checkpoint there, or one whose arrays do not fit its description.
+      InputError: no checkpoint there, or one that is damaged or whose arrays do not
+        fit its description.
     """
     path = pathlib.Path(path)
     folder = path / FOLDER
@@ -172,26 +187,51 @@ def load(path: str | pathlib.Path, which: str = "best") -> Checkpoint:
 
 
 def _load_step(manager, path, step):
-    try:
+    source = f"{path}/{FOLDER}/{step}"
+    with _naming(source):
         description = manager.restore(
             step, args=ocp.args.Composite(description=ocp.args.JsonRestore())
         ).description
         size = description["image_size"]
         expected = _expected_variables(build_model(description), size)
-        found = manager.item_metadata(step)["variables"]
-    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
-        raise InputError(
-            f"{path}/{FOLDER}/{step}: expected a checkpoint of img2eeg_jax, found one "
-            f"that cannot be read ({_one_line(error)})"
-        ) from error
-    check_shapes(f"{path}/{FOLDER}/{step}", found, expected)
-    variables = manager.restore(
-        step,
-        args=ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_host_like(expected))
-        ),
-    ).variables
+        _check_arrays(path / FOLDER / str(step), "variables", expected)
+        variables = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardRestore(_host_like(expected))
+            ),
+        ).variables
     return Checkpoint(path, step, description, variables)
+
+
+def _check_arrays(source: pathlib.Path, item: str, expected: Any = None) -> None:
+    """Reads an item's arrays one by one, and compares their shapes.
+
+    Orbax reads all at once: if one fails, the others go on and print tracebacks.
+    """
+    folder = (source / item).resolve()
+    base = {"driver": "file", "path": f"{folder}/"}
+    arrays = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+    for key in arrays.list().result():
+        arrays.read(key).result()
+    if expected is not None:
+        found = ocp.StandardCheckpointHandler().metadata(folder)
+        check_shapes(str(source), found, expected)
+
+
+@contextlib.contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Turns what reading a damaged checkpoint raises into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise InputError(
+            f"{source}: expected a checkpoint of img2eeg_jax, found one that cannot be "
+            f"read ({reason})"
+        ) from error
 
 
 def check_shapes(source: str, found: Any, expected: Any) -> None:
@@ -226,10 +266,6 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 
 def _or_nothing(shape) -> str:
     return "nothing" if shape is None else str(shape)
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _expected_variables(model, image_size):
@@ -269,6 +305,7 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         "description": ocp.JsonCheckpointHandler(),
         "progress": ocp.JsonCheckpointHandler(),
     }
-    return ocp.CheckpointManager(
-        folder.resolve(), options=options, item_handlers=handlers
-    )
+    with _naming(str(folder)):
+        return ocp.CheckpointManager(
+            folder.resolve(), options=options, item_handlers=handlers
+        )

@@ -1,0 +1,353 @@
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from commands import TINY, check_done, check_refused
+
+from configs import demo
+from img2eeg_jax.data import layout
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.evaluation import report
+from img2eeg_jax.training import loop
+
+TRAINING = "preprocessed_data/sub-01/preprocessed_eeg_training.npy"
+TEST = "preprocessed_data/sub-01/preprocessed_eeg_test.npy"
+METADATA = "image_set/image_metadata.npy"
+IMAGE = "image_set/training_images/00003_shape0003/shape0003_2s.jpg"
+
+
+def remove(data_dir, name):
+    (data_dir / name).unlink()
+
+
+def truncate(data_dir, name):
+    path = data_dir / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def rewrite(data_dir, name, change):
+    content = layout.read_npy_dict(data_dir / name)
+    change(content)
+    layout.write_npy_dict(data_dir / name, content)
+
+
+def rename_key(content):
+    content["eeg"] = content.pop("preprocessed_eeg_data")
+
+
+def drop_last_row(content):
+    content["preprocessed_eeg_data"] = content["preprocessed_eeg_data"][:-1]
+
+
+def put_nan(content):
+    content["preprocessed_eeg_data"][3, 1, 2, 40] = np.nan
+
+
+def rename_channel(content):
+    content["ch_names"][0] = "Fpz"
+
+
+# name: (file to change, how, what the line says)
+DAMAGES = {
+    "missing EEG": (TRAINING, remove, [TRAINING, "No such file"]),
+    "missing metadata": (METADATA, remove, [METADATA, "No such file"]),
+    "missing image": (IMAGE, remove, [IMAGE, "expected this image", "no such file"]),
+    "truncated EEG": (TEST, truncate, [TEST, "expected a complete", "truncated"]),
+    "truncated training EEG": (TRAINING, truncate, [TRAINING, "truncated"]),
+    "truncated metadata": (METADATA, truncate, [METADATA, "truncated"]),
+    "truncated image": (IMAGE, truncate, [IMAGE, "expected a readable image", "found"]),
+    "wrong key": (
+        TRAINING,
+        lambda *given: rewrite(*given, rename_key),
+        [TRAINING, "expected the key 'preprocessed_eeg_data'", "found the keys.* eeg"],
+    ),
+    "wrong number of images": (
+        TRAINING,
+        lambda *given: rewrite(*given, drop_last_row),
+        [TRAINING, "expected 24 EEG rows", "found 23"],
+    ),
+    "wrong number of test images": (
+        TEST,
+        lambda *given: rewrite(*given, drop_last_row),
+        [TEST, "expected 8 EEG rows", "found 7"],
+    ),
+    "NaN": (
+        TRAINING,
+        lambda *given: rewrite(*given, put_nan),
+        [TRAINING, "expected finite EEG", "found NaN .*1 of 24 images.*row 3"],
+    ),
+    "other channels": (
+        TRAINING,
+        lambda *given: rewrite(*given, rename_channel),
+        [TEST, "expected the channels and times of", "found others"],
+    ),
+}
+
+# name: (changes of the config, what the line says)
+VALUES = {
+    "unknown channel": ({"channels": ("Oz", "Cz")}, ["expected .*POz", "found Cz"]),
+    "channel twice": ({"channels": ("Oz", "Oz")}, ["expected different names"]),
+    "unknown subject": ({"subjects": "7"}, ["sub-07", "found only sub-01"]),
+    "several subjects": ({"subjects": "1,2"}, ["expected one subject", "found '1,2'"]),
+    "no number": ({"subjects": "one"}, ["subjects: expected the form", "found 'one'"]),
+    "window outside": ({"window_s": (2.0, 3.0)}, ["-0.200 to 0.790 s", "found 2.0 to"]),
+    "window backwards": ({"window_s": (0.2, 0.1)}, ["window: expected", "0.2 to 0.1"]),
+    "window of one": ({"window_s": (0.1,)}, ["--config.window_s", r"found \(0.1,\)"]),
+    "window of NaN": ({"window_s": (0.1, float("nan"))}, ["--config.window_s", "nan"]),
+    "select_by": ({"select_by": "x"}, ["--config.select_by: expected 'validation'"]),
+    "zscore": ({"zscore": "all"}, ["--config.zscore: expected 'training'", "'all'"]),
+    "signal": ({"signal": "x"}, ["--config.signal: expected 'channels_x_times'"]),
+    "task": ({"task": "x"}, ["--config.task: expected 'none'", "found 'x'"]),
+    "correlation": ({"correlation": "x"}, ["--config.correlation: .*'pearson'", "'x'"]),
+    "dtype": ({"dtype": "int8"}, ["--config.dtype: expected 'float32'", "'int8'"]),
+    "schedule": (
+        {"learning_rate_schedule": "step"},
+        ["--config.learning_rate_schedule: expected 'constant' or 'cosine'", "'step'"],
+    ),
+    "batch_size": ({"batch_size": 0}, ["--config.batch_size: .*at least 1", "found 0"]),
+    "num_epochs": ({"num_epochs": -1}, ["--config.num_epochs: expected", "found -1"]),
+    "image_size": ({"image_size": 0}, ["--config.image_size: expected", "found 0"]),
+    "seed": ({"seed": -1}, ["--config.seed: expected", "found -1"]),
+    "learning_rate": (
+        {"learning_rate": float("nan")},
+        ["--config.learning_rate: expected", "found nan"],
+    ),
+    "too many validation concepts": (
+        {"validation_concepts": 6},
+        ["expected 0 to 5 of the 6", "found 6"],
+    ),
+    "no areas": ({"areas": ()}, ["--config.areas: expected.*V1, V2, V4, IT", "found"]),
+    "unknown area": ({"areas": ("V1", "V3")}, ["--config.areas", r"\('V1', 'V3'\)"]),
+    "no such folder": ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
+    "no such teacher": (
+        {"teacher": "nowhere", "task": "mse"},
+        ["nowhere: expected a checkpoint", "found none"],
+    ),
+    "no such init_from": (
+        {"init_from": "nowhere"},
+        ["nowhere: expected a checkpoint", "found none"],
+    ),
+}
+# What is refused without looking at the data.
+SYNTHETIC_VALUES = {
+    "unknown channel": VALUES["unknown channel"],
+    "too many validation concepts": VALUES["too many validation concepts"],
+    "several subjects": VALUES["several subjects"],
+    "negative seed": ({"synthetic.seed": -1}, ["synthetic data: expected a seed"]),
+    "no concepts": ({"synthetic.n_test_concepts": 0}, ["at least 1", "found"]),
+}
+
+
+def train(workdir, changes):
+    """Calls what train.py calls."""
+    config = demo.get_config()
+    config.update_from_flattened_dict({**TINY, **changes})
+    loop.train(config.lock(), workdir)
+
+
+def check_refuses(call, patterns):
+    with pytest.raises(InputError) as caught:
+        call()
+    (line,) = str(caught.value).splitlines()
+    for pattern in patterns:
+        assert re.search(pattern, line), (pattern, line)
+
+
+@pytest.mark.parametrize("has_shards", [True, False])
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_data(name, has_shards, data_dir, tmp_path, snapshot):
+    damaged, damage, patterns = DAMAGES[name]
+    if not has_shards:
+        shutil.rmtree(data_dir / "shards")
+    damage(data_dir, damaged)
+    before = snapshot(tmp_path)
+    changes = {"data_dir": str(data_dir)}
+    check_refuses(lambda: train(tmp_path / "run", changes), patterns)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_wrong_value(name, data_dir, tmp_path, snapshot):
+    changes, patterns = VALUES[name]
+    shutil.rmtree(data_dir / "shards")
+    before = snapshot(tmp_path)
+    changes = {"data_dir": str(data_dir), **changes}
+    check_refuses(lambda: train(tmp_path / "run", changes), patterns)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", SYNTHETIC_VALUES)
+def test_refused_before_synthetic_data_are_made(name, tmp_path, snapshot):
+    changes, patterns = SYNTHETIC_VALUES[name]
+    check_refuses(lambda: train(tmp_path / "run", changes), patterns)
+    assert not snapshot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "patterns"),
+    [
+        ({"width": 6}, ["expected .*6", "found .*4"]),
+        ({"features": 5}, ["expected .*5", "found .*8"]),
+        ({"image_size": 64}, ["expected", "found"]),
+        ({"window_s": (0.1, 0.3)}, ["fc/", "expected", "found"]),
+        ({"num_classes": 7}, ["expected .*7", "found .*10"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_initial_weights_that_do_not_fit(
+    changes, patterns, trained_original, data_dir, tmp_path, snapshot
+):
+    source = trained_original[0]
+    shutil.rmtree(data_dir / "shards")
+    before = snapshot(tmp_path)
+    changes = {"data_dir": str(data_dir), "init_from": str(source), **changes}
+    patterns = [str(source), *patterns]
+    check_refuses(lambda: train(tmp_path / "run", changes), patterns)
+    assert snapshot(tmp_path) == before
+
+
+def test_teacher_that_does_not_fit(trained_original, tmp_path, snapshot):
+    source = trained_original[0]
+    changes = {"teacher": str(source), "task": "mse", "num_classes": 7}
+    patterns = [str(source), "expected a teacher with 7 classes", "found 10"]
+    check_refuses(lambda: train(tmp_path / "run", changes), patterns)
+    assert not snapshot(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"learning_rate": 1e-4}, ["learning_rate"]),
+        ({"seed": 1, "width": 5}, ["seed", "width"]),
+        ({"synthetic.seed": 1}, ["synthetic"]),
+        ({"shuffle_eeg": True}, ["shuffle_eeg"]),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_work_directory_of_another_config(changes, keys, trained, snapshot):
+    before = snapshot(trained)
+    patterns = [str(trained / "config.json"), *keys]
+    check_refuses(lambda: train(trained, changes), patterns)
+    assert snapshot(trained) == before
+
+
+def test_damaged_config_of_a_work_directory(trained, snapshot):
+    (trained / "config.json").write_text('{"width": ')
+    before = snapshot(trained)
+    check_refuses(lambda: train(trained, {}), ["config.json: expected JSON, found"])
+    assert snapshot(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "patterns"),
+    [
+        ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
+        ({"subjects": "2"}, ["sub-02", "found only sub-01"]),
+        ({"subjects": "1,2"}, ["expected one subject", "found '1,2'"]),
+        ({"window_s": (2.0, 3.0)}, ["window: expected", "found 2 to 3 s"]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_evaluation_refuses(flags, patterns, trained, snapshot):
+    before = snapshot(trained)
+    check_refuses(lambda: report.evaluate(trained, **flags), patterns)
+    assert snapshot(trained) == before
+
+
+@pytest.mark.parametrize("name", ["truncated EEG", "wrong number of test images"])
+def test_evaluation_of_damaged_data(name, trained, data_dir, snapshot):
+    damaged, damage, patterns = DAMAGES[name]
+    damage(data_dir, damaged)
+    before = snapshot(data_dir.parent)
+    call = lambda: report.evaluate(trained, data_dir=data_dir)  # noqa: E731
+    check_refuses(call, patterns)
+    assert snapshot(data_dir.parent) == before
+
+
+def test_evaluation_of_data_with_other_channels(trained, data_dir, snapshot):
+    rewrite(data_dir, TEST, rename_channel)
+    shutil.rmtree(data_dir / "shards")
+    before = snapshot(data_dir.parent)
+    call = lambda: report.evaluate(trained, data_dir=data_dir)  # noqa: E731
+    check_refuses(call, ["channels: expected", "Fpz", "found Pz"])
+    assert snapshot(data_dir.parent) == before
+
+
+def test_evaluation_of_a_damaged_checkpoint(trained, snapshot):
+    for path in (trained / "checkpoints").rglob("description/*"):
+        path.write_text(json.dumps({"kind": "realnet"}))
+    before = snapshot(trained)
+    patterns = [str(trained / "checkpoints"), "expected a checkpoint", "found"]
+    check_refuses(lambda: report.evaluate(trained), patterns)
+    assert snapshot(trained) == before
+
+
+# The main ones again as a user meets them; all of them with the slow tests.
+QUICK = ("truncated EEG", "truncated image")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in DAMAGES
+    ],
+)
+def test_train_tells_damaged_data_in_one_line(
+    commands, name, data_dir, tmp_path, snapshot
+):
+    damaged, damage, patterns = DAMAGES[name]
+    damage(data_dir, damaged)
+    before = snapshot(tmp_path)
+    result = commands.train(tmp_path / "run", {"data_dir": data_dir})
+    check_refused(result, "^error: ", *patterns)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name == "unknown channel"
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in VALUES
+    ],
+)
+def test_train_tells_wrong_values_in_one_line(
+    commands, name, data_dir, tmp_path, snapshot
+):
+    changes, patterns = VALUES[name]
+    shutil.rmtree(data_dir / "shards")
+    before = snapshot(tmp_path)
+    result = commands.train(tmp_path / "run", {"data_dir": data_dir, **changes})
+    check_refused(result, "^error: ", *patterns)
+    assert snapshot(tmp_path) == before
+
+
+def test_train_tells_another_config_in_one_line(commands, trained, snapshot):
+    before = snapshot(trained)
+    result = commands.train(trained, {"learning_rate": 1e-4})
+    patterns = ["learning_rate .there 0.002, now 0.0001.", "choose another --workdir"]
+    check_refused(result, "^error: ", *patterns)
+    assert snapshot(trained) == before
+
+
+@pytest.mark.slow
+def test_eval_of_another_subject_leaves_no_results(commands, trained, snapshot):
+    before = snapshot(trained)
+    given = [f"--checkpoint={trained}", "--subjects=2"]
+    check_refused(commands.run("eval.py", *given), "^error: .*sub-02")
+    assert snapshot(trained) == before
+
+
+@pytest.mark.slow
+def test_one_repetition_and_one_channel_train_and_score(commands, tmp_path):
+    """The smallest data that make sense: no halves to correlate, no ceilings."""
+    changes = {"synthetic.test_repetitions": 1, "channels": ("Oz",), "num_epochs": 1}
+    check_done(commands.train(tmp_path / "run", changes))
+    check_done(commands.run("eval.py", f"--checkpoint={tmp_path / 'run'}"))
+    metrics = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())
+    assert metrics["encoding_r"] is None
+    assert -1 <= metrics["encoding_r_all_repetitions"] <= 1

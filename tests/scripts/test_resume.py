@@ -1,0 +1,206 @@
+import json
+import pathlib
+import shutil
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from commands import (
+    INTERRUPT,
+    KILL,
+    TERMINATE,
+    check_done,
+    check_refused,
+    finish,
+    n_rows,
+)
+
+from img2eeg_jax.data import synthetic, tfds_builder
+
+# 24 steps an epoch, so that a signal comes in the middle of one.
+LONG = {
+    "synthetic.n_training_concepts": 6,
+    "synthetic.images_per_concept": 48,
+    "num_epochs": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def long_data(tmp_path_factory):
+    """Data for epochs of 24 steps, with shards. Not to be changed."""
+    data_dir = tmp_path_factory.mktemp("long") / "data"
+    synthetic.write_synthetic(
+        data_dir,
+        n_training_concepts=6,
+        images_per_concept=48,
+        n_test_concepts=8,
+        image_size=32,
+    )
+    tfds_builder.ensure_shards(
+        data_dir, data_dir / "shards", subjects=(1,), image_size=32, log=lambda _: None
+    )
+    return data_dir
+
+
+@pytest.fixture(scope="module")
+def changes(long_data):
+    return {**LONG, "data_dir": long_data}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(commands, changes, tmp_path_factory):
+    """The work directory of four epochs in one go."""
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    check_done(commands.train(workdir, changes))
+    return workdir
+
+
+def last_checkpoint(workdir):
+    """Reads the arrays and the progress of the last checkpoint with Orbax alone."""
+    folder = workdir / "checkpoints"
+    step = max((path for path in folder.iterdir()), key=lambda path: int(path.name))
+    arrays = {
+        item: ocp.StandardCheckpointer().restore((step / item).absolute())
+        for item in ("variables", "optimizer")
+    }
+    (progress,) = (step / "progress").glob("*")
+    return int(step.name), arrays, json.loads(progress.read_text())
+
+
+def check_same_end(workdir, other):
+    step, arrays, progress = last_checkpoint(workdir)
+    other_step, other_arrays, other_progress = last_checkpoint(other)
+    assert (step, progress) == (other_step, other_progress)
+    leaves = jax.tree_util.tree_leaves_with_path(arrays)
+    other_leaves = jax.tree_util.tree_leaves_with_path(other_arrays)
+    # Parameters, running statistics, and Adam's two moments of each parameter.
+    assert len(leaves) > 200
+    for (path, leaf), (other_path, other_leaf) in zip(
+        leaves, other_leaves, strict=True
+    ):
+        assert path == other_path
+        np.testing.assert_array_equal(leaf, other_leaf, strict=True)
+    for name in ("metrics.csv", "config.json"):
+        assert (workdir / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_killed_run_ends_as_one_that_was_not(
+    commands, changes, uninterrupted, tmp_path
+):
+    workdir = tmp_path / "run"
+    result = commands.stop_train(workdir, changes, KILL, n_epochs=2)
+    assert result.returncode == -KILL
+    assert n_rows(workdir) == 2
+    result = commands.train(workdir, changes)
+    check_done(result)
+    assert "going on from step" in result.stdout
+    check_same_end(workdir, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "number", [INTERRUPT, pytest.param(TERMINATE, marks=pytest.mark.slow)]
+)
+def test_stopped_run_saves_and_ends_as_one_that_was_not(
+    commands, changes, uninterrupted, tmp_path, number
+):
+    workdir = tmp_path / "run"
+    result = commands.stop_train(workdir, changes, number, n_epochs=1)
+    check_refused(result, r"^stopped at step \d+; the same command goes on", status=75)
+    step, _, progress = last_checkpoint(workdir)
+    assert f"step {step};" in result.stderr
+    assert progress["epoch"] == 1
+    assert progress["step_in_epoch"] == step - 24 > 0
+    assert n_rows(workdir) == 1
+    check_done(commands.train(workdir, changes))
+    check_same_end(workdir, uninterrupted)
+
+
+@pytest.mark.slow
+def test_run_of_four_devices_goes_on_with_one(
+    commands, changes, uninterrupted, tmp_path
+):
+    workdir = tmp_path / "run"
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    first = {**changes, "num_epochs": 2}
+    check_done(commands.train(workdir, first, **devices))
+    result = commands.train(workdir, changes)
+    check_done(result)
+    assert "going on from step 48, epoch 3\n" in result.stdout
+    assert last_checkpoint(workdir)[0] == 96
+
+    def losses(folder):
+        return np.loadtxt(folder / "metrics.csv", delimiter=",", skiprows=1)
+
+    # Adam amplifies the rounding in which 4 devices differ from 1.
+    np.testing.assert_allclose(losses(workdir), losses(uninterrupted), rtol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [KILL, INTERRUPT])
+@pytest.mark.parametrize("moment", range(4))
+def test_preparation_may_be_stopped_at_any_moment(
+    commands, uninterrupted, tmp_path, number, moment
+):
+    """The data are made, and their shards, in about a second after the imports."""
+    workdir = tmp_path / "run"
+    seen = [
+        lambda: [*workdir.glob(".data.incomplete-*")],
+        lambda: [*workdir.glob(".data.incomplete-*/data/preprocessed_data")],
+        lambda: [*workdir.glob("data/shards/.images-32.incomplete-*")],
+        lambda: [*workdir.glob("data/shards/.sub-01.incomplete-*")],
+    ][moment]
+    process = commands.start_train(workdir, LONG)
+    while not seen() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(number)
+    result = finish(process)
+    if number == KILL:
+        assert result.returncode == -KILL
+    else:
+        check_refused(result, "^interrupted$", status=130)
+        assert not [*workdir.rglob(".*.incomplete-*")]
+    assert not (workdir / "checkpoints").exists()
+    check_done(commands.train(workdir, LONG))
+    assert not [*workdir.rglob(".*.incomplete-*")]
+    expected = pathlib.Path(uninterrupted / "metrics.csv").read_bytes()
+    assert (workdir / "metrics.csv").read_bytes() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 2.5, 3.5, 4.5])
+@pytest.mark.parametrize("number", [INTERRUPT, TERMINATE])
+def test_stop_before_training_is_one_line(
+    commands, data_original, tmp_path, number, seconds
+):
+    """Imports lose KeyboardInterrupt, or turn it into errors of their own."""
+    process = commands.start_train(tmp_path / "run", {"data_dir": data_original})
+    time.sleep(seconds)
+    process.send_signal(number)
+    result = finish(process)
+    if result.returncode == 75:  # training had begun
+        check_refused(result, "^stopped at step", status=75)
+    else:
+        check_refused(result, "^interrupted$", status=130)
+        assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_changed_data_are_refused(commands, trained_original, tmp_path, snapshot):
+    """Another synthetic data set takes the place of the one that the run had."""
+    workdir, data_dir = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(trained_original[0] / "data", data_dir)
+    check_done(commands.train(workdir, {"data_dir": data_dir, "num_epochs": 1}))
+    shutil.rmtree(data_dir)
+    synthetic.write_synthetic(
+        data_dir,
+        seed=1,
+        n_training_concepts=6,
+        images_per_concept=4,
+        n_test_concepts=8,
+        image_size=32,
+    )
+    before = snapshot(workdir)
+    result = commands.train(workdir, {"data_dir": data_dir})
+    check_refused(result, str(workdir), "expected the data that the run started with")
+    assert snapshot(workdir) == before
