@@ -9,6 +9,7 @@ are known; `ours_live_teacher` runs the teacher in the step.
 import json
 import resource
 import statistics
+import sys
 import time
 
 import jax
@@ -27,7 +28,12 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels.")
 _WIDTH = flags.DEFINE_integer("width", 64, "Channels of V1.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Timed steps, after one that compiles.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Computation.")
-_NAMES = flags.DEFINE_list("names", ["ours", "ours_live_teacher"], "What to time.")
+_NAMES = flags.DEFINE_multi_enum(
+    "name",
+    ["ours", "ours_live_teacher"],
+    ["ours", "ours_live_teacher"],
+    "What to time; may be given several times.",
+)
 
 
 def main(argv):
@@ -36,7 +42,8 @@ def main(argv):
     for name in _NAMES.value:
         seconds = time_steps(with_teacher=name == "ours_live_teacher")
         # Peak of the process so far: names run from the lighter to the heavier.
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak_bytes = peak if sys.platform == "darwin" else 1024 * peak
         line = {
             "name": name,
             "seconds": round(statistics.median(seconds), 3),
@@ -44,7 +51,7 @@ def main(argv):
             "images_per_second": round(
                 _BATCH_SIZE.value / statistics.median(seconds), 3
             ),
-            "peak_gb": round(peak_kib * 1024 / 1e9, 2),
+            "peak_gb": round(peak_bytes / 1e9, 2),
             "batch_size": _BATCH_SIZE.value,
             "image_size": _IMAGE_SIZE.value,
             "width": _WIDTH.value,

@@ -53,7 +53,8 @@ def get_config() -> ConfigDict:
     config.num_epochs = 25
     config.batch_size = 16  # images a step, over all devices
     config.learning_rate = 2e-5
-    config.learning_rate_schedule = "constant"  # or "cosine", to 0 at the last epoch
+    # "constant", or "cosine": to 0 at num_epochs, which more epochs later would raise.
+    config.learning_rate_schedule = "constant"
     config.adam_eps = 1e-8
     config.seed = 2023  # of initial weights, data order and validation split
 

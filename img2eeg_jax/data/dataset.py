@@ -175,7 +175,7 @@ def split_by_concept(
     names = np.unique(concepts)
     if not 0 <= n_validation_concepts < len(names):
         raise InputError(
-            f"n_validation_concepts: expected 0 to {len(names) - 1} of the "
+            f"validation_concepts: expected 0 to {len(names) - 1} of the "
             f"{len(names)} training concepts, found {n_validation_concepts}"
         )
     rng = np.random.default_rng(seed)

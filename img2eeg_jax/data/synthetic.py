@@ -114,7 +114,7 @@ class Parameters:
     """
 
     seed: int = 0
-    n_training_concepts: int = 120
+    n_training_concepts: int = 240
     images_per_concept: int = 10
     n_test_concepts: int = 100
     image_size: int = 64
@@ -137,7 +137,7 @@ def write_synthetic(
     data_dir: str | os.PathLike,
     *,
     seed: int = 0,
-    n_training_concepts: int = 120,
+    n_training_concepts: int = 240,
     images_per_concept: int = 10,
     n_test_concepts: int = 100,
     image_size: int = 64,

@@ -42,6 +42,7 @@ def plot_loss_curves(
     epochs: Sequence[int],
     losses: Mapping[str, tuple[Sequence[float], Sequence[float] | None]],
     best_epoch: int | None = None,
+    selection_name: str = "validation",
 ) -> None:
     """Draws each loss over epochs, one panel a loss.
 
@@ -51,6 +52,8 @@ def plot_loss_curves(
       losses: {name: (training loss, validation loss or None)}, one value an epoch,
         unitless.
       best_epoch: epoch of the weights that were kept, marked with a line.
+      selection_name: what the second losses are of: "validation", or "test" where a
+        recipe selects by it.
 
     Raises:
       ValueError: `losses` is empty, or a loss has another length than `epochs`.
@@ -64,7 +67,7 @@ def plot_loss_curves(
     for axes, (name, (train, validation)) in zip(panels, losses.items(), strict=False):
         _line(axes, epochs, train, color=_BLUE, label="training")
         if validation is not None:
-            _line(axes, epochs, validation, color=_VERMILION, label="validation")
+            _line(axes, epochs, validation, color=_VERMILION, label=selection_name)
         if best_epoch is not None:
             axes.axvline(best_epoch, color=_GREY, ls=":", label="kept weights")
         axes.set_title(name, parse_math=False)

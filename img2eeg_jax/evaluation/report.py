@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from img2eeg_jax.data import dataset, layout, pipeline, synthetic, tfds_builder
+from img2eeg_jax.data import dataset, layout, pipeline, synthetic
 from img2eeg_jax.data.dataset import Split, ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import encoding, figures
@@ -55,6 +55,7 @@ def evaluate(
     signal_layout = _eeg_layout(loaded)
     data_dir = _data_dir(loaded, data_dir)
     subject = _subject(loaded, subjects)
+    history = run_logging.read_metrics(checkpoint_dir)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
     prediction = signal_layout.to_eeg(predict(loaded, images))
     scores = encoding.encoding_scores(
@@ -82,7 +83,7 @@ def evaluate(
     )
     figures.plot_r_over_time(output / "r_over_time.png", summary)
     figures.plot_r_by_channel(output / "r_by_channel.png", summary)
-    _plot_losses(checkpoint_dir, output, loaded.step)
+    _plot_losses(output / "loss_curves.png", history, loaded.step)
     return summary
 
 
@@ -144,10 +145,11 @@ def _eeg_layout(loaded):
     return signal_layout
 
 
-def _data_dir(loaded, data_dir=""):
+def _data_dir(loaded, data_dir):
     if data_dir:
         return pathlib.Path(data_dir)
-    config = loaded.description.get("config")
+    # The run's own config, because the data may have moved since the checkpoint.
+    config = run_logging.read_config(loaded.path)
     if config is None:
         raise InputError("--data_dir: expected a folder, found nothing")
     return pathlib.Path(config["data_dir"] or loaded.path / "data")
@@ -181,7 +183,6 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
             )
         return signal_layout.measured(zscore.apply(chosen.eeg))
 
-    # Everything that may be refused comes before shards are built.
     image_set = layout.read_image_set(data_dir)
     epochs = layout.read_eeg(data_dir, subject, "test")
     path = layout.eeg_path(data_dir, subject, "test")
@@ -192,22 +193,12 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
         with_axis = dataclasses.replace(epochs, eeg=noise_free[:, np.newaxis])
         noise_free = select(with_axis)[:, 0]
     size = loaded.description["image_size"]
-    shards_dir = _shards_dir(loaded, data_dir)
-    tfds_builder.ensure_shards(data_dir, shards_dir, subjects=(), image_size=size)
-    images = tfds_builder.load_images(shards_dir, size, "test")
+    files = image_set.files("test")
+    images = np.stack([layout.read_image(path, size) for path in files])
     return images, measured, noise_free
 
 
-def _shards_dir(loaded, data_dir):
-    """The shards of the run if they are of this data set, else the default ones."""
-    config = loaded.description.get("config") or {}
-    if config.get("shards_dir") and data_dir == _data_dir(loaded):
-        return pathlib.Path(config["shards_dir"])
-    return tfds_builder.default_shards_dir(data_dir)
-
-
-def _plot_losses(checkpoint_dir, output, best_step):
-    history = run_logging.read_metrics(checkpoint_dir)
+def _plot_losses(path, history, best_step):
     if not history:
         return
     others = {key.rsplit("_", 1)[0] for key in history[0] if "_" in key} - {"train"}
@@ -217,13 +208,14 @@ def _plot_losses(checkpoint_dir, output, best_step):
         return [row[f"{prefix}_{loss}"] for row in history] if prefix else None
 
     figures.plot_loss_curves(
-        output / "loss_curves.png",
+        path,
         [int(row["epoch"]) for row in history],
         {
             loss: (column("train", loss), column(selection, loss))
             for loss in LOSSES
             if any(column("train", loss))  # a task loss that is off is all zeros
         },
+        selection_name=selection or "",
         best_epoch=next(
             (int(row["epoch"]) for row in history if row["step"] == best_step), None
         ),

@@ -80,8 +80,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except KeyError as error:
         _stop(f"wrong flags: the config has no key {error.args[0]}", WRONG_FLAGS)
-    except (flags.Error, AttributeError, TypeError, OSError) as error:
-        # ml_collections reports missing files and wrong types in these ways.
+    except Exception as error:
+        # A config file is a program, and may raise anything.
         _stop(f"wrong flags: {error} (--help lists them)", WRONG_FLAGS)
 
 

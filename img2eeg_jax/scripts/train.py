@@ -1,5 +1,8 @@
 """Train an image-to-EEG encoder, or go on where the same command stopped."""
 
+import os
+import sys
+
 from absl import flags
 from ml_collections import config_flags
 
@@ -22,6 +25,9 @@ def main() -> None:
 
 def run() -> None:
     """Entry point."""
+    # Config files import each other as `configs.NAME`, from the clone they are used in;
+    # an installed command would not look there.
+    sys.path.insert(0, os.getcwd())
     flags.mark_flags_as_required(["config", "workdir"])
     flags.register_validator("workdir", lambda path: path != "", "expected a folder")
     common.run(main)

@@ -212,7 +212,10 @@ def _check_arrays(source: pathlib.Path, item: str, expected: Any = None) -> None
     folder = (source / item).resolve()
     base = {"driver": "file", "path": f"{folder}/"}
     arrays = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-    for key in arrays.list().result():
+    keys = arrays.list().result()
+    if not keys:
+        raise ValueError(f"no arrays in {item}/")
+    for key in keys:
         arrays.read(key).result()
     if expected is not None:
         found = ocp.StandardCheckpointHandler().metadata(folder)

@@ -1,6 +1,7 @@
 """Checks of a config's values that need no data: wrong ones are refused at once."""
 
 import math
+import pathlib
 
 from ml_collections import ConfigDict
 
@@ -48,11 +49,23 @@ def check_values(config: ConfigDict) -> None:
         # `isfinite` also refuses NaN.
         fits = math.isfinite(config[key]) and config[key] >= smallest
         _check(config, key, fits, f"a number of at least {smallest}")
+    fits = config.task != "none" or not config.teacher
+    _check(config, "task", fits, "'mse' or 'cross_entropy' beside a teacher")
     areas = tuple(config.areas)
     known = set(areas) <= set(AREAS) and len(set(areas)) == len(areas) > 0
     _check(config, "areas", known, f"different names out of {', '.join(AREAS)}")
     fits = len(config.window_s) == 2 and all(map(math.isfinite, config.window_s))
     _check(config, "window_s", fits, "(first, last) in seconds")
+
+
+def check_workdir(workdir: pathlib.Path) -> None:
+    """Refuses a path at which checkpoints would be lost.
+
+    Raises:
+      InputError: it has a bracket, which Orbax takes for a pattern.
+    """
+    if "[" in str(workdir.resolve()):
+        raise InputError(f"{workdir}: expected a --workdir without '[', found one")
 
 
 def _check(config: ConfigDict, key: str, fits: bool, expected: str) -> None:

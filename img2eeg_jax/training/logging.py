@@ -30,13 +30,9 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     Raises:
       InputError: naming the keys that differ and may not.
     """
-    path = workdir / CONFIG_FILE
-    if not path.exists():
+    path, old = workdir / CONFIG_FILE, read_config(workdir)
+    if old is None:
         return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, found {error}") from error
     new = json.loads(json.dumps(config))
     differing = [
         f"{key} (there {old.get(key)!r}, now {new.get(key)!r})"
@@ -48,6 +44,24 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
             f"{path}: expected the config of this run, found another in "
             f"{', '.join(differing)}; choose another --workdir"
         )
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Reads `config.json`; None where there is none.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: expected a config, found {config!r}")
+    return config
 
 
 def write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
@@ -67,15 +81,20 @@ def write_metrics(workdir: pathlib.Path, history: list[dict[str, float]]) -> Non
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
-    """Reads `metrics.csv`; [] where there is none."""
+    """Reads `metrics.csv`; [] where there is none.
+
+    Raises:
+      InputError: it is damaged.
+    """
     path = workdir / METRICS_FILE
     if not path.exists():
         return []
     with open(path, encoding="utf-8", newline="") as file:
-        return [
-            {key: float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    try:
+        return [{key: float(row[key]) for key in rows[0]} for row in rows]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected numbers, found {error}") from error
 
 
 class TensorBoard(contextlib.AbstractContextManager):
@@ -111,4 +130,8 @@ def progress_bar(epoch: int, num_epochs: int, n_images: int, done: int) -> tqdm:
         unit="image",
         dynamic_ncols=True,
         mininterval=0.5,
+        bar_format=(
+            "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
+            "{rate_noinv_fmt}{postfix}]"
+        ),
     )

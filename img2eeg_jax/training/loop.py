@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from typing import Any
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
@@ -28,16 +30,14 @@ class _Networks:
     Attributes:
       signal_layout: what the model's signal means.
       model: the network.
-      variables: its initial values.
-      source: where they come from: a checkpoint folder or "random".
+      initial: the initial values that are not drawn at random.
       teacher: CORnet-S, or None.
       teacher_variables: of the teacher; {} if there is none.
     """
 
     signal_layout: SignalLayout
     model: ReAlNet
-    variables: dict[str, Any]
-    source: str
+    initial: dict[str, Any]
     teacher: CORnetS | None
     teacher_variables: dict[str, Any]
 
@@ -56,13 +56,24 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
       StoppedBySignal: SIGINT or SIGTERM came; the state is saved.
     """
     workdir = pathlib.Path(workdir)
+    config = _with_absolute_paths(config)
     config_check.check_values(config)
+    config_check.check_workdir(workdir)
     run_logging.check_config(workdir, config.to_dict())
-    networks = _build_networks(config, build_layout(config, workdir))
+    networks = _load_networks(config, build_layout(config, workdir))
     data = load_data(config, workdir)
     trainer = _build_trainer(config, data, networks)
     workdir.mkdir(parents=True, exist_ok=True)
     trainer.train(workdir, config.num_epochs)
+
+
+def _with_absolute_paths(config):
+    """Makes what a run records hold from any folder that it is used from."""
+    config = config.copy_and_resolve_references()
+    for key in ("data_dir", "shards_dir", "teacher", "init_from"):
+        if config[key]:
+            config[key] = os.path.abspath(config[key])
+    return config
 
 
 def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
@@ -83,10 +94,13 @@ def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
     else:
         concepts = range(config.synthetic.n_training_concepts)
         eeg = synthetic.empty_eeg()
-    selected = dataset.select(
-        eeg, tuple(config.channels) or None, tuple(config.window_s)
-    )
-    dataset.split_by_concept(concepts, config.validation_concepts, config.seed)
+    try:
+        selected = dataset.select(
+            eeg, tuple(config.channels) or None, tuple(config.window_s)
+        )
+        dataset.split_by_concept(concepts, config.validation_concepts, config.seed)
+    except InputError as error:
+        raise InputError(f"{data_dir}: {error}") from error
     return SignalLayout.for_eeg(
         config.signal, selected.ch_names, selected.times_s, eeg.times_s
     )
@@ -146,7 +160,7 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
     if not config.data_dir:
         synthetic.write_synthetic(data_dir, **config.synthetic, subjects=(subject,))
     image_set = layout.read_image_set(data_dir)
-    shards_dir = shards_folder(config.shards_dir, data_dir)
+    shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
     tfds_builder.ensure_shards(
         data_dir, shards_dir, subjects=(subject,), image_size=config.image_size
     )
@@ -192,11 +206,22 @@ def one_subject(subjects: str | int) -> tuple[int]:
     return numbers
 
 
-def shards_folder(shards_dir: str, data_dir: pathlib.Path) -> pathlib.Path:
-    """Returns where the shards are or go."""
+def shards_folder(
+    shards_dir: str, data_dir: pathlib.Path, workdir: pathlib.Path
+) -> pathlib.Path:
+    """Returns where the shards are or go: with the data, where those can be written to.
+
+    Args:
+      shards_dir: what the config names, or "".
+      data_dir: the data set.
+      workdir: the run.
+    """
     if shards_dir:
         return pathlib.Path(shards_dir)
-    return tfds_builder.default_shards_dir(data_dir)
+    # The mode, because root may write to a folder that is meant to stay as it is.
+    is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
+    with_data = tfds_builder.default_shards_dir(data_dir)
+    return with_data if is_writable or with_data.is_dir() else workdir / "shards"
 
 
 def _load_teacher(config):
@@ -215,34 +240,32 @@ def _load_teacher(config):
     return model.clone(axis_name=BATCH_AXIS), variables
 
 
-def _initial_variables(config, model):
-    """Draws the variables, then takes over what `init_from` holds."""
-    variables = init_variables(
-        model.clone(axis_name=None), config.image_size, config.seed
-    )
+def _load_initial(config, model):
+    """Returns the variables that `init_from` holds, of a part of the model or all."""
     if not config.init_from:
-        return variables, "random"
+        return {"params": {}, "batch_stats": {}}
     loaded = checkpoint.load(config.init_from)
+    given = loaded.variables
     if loaded.description["kind"] == "cornet_s":
-        given = {name: {"realnet": tree} for name, tree in loaded.variables.items()}
-    else:
-        given = loaded.variables
+        given = {name: {"realnet": tree} for name, tree in given.items()}
+    everything = jax.eval_shape(lambda: _draw_variables(config, model))
     expected = {
-        name: {module: variables[name][module] for module in tree}
+        name: {module: everything[name].get(module, {}) for module in tree}
         for name, tree in given.items()
     }
     checkpoint.check_shapes(config.init_from, given, expected)
-    merged = {name: {**variables[name], **given[name]} for name in variables}
-    return merged, str(config.init_from)
+    return given
 
 
-def _build_networks(config, signal_layout):
+def _draw_variables(config, model):
+    return init_variables(model.clone(axis_name=None), config.image_size, config.seed)
+
+
+def _load_networks(config, signal_layout):
     teacher, teacher_variables = _load_teacher(config)
     model = ReAlNet(**model_arguments(config, signal_layout), axis_name=BATCH_AXIS)
-    variables, source = _initial_variables(config, model)
-    return _Networks(
-        signal_layout, model, variables, source, teacher, teacher_variables
-    )
+    initial = _load_initial(config, model)
+    return _Networks(signal_layout, model, initial, teacher, teacher_variables)
 
 
 def _build_trainer(config, data, networks):
@@ -250,13 +273,15 @@ def _build_trainer(config, data, networks):
     recipe = build_recipe(config, signal_layout, networks.teacher is not None)
     steps_per_epoch = pipeline.num_batches(data.train, config.batch_size)
     optimizer = build_optimizer(config, steps_per_epoch)
+    drawn = _draw_variables(config, model)
+    variables = {name: {**drawn[name], **networks.initial[name]} for name in drawn}
     step_arguments = recipe, networks.teacher, BATCH_AXIS
     selection = {"validation": data.validation, "test": data.test}
     return Trainer(
         parallel=DataParallel(),
         train_step=make_train_step(model, optimizer, *step_arguments),
         loss_step=make_loss_step(model, *step_arguments),
-        state=create_state(networks.variables, optimizer),
+        state=create_state(variables, optimizer),
         teacher_variables=networks.teacher_variables,
         train_split=data.train,
         selection_split=selection[config.select_by],
@@ -273,7 +298,7 @@ def _build_trainer(config, data, networks):
             "ch_names": list(data.ch_names),
             "zscore": data.zscore.to_dict(),
             "subject": one_subject(config.subjects)[0],
-            "initial_weights": networks.source,
+            "initial_weights": config.init_from or "random",
             "config": _plain(config.to_dict()),
         },
     )

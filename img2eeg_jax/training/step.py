@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,7 @@ def make_train_step(
     losses = _make_losses(model, recipe, teacher, axis_name)
 
     def train_step(state, teacher_variables, batch):
+        _check_batch(batch)
         # Each device differentiates its share of the mean over all devices' rows;
         # the shares, and so the gradients, add up over devices.
         real_rows = _sum_over_devices(batch["mask"].sum(), axis_name)
@@ -142,6 +144,14 @@ def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
         return signal
 
     return predict_step
+
+
+def _check_batch(batch):
+    """Checks shapes and types while the step is traced, at no cost in the loop."""
+    image, eeg, mask = batch["image"], batch["eeg"], batch["mask"]
+    chex.assert_rank([image, eeg, mask], [4, 3, 1])
+    chex.assert_type([image, eeg, mask], [jnp.uint8, jnp.float32, jnp.float32])
+    chex.assert_equal_shape_prefix([image, eeg, mask], 1)
 
 
 def _make_losses(model, recipe, teacher, axis_name):

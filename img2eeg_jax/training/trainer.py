@@ -90,13 +90,13 @@ class Trainer:
         """
         with CheckpointStore(workdir) as store, _stop_requests() as stop_requested:
             self._resume(store, workdir)
+            run_logging.write_config(workdir, self.description["config"])
             n_done = self.progress.epoch
             if n_done >= num_epochs:
                 print(f"nothing to do: {n_done} epochs of {num_epochs} are done")
                 return
             if self.step:
                 print(f"going on from step {self.step}, epoch {n_done + 1}", flush=True)
-            run_logging.write_config(workdir, self.description["config"])
             self.state = self.parallel.replicate(self.state)
             with run_logging.TensorBoard(workdir) as board:
                 self._train_epochs(num_epochs, store, workdir, board, stop_requested)

@@ -87,7 +87,7 @@ def test_eeg_is_worth_learning(demo, subject):
     bases = []
     for column, name in enumerate(synthetic.PROPERTY_NAMES):
         both = np.concatenate([properties["training"], properties["test"]])[:, column]
-        basis = np.split(_basis(both, name), [1200])
+        basis = np.split(_basis(both, name), [2400])
         bases.append(basis)
         # No single property carries the response, but each carries some of it.
         assert 0.1 * best < score.of_regression(*basis) < 0.6 * best, name
@@ -101,7 +101,7 @@ def test_eeg_is_worth_learning(demo, subject):
 
 def test_default_layout(demo):
     image_set = layout.read_image_set(demo)
-    assert (len(image_set.training_files), len(image_set.test_files)) == (1200, 100)
+    assert (len(image_set.training_files), len(image_set.test_files)) == (2400, 100)
     assert not set(image_set.training_concepts) & set(image_set.test_concepts)
     names = [path.name.split("_")[0] for path in image_set.training_files]
     assert not set(names) & {p.name.split("_")[0] for p in image_set.test_files}

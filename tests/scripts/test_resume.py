@@ -1,6 +1,5 @@
 import json
 import pathlib
-import shutil
 import time
 
 import jax
@@ -19,22 +18,22 @@ from commands import (
 
 from img2eeg_jax.data import synthetic, tfds_builder
 
-# 24 steps an epoch, so that a signal comes in the middle of one.
+# 6 steps an epoch, so that a signal comes in the middle of one.
 LONG = {
     "synthetic.n_training_concepts": 6,
-    "synthetic.images_per_concept": 48,
+    "synthetic.images_per_concept": 12,
     "num_epochs": 4,
 }
 
 
 @pytest.fixture(scope="module")
 def long_data(tmp_path_factory):
-    """Data for epochs of 24 steps, with shards. Not to be changed."""
+    """Data for epochs of 6 steps, with shards. Not to be changed."""
     data_dir = tmp_path_factory.mktemp("long") / "data"
     synthetic.write_synthetic(
         data_dir,
         n_training_concepts=6,
-        images_per_concept=48,
+        images_per_concept=12,
         n_test_concepts=8,
         image_size=32,
     )
@@ -65,8 +64,8 @@ def last_checkpoint(workdir):
         item: ocp.StandardCheckpointer().restore((step / item).absolute())
         for item in ("variables", "optimizer")
     }
-    (progress,) = (step / "progress").glob("*")
-    return int(step.name), arrays, json.loads(progress.read_text())
+    progress = json.loads((step / "progress" / "metadata").read_text())
+    return int(step.name), arrays, progress
 
 
 def check_same_end(workdir, other):
@@ -111,7 +110,7 @@ def test_stopped_run_saves_and_ends_as_one_that_was_not(
     step, _, progress = last_checkpoint(workdir)
     assert f"step {step};" in result.stderr
     assert progress["epoch"] == 1
-    assert progress["step_in_epoch"] == step - 24 > 0
+    assert progress["step_in_epoch"] == step - 6 > 0
     assert n_rows(workdir) == 1
     check_done(commands.train(workdir, changes))
     check_same_end(workdir, uninterrupted)
@@ -122,13 +121,14 @@ def test_run_of_four_devices_goes_on_with_one(
     commands, changes, uninterrupted, tmp_path
 ):
     workdir = tmp_path / "run"
-    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    flags = f"{commands.environment['XLA_FLAGS']} "
+    devices = {"XLA_FLAGS": flags + "--xla_force_host_platform_device_count=4"}
     first = {**changes, "num_epochs": 2}
     check_done(commands.train(workdir, first, **devices))
     result = commands.train(workdir, changes)
     check_done(result)
-    assert "going on from step 48, epoch 3\n" in result.stdout
-    assert last_checkpoint(workdir)[0] == 96
+    assert "going on from step 12, epoch 3\n" in result.stdout
+    assert last_checkpoint(workdir)[0] == 24
 
     def losses(folder):
         return np.loadtxt(folder / "metrics.csv", delimiter=",", skiprows=1)
@@ -186,12 +186,9 @@ def test_stop_before_training_is_one_line(
         assert not (tmp_path / "run" / "metrics.csv").exists()
 
 
-def test_changed_data_are_refused(commands, trained_original, tmp_path, snapshot):
-    """Another synthetic data set takes the place of the one that the run had."""
-    workdir, data_dir = tmp_path / "run", tmp_path / "data"
-    shutil.copytree(trained_original[0] / "data", data_dir)
-    check_done(commands.train(workdir, {"data_dir": data_dir, "num_epochs": 1}))
-    shutil.rmtree(data_dir)
+def test_changed_data_are_refused(commands, trained, tmp_path, snapshot):
+    """Another synthetic data set stands where the run is told to look."""
+    data_dir = tmp_path / "data"
     synthetic.write_synthetic(
         data_dir,
         seed=1,
@@ -200,7 +197,20 @@ def test_changed_data_are_refused(commands, trained_original, tmp_path, snapshot
         n_test_concepts=8,
         image_size=32,
     )
-    before = snapshot(workdir)
-    result = commands.train(workdir, {"data_dir": data_dir})
-    check_refused(result, str(workdir), "expected the data that the run started with")
-    assert snapshot(workdir) == before
+    before = snapshot(trained)
+    result = commands.train(trained, {"data_dir": data_dir, "num_epochs": 3})
+    check_refused(result, str(trained), "expected the data that the run started with")
+    assert snapshot(trained) == before
+
+
+@pytest.mark.slow
+def test_killed_demo_ends_as_one_that_was_not(commands, changes, tmp_path):
+    """As a user has it: the demo's cosine schedule, XLA's own optimisation level."""
+    changes = {**changes, "learning_rate_schedule": "cosine"}
+    uninterrupted, workdir = tmp_path / "uninterrupted", tmp_path / "run"
+    check_done(commands.train(uninterrupted, changes, XLA_FLAGS=""))
+    for n_epochs in (1, 2, 3):
+        result = commands.stop_train(workdir, changes, KILL, n_epochs, XLA_FLAGS="")
+        assert result.returncode == -KILL
+    check_done(commands.train(workdir, changes, XLA_FLAGS=""))
+    check_same_end(workdir, uninterrupted)

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import TINY, check_done, check_refused, config_flags, messages, n_rows
+from commands import TINY, check_done, check_refused, config_flags
 
 from configs import demo
 from img2eeg_jax.data.dataset import ZScore
@@ -40,7 +40,6 @@ def test_work_directory_of_a_run(trained_original):
     losses = {f"{split}_{loss}" for split in ("train", "validation") for loss in LOSSES}
     assert set(rows[0]) == {"epoch", "step"} | losses
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
-    assert float(rows[0]["train_task"]) == 0
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"2", "4"}
     assert [*(workdir / "tensorboard").glob("events.out.tfevents.*")]
 
@@ -55,16 +54,21 @@ def test_finished_run_is_left_alone(commands, trained, snapshot):
     before = snapshot(trained)
     result = commands.train(trained)
     check_done(result)
-    assert result.stdout == "nothing to do: 2 epochs of 2 are done\n"
+    assert result.stdout.endswith("nothing to do: 2 epochs of 2 are done\n")
     assert snapshot(trained) == before
 
 
-def test_more_epochs_go_on_from_the_last_one(commands, trained):
+def test_more_epochs_go_on_though_the_data_moved(commands, trained, tmp_path, snapshot):
     old = read_csv(trained / "metrics.csv")
-    result = commands.train(trained, {"num_epochs": 3})
+    moved = tmp_path / "elsewhere"
+    shutil.move(trained / "data", moved)
+    before = snapshot(moved)
+    result = commands.train(trained, {"num_epochs": 3, "data_dir": moved})
     check_done(result)
     assert "going on from step 4, epoch 3\n" in result.stdout
+    # The shards moved along.
     assert "building" not in result.stdout
+    assert snapshot(moved) == before
     new = read_csv(trained / "metrics.csv")
     assert new[:2] == old
     assert [row["step"] for row in new] == ["2", "4", "6"]
@@ -77,7 +81,6 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     source = trained_original[0]
     changes = {
         "data_dir": data_original,
-        "task": "mse",
         "teacher": source,
         "init_from": source,
         # All 16 images in the one step, whose losses come before the update.
@@ -115,14 +118,12 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     np.testing.assert_allclose(float(row["train_contrast"]), contrast, rtol=1e-3)
 
 
-def test_without_a_teacher_the_task_loss_is_off(commands, data_original, tmp_path):
-    changes = {"data_dir": data_original, "task": "mse", "num_epochs": 1}
-    result = commands.train(tmp_path / "run", changes)
-    check_done(result)
+def test_without_a_teacher_the_task_loss_is_off(trained_original):
+    workdir, result = trained_original
     assert "no teacher: the task loss is off\n" in result.stdout
-    (row,) = read_csv(tmp_path / "run" / "metrics.csv")
-    assert float(row["train_task"]) == 0
-    assert float(row["train_total"]) == float(row["train_generation"])
+    for row in read_csv(workdir / "metrics.csv"):
+        assert float(row["train_task"]) == 0
+        assert float(row["train_total"]) == float(row["train_generation"])
 
 
 def test_loss_that_overflows_keeps_the_last_good_checkpoint(
@@ -141,6 +142,7 @@ def test_loss_that_overflows_keeps_the_last_good_checkpoint(
     assert checkpoint.load(trained, "last").step == 4
 
 
+@pytest.mark.slow
 def test_overflow_after_the_last_step_of_an_epoch_is_not_saved(
     commands, data_original, tmp_path
 ):
@@ -156,7 +158,6 @@ def test_overflow_after_the_last_step_of_an_epoch_is_not_saved(
         ["--nosuch=1"],
         ["--config.nosuch=1"],
         ["--config.batch_size=abc"],
-        ["--config.window_s=5"],
         ["--config=configs/nosuch.py"],
         ["--workdir="],
         ["unexpected"],
@@ -193,6 +194,8 @@ def test_published_recipes_train_and_score(
         "validation_concepts": 0,
         "num_epochs": 2,
     }
+    if config == "realnet":
+        changes["task"] = "cross_entropy"
     result = commands.train(workdir, changes, f"configs/{config}.py")
     check_done(result)
     rows = read_csv(workdir / "metrics.csv")
@@ -217,7 +220,7 @@ def test_demo_learns_what_is_there_and_nothing_else(commands, tmp_path):
         workdir = tmp_path / name
         flags = {"synthetic.seed": 7, "shuffle_eeg": shuffle}
         given = [*config_flags(flags), f"--workdir={workdir}"]
-        check_done(commands.run("train.py", *given))
+        check_done(commands.run("train.py", *given, XLA_FLAGS=""))
         check_done(commands.run("eval.py", f"--checkpoint={workdir}"))
         scores[name] = json.loads((workdir / "eval" / "metrics.json").read_text())
         print(name, {k: v for k, v in scores[name].items() if isinstance(v, float)})
@@ -235,19 +238,3 @@ def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_origina
     kept = ZScore.from_dict(loaded.description["zscore"])
     np.testing.assert_array_equal(kept.mean, data.zscore.mean)
     np.testing.assert_array_equal(kept.std, data.zscore.std)
-
-
-def test_data_that_moved_with_their_shards_are_used_as_they_are(
-    commands, data_dir, tmp_path, snapshot
-):
-    workdir = tmp_path / "run"
-    check_done(commands.train(workdir, {"data_dir": data_dir, "num_epochs": 1}))
-    moved = tmp_path / "elsewhere"
-    shutil.move(data_dir, moved)
-    before = snapshot(moved)
-    result = commands.train(workdir, {"data_dir": moved})
-    check_done(result)
-    assert "building" not in result.stdout
-    assert snapshot(moved) == before
-    assert n_rows(workdir) == 2
-    assert not messages(result)

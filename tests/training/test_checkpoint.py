@@ -18,6 +18,8 @@ from img2eeg_jax.training import checkpoint
 from img2eeg_jax.training.checkpoint import FOLDER, CheckpointStore
 from img2eeg_jax.training.state import TrainState, create_state
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DESCRIPTION = {
     "kind": "realnet",
     "model": {**tiny_network.REALNET_ARGUMENTS, "signal_shape": [3, 5]},
@@ -347,7 +349,7 @@ class TestErrors:
         change_description(copy, model={"width": 4, "num_classes": 3})
         message = refusal(lambda: checkpoint.load(copy))
         assert str(copy / FOLDER / "1") in message
-        # The first by name, a mean of V1's or V2's: width 4 against 2.
+        # The first by name; IT has 32 x 2 inner channels, and 32 x 4 are expected.
         assert "batch_stats/IT/norm1_0/mean: expected (128,), found (64,)" in message
 
     def test_wrong_shape_on_resuming(self, copy):

@@ -21,6 +21,8 @@ from img2eeg_jax.training.step import (
     make_train_step,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 N_REAL, N_PADDING = 5, 3
 SIZE = 8
 RECIPES = {
