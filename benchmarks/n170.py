@@ -2,8 +2,10 @@
 
     python -m benchmarks.n170 --data_dir=DIR --workdir=runs/n170 --seeds=1,2,3,4,5
 
-Prints one JSON line per run and, last, the means: Pearson r over the test images
-against the mean of all repetitions, 100-300 ms, per channel.
+Prints one JSON line per run and, after the runs of a kind, their means: Pearson r,
+100-300 ms, per channel. `validation` is over the training images held out, to choose
+settings by (`--config.KEY=VALUE`, with seeds of their own and --noscore_test); `test`
+is over the test images, against the mean of all repetitions.
 """
 
 import json
@@ -11,45 +13,79 @@ import pathlib
 
 import numpy as np
 from absl import app, flags, logging
+from ml_collections import config_flags
 
-from configs import n170
-from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import loop
+from img2eeg_jax.evaluation import encoding, report
+from img2eeg_jax.signal_layout import SignalLayout
+from img2eeg_jax.training import checkpoint, loop
 
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/n170.py", "Recipe.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The recordings.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "One folder a run.", required=True)
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3", "4", "5"], "Seeds.")
+_CONTROL = flags.DEFINE_bool("control", True, "Also train on shuffled EEG.")
+_SCORE_TEST = flags.DEFINE_bool("score_test", True, "Score the test images.")
+
+WINDOW_S = (0.1, 0.3)
 
 
 def main(argv):
     """Prints one JSON line per run, then the means."""
     del argv
     logging.set_verbosity(logging.ERROR)
-    for shuffled in (False, True):
-        scores = [train_and_score(int(seed), shuffled) for seed in _SEEDS.value]
-        means = {ch: round(np.mean([s[ch] for s in scores]), 3) for ch in scores[0]}
-        print(json.dumps({"seed": "mean", "shuffled": shuffled} | means), flush=True)
+    for shuffled in (False, True) if _CONTROL.value else (False,):
+        runs = [train_and_score(int(seed), shuffled) for seed in _SEEDS.value]
+        for images in runs[0]:
+            mean = {
+                name: round(np.mean([run[images][name] for run in runs]), 3)
+                for name in runs[0][images]
+            }
+            line = {"seed": "mean", "shuffled": shuffled, "images": images}
+            print(json.dumps(line | mean), flush=True)
 
 
 def train_and_score(seed, shuffled):
-    """Returns r per channel, and their mean as "all"."""
+    """Returns {"validation": …, "test": …}, each r per channel and over all."""
     workdir = pathlib.Path(_WORKDIR.value)
-    config = n170.get_config()
+    config = _CONFIG.value.copy_and_resolve_references()
     config.data_dir = _DATA_DIR.value
     config.shards_dir = str(workdir / "shards")
     config.seed = seed
     config.shuffle_eeg = shuffled
     run = workdir / f"seed-{seed}{'-shuffled' if shuffled else ''}"
     loop.train(config, run)
-    summary = report.evaluate(run, window_s=(0.1, 0.3))
-    scores = {
-        name: round(values["encoding_r_all_repetitions"], 3)
-        for name, values in summary["per_channel"].items()
-    }
-    scores["all"] = round(summary["encoding_r_all_repetitions"], 3)
-    line = {"seed": seed, "shuffled": shuffled, "step": summary["checkpoint_step"]}
-    print(json.dumps(line | scores), flush=True)
+    scores = {"validation": score_validation(config, run)}
+    if _SCORE_TEST.value:
+        scores["test"] = score_test(run)
+    for images, values in scores.items():
+        line = {"seed": seed, "shuffled": shuffled, "images": images}
+        print(json.dumps(line | values), flush=True)
     return scores
+
+
+def score_validation(config, run):
+    """Scores the best weights on the training images held out."""
+    held_out = loop.load_data(config, run).validation
+    loaded = checkpoint.load(run)
+    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
+    prediction = signal_layout.to_eeg(report.predict(loaded, held_out.images))
+    r = encoding.correlate_over_images(prediction, held_out.eeg)
+    times_s = np.array(signal_layout.times_s)
+    in_window = (times_s > WINDOW_S[0] - 0.005) & (times_s < WINDOW_S[1] + 0.005)
+    per_channel = r[:, in_window].mean(-1)
+    scores = dict(zip(signal_layout.ch_names, per_channel, strict=True))
+    scores["all"] = per_channel.mean()
+    return {name: round(float(value), 3) for name, value in scores.items()}
+
+
+def score_test(run):
+    """Scores the best weights on the test images."""
+    summary = report.evaluate(run, window_s=WINDOW_S)
+    scores = summary["per_channel"] | {"all": summary}
+    return {
+        name: round(values["encoding_r_all_repetitions"], 3)
+        for name, values in scores.items()
+    }
 
 
 if __name__ == "__main__":
