@@ -34,6 +34,7 @@ class Commands:
     """Starts scripts whose processes share what JAX compiles."""
 
     def __init__(self, cache_dir):
+        self.cache_dir = cache_dir
         self.environment = os.environ | {
             # Compiles in a third of the time; XLA_FLAGS="" is what a user has.
             "XLA_FLAGS": "--xla_backend_optimization_level=0",

@@ -1,7 +1,9 @@
 import shutil
 
+import jax
 import pytest
 from commands import TINY, Commands, check_done
+from jax.experimental.compilation_cache import compilation_cache
 
 from img2eeg_jax.data import synthetic, tfds_builder
 
@@ -9,6 +11,25 @@ from img2eeg_jax.data import synthetic, tfds_builder
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory):
     return Commands(tmp_path_factory.mktemp("jax_cache"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_compilation(commands):
+    """Lets calls in this process share what they compile, and compile it quickly."""
+    settings = {
+        "jax_compilation_cache_dir": str(commands.cache_dir),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,121 @@
+"""Where a run's files and its data lie, and from where the commands are called."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from commands import ROOT, TINY, check_refused, config_flags
+
+from configs import n170
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.evaluation import report
+from img2eeg_jax.training import loop
+
+
+@pytest.fixture
+def quick_config():
+    """Returns (data_dir, changes) → a config that trains for one step."""
+
+    def build(data_dir, **changes):
+        config = n170.get_config()
+        sizes = {key: value for key, value in TINY.items() if key in config}
+        config.update(sizes | {"num_epochs": 1, "batch_size": 32, "task": "none"})
+        config.update({"data_dir": str(data_dir)} | changes)
+        return config
+
+    return build
+
+
+def test_relative_data_folder_holds_from_anywhere(
+    quick_config, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    loop.train(quick_config("data"), tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert report.evaluate(tmp_path / "run")["n_images"] == 8
+
+
+def test_evaluation_follows_data_that_moved(
+    quick_config, data_dir, tmp_path, monkeypatch
+):
+    loop.train(quick_config(data_dir), tmp_path / "run")
+    moved = shutil.move(data_dir, tmp_path / "moved")
+    # Nothing is left to train, but the run learns where its data are.
+    loop.train(quick_config(moved), tmp_path / "run")
+    assert report.evaluate(tmp_path / "run")["n_images"] == 8
+
+
+def test_data_that_may_not_be_written_to(quick_config, data_dir, tmp_path, snapshot):
+    shutil.rmtree(data_dir / "shards")
+    data_dir.chmod(0o555)
+    before = snapshot(data_dir)
+    loop.train(quick_config(data_dir), tmp_path / "run")
+    report.evaluate(tmp_path / "run")
+    data_dir.chmod(0o755)
+    assert snapshot(data_dir) == before
+    assert (tmp_path / "run" / "shards").is_dir()
+
+
+def test_evaluation_writes_nothing_beside_the_data(trained, data_dir, snapshot):
+    shutil.rmtree(data_dir / "shards")
+    before = snapshot(data_dir)
+    report.evaluate(trained, data_dir=data_dir)
+    assert snapshot(data_dir) == before
+
+
+def test_work_directory_with_a_space_and_an_accent(quick_config, data_dir, tmp_path):
+    workdir = tmp_path / "ma première run #1"
+    loop.train(quick_config(data_dir), workdir)
+    assert report.evaluate(workdir)["checkpoint_step"] == 1
+
+
+def test_work_directory_with_a_bracket_is_refused(quick_config, data_dir, tmp_path):
+    # Orbax takes it for a pattern, and the checkpoint would be lost.
+    workdir = tmp_path / "run [1]"
+    with pytest.raises(InputError, match="expected a --workdir without"):
+        loop.train(quick_config(data_dir), workdir)
+    assert not workdir.exists()
+
+
+def test_teacher_without_a_task_is_refused(quick_config, data_dir, trained, tmp_path):
+    config = quick_config(data_dir, teacher=str(trained))
+    with pytest.raises(InputError, match=r"config\.task: expected"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", "[]", "expected a config"),
+        ("metrics.csv", "epoch,train_mse\n0\n", "expected numbers, found"),
+    ],
+)
+def test_evaluation_of_a_damaged_run(name, text, message, trained, snapshot):
+    (trained / name).write_text(text)
+    before = snapshot(trained)
+    with pytest.raises(InputError, match=message):
+        report.evaluate(trained)
+    assert snapshot(trained) == before
+
+
+def test_installed_command_finds_the_configs(tmp_path):
+    """As pip installs it: its own folder is on the path, the clone is not."""
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "img2eeg_jax").symlink_to(ROOT / "img2eeg_jax")
+    command = tmp_path / "img2eeg-train"
+    command.write_text("from img2eeg_jax.scripts.train import run\nrun()\n")
+    flags = [*config_flags({"batch_size": 0}), f"--workdir={tmp_path / 'run'}"]
+    result = subprocess.run(
+        [sys.executable, command, *flags],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    check_refused(result, "batch_size: expected")
