@@ -208,7 +208,7 @@ def test_published_recipes_train_and_score(
     check_done(commands.run("eval.py", f"--checkpoint={workdir}", "--n_splits=5"))
     metrics = json.loads((workdir / "eval" / "metrics.json").read_text())
     assert metrics["ch_names"] == (ch_names or loaded.description["ch_names"])
-    assert len(metrics["times_s"]) == 11
+    assert len(metrics["per_time"]["times_s"]) == 11
     assert -1 <= metrics["encoding_r"] <= 1
 
 
