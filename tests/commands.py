@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+from configs import demo
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Key and value of the config; seconds a run.
@@ -77,6 +79,13 @@ class Commands:
         time.sleep(0.05)
         process.send_signal(number)
         return finish(process)
+
+
+def tiny_config(changes=()):
+    """Returns the config of `Commands.train`, for calls in this process."""
+    config = demo.get_config()
+    config.update_from_flattened_dict(TINY | dict(changes))
+    return config.lock()
 
 
 def config_flags(changes, config="configs/demo.py"):

@@ -4,9 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import TINY, check_done, check_refused
+from commands import check_done, check_refused, tiny_config
 
-from configs import demo
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
@@ -142,9 +141,7 @@ SYNTHETIC_VALUES = {
 
 def train(workdir, changes):
     """Calls what train.py calls."""
-    config = demo.get_config()
-    config.update_from_flattened_dict({**TINY, **changes})
-    loop.train(config.lock(), workdir)
+    loop.train(tiny_config(changes), workdir)
 
 
 def check_refuses(call, patterns):

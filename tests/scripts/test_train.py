@@ -1,13 +1,14 @@
 import csv
+import functools
 import json
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
-from commands import TINY, check_done, check_refused, config_flags
+from commands import TINY, check_done, check_refused, config_flags, tiny_config
 
-from configs import demo
 from img2eeg_jax.data.dataset import ZScore
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import checkpoint, loop
@@ -50,11 +51,10 @@ def test_progress_bar_tells_loss_rate_and_time_left(trained_original):
     assert re.search(done, result.stderr)
 
 
-def test_finished_run_is_left_alone(commands, trained, snapshot):
+def test_finished_run_is_left_alone(trained, snapshot, capsys):
     before = snapshot(trained)
-    result = commands.train(trained)
-    check_done(result)
-    assert result.stdout.endswith("nothing to do: 2 epochs of 2 are done\n")
+    loop.train(tiny_config(), trained)
+    assert capsys.readouterr().out.endswith("nothing to do: 2 epochs of 2 are done\n")
     assert snapshot(trained) == before
 
 
@@ -96,15 +96,12 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     assert checkpoint.load(tmp_path / "run").description["initial_weights"] == str(
         source
     )
-    config = demo.get_config()
-    config.update_from_flattened_dict({**TINY, "data_dir": str(data_original)})
-    data = loop.load_data(config, tmp_path)
+    data = loop.load_data(tiny_config({"data_dir": str(data_original)}), tmp_path)
     images = normalise_pixels(data.train.images)
-    (logits, signal), _ = loaded.model.apply(
-        loaded.variables, images, train=True, mutable=["batch_stats"]
-    )
+    apply = functools.partial(loaded.model.apply, train=True, mutable=["batch_stats"])
+    (logits, signal), _ = jax.jit(apply)(loaded.variables, images)
     backbone, variables = loaded.backbone
-    teacher_logits, _ = backbone.apply(variables, images)
+    teacher_logits, _ = jax.jit(backbone.apply)(variables, images)
     eeg = data.train.eeg.reshape(16, -1)
     mse = np.mean((np.asarray(signal) - eeg) ** 2)
     np.testing.assert_allclose(float(row["train_mse"]), mse, rtol=1e-4)
@@ -232,9 +229,7 @@ def test_demo_learns_what_is_there_and_nothing_else(commands, tmp_path):
 def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
     workdir, _ = trained_original
     loaded = checkpoint.load(workdir)
-    config = demo.get_config()
-    config.update_from_flattened_dict(TINY)
-    data = loop.load_data(config, workdir)
+    data = loop.load_data(tiny_config(), workdir)
     kept = ZScore.from_dict(loaded.description["zscore"])
     np.testing.assert_array_equal(kept.mean, data.zscore.mean)
     np.testing.assert_array_equal(kept.std, data.zscore.std)
