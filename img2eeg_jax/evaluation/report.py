@@ -118,15 +118,18 @@ def result_table(summary: dict) -> str:
         "encoding r, all repetitions": summary["encoding_r_all_repetitions"],
         "noise ceiling, lower": summary["noise_ceiling_lower"],
         "noise ceiling, upper": summary["noise_ceiling_upper"],
-        "best possible r (noise-free)": summary.get("best_possible_r"),
         "permutation control": summary["permutation_r"],
     }
+    if "best_possible_r" in summary:
+        rows["best possible r (noise-free)"] = summary["best_possible_r"]
     lines = [
         f"{summary['n_images']} test images, {summary['n_repetitions']} repetitions, "
         f"mean of {len(summary['ch_names'])} channels and "
         f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
     ]
-    lines += [f"  {name:<30}{r:6.3f}" for name, r in rows.items() if r is not None]
+    for name, r in rows.items():
+        # Of a prediction that is constant over images, or of a single repetition.
+        lines.append(f"  {name:<30}" + ("undefined" if r is None else f"{r:6.3f}"))
     return "\n".join(lines)
 
 

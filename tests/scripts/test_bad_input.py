@@ -345,7 +345,9 @@ def test_one_repetition_and_one_channel_train_and_score(commands, tmp_path):
     """The smallest data that make sense: no halves to correlate, no ceilings."""
     changes = {"synthetic.test_repetitions": 1, "channels": ("Oz",), "num_epochs": 1}
     check_done(commands.train(tmp_path / "run", changes))
-    check_done(commands.run("eval.py", f"--checkpoint={tmp_path / 'run'}"))
+    result = commands.run("eval.py", f"--checkpoint={tmp_path / 'run'}")
+    check_done(result)
+    assert re.search(r"noise ceiling, lower +undefined\n", result.stdout)
     metrics = json.loads((tmp_path / "run" / "eval" / "metrics.json").read_text())
     assert metrics["encoding_r"] is None
     assert -1 <= metrics["encoding_r_all_repetitions"] <= 1
