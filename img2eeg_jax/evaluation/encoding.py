@@ -26,9 +26,10 @@ _BLOCK_VALUES = 2**21
 class EncodingScores:
     """Pearson r over images, per channel and time.
 
-    Arrays are f64[channel, time], unitless; nan where a column is constant over
-    images. With a single repetition there are no halves: `encoding_r`, both ceilings
-    and `best_possible_r` are nan and `n_splits` is 0.
+    Arrays are f64[channel, time], unitless. A prediction that is the same for all images
+    scores 0: it tells nothing about them. Where the measured EEG is constant over
+    images, r is nan. With a single repetition there are no halves: `encoding_r`, both
+    ceilings and `best_possible_r` are nan and `n_splits` is 0.
 
     Attributes:
       encoding_r: prediction against the mean of one half of the repetitions, averaged
@@ -157,7 +158,9 @@ def encoding_scores(
         lower = np.full(eeg.shape[2:], np.nan)
     return EncodingScores(
         encoding_r=by_candidate[0],
-        encoding_r_all_repetitions=correlate_over_images(prediction, mean),
+        encoding_r_all_repetitions=_dot_over_images(
+            _unit_predictions(prediction), _unit_columns(mean)
+        ),
         noise_ceiling_lower=lower,
         noise_ceiling_upper=by_candidate[1],
         best_possible_r=None if noise_free is None else by_candidate[2],
@@ -222,7 +225,8 @@ def permutation_r(
       seed: of the halvings and of the derangements.
 
     Returns:
-      f64[channel, time], mean r; nan where a column is constant over images.
+      f64[channel, time], mean r; 0 where the prediction is constant over images, nan
+      where the measured EEG is.
 
     Raises:
       InputError: shapes do not agree, there are fewer than 2 images, or a value is not
@@ -238,7 +242,7 @@ def permutation_r(
     # mean over all (derangement, halving) pairs is one product of the two means.
     assigned = np.zeros((n_images, n_images))
     np.add.at(assigned, (np.arange(n_images), orders), 1 / n_permutations)
-    permuted = assigned @ _unit_columns(prediction).reshape(n_images, -1)
+    permuted = assigned @ _unit_predictions(prediction).reshape(n_images, -1)
     target = _mean_unit_half(eeg, n_splits, seed)
     return _dot_over_images(permuted, target).reshape(eeg.shape[2:])
 
@@ -253,7 +257,7 @@ def summarise(
     """Averages scores over channels and a time window, ready for JSON.
 
     Averages are plain means: where r is undefined for one of the averaged values
-    (a constant column), so is the average. Undefined numbers become None.
+    (constant EEG), so is the average. Undefined numbers become None.
 
     Args:
       scores: of `encoding_scores`.
@@ -306,6 +310,11 @@ def _unit_columns(a: NDArray[np.float64]) -> NDArray[np.float64]:
     return centred / np.where(constant, np.nan, length)
 
 
+def _unit_predictions(a: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `_unit_columns`, but 0 where constant."""
+    return np.nan_to_num(_unit_columns(a), copy=False, nan=0.0)
+
+
 def _dot_over_images(
     a: NDArray[np.float64], b: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -342,7 +351,7 @@ def _scores_over_halvings(
       f64[candidate, channel, time] and, for the other half, f64[channel, time]; means
       over halvings.
     """
-    units = [_unit_columns(c).reshape(len(c), 1, -1) for c in candidates]
+    units = [_unit_predictions(c).reshape(len(c), 1, -1) for c in candidates]
     by_candidate = np.empty((len(candidates), *eeg.shape[2:]))
     lower = np.empty(eeg.shape[2:])
     flat_by_candidate = by_candidate.reshape(len(candidates), -1)

@@ -128,7 +128,7 @@ def result_table(summary: dict) -> str:
         f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
     ]
     for name, r in rows.items():
-        # Of a prediction that is constant over images, or of a single repetition.
+        # Of a single repetition, or of EEG that is constant over images.
         lines.append(f"  {name:<30}" + ("undefined" if r is None else f"{r:6.3f}"))
     return "\n".join(lines)
 

@@ -221,15 +221,25 @@ def test_single_repetition_has_no_halves(rng):
     )
 
 
-def test_constant_prediction_is_nan_but_the_ceilings_are_not(rng):
+def test_constant_prediction_scores_zero(rng):
     prediction, _, eeg = simulate(rng)
     prediction[:, 1] = 0.1
     scores = encoding.encoding_scores(prediction, eeg, n_splits=3, seed=0)
     for name in ("encoding_r", "encoding_r_all_repetitions"):
+        assert (getattr(scores, name)[1] == 0).all()
+        assert (getattr(scores, name)[0] != 0).all()
+    assert (scores.noise_ceiling_lower != 0).all()
+    assert scores.best_possible_r is None
+
+
+def test_constant_eeg_gives_nan_whatever_is_predicted(rng):
+    prediction, _, eeg = simulate(rng)
+    prediction[:, 1, 0] = 0.1
+    eeg[:, :, 1] = 0.2
+    scores = encoding.encoding_scores(prediction, eeg, n_splits=3, seed=0)
+    for name in SPLIT_SCORES + ("encoding_r_all_repetitions",):
         assert np.isnan(getattr(scores, name)[1]).all()
         assert np.isfinite(getattr(scores, name)[0]).all()
-    assert np.isfinite(scores.noise_ceiling_lower).all()
-    assert scores.best_possible_r is None
 
 
 @pytest.mark.parametrize(
@@ -324,9 +334,12 @@ def test_permutation_r_of_two_images_or_one_repetition():
     assert encoding.permutation_r(prediction, eeg, seed=0) == pytest.approx(-1)
 
 
-def test_permutation_r_of_a_constant_column_is_nan(rng):
+def test_permutation_r_of_a_constant_column(rng):
     prediction, _, eeg = simulate(rng)
     prediction[:, 0] = 2
+    r = encoding.permutation_r(prediction, eeg, n_splits=2, seed=0)
+    np.testing.assert_array_equal(r == 0, [[True] * 3, [False] * 3])
+    eeg[:, :, 0] = 3
     r = encoding.permutation_r(prediction, eeg, n_splits=2, seed=0)
     np.testing.assert_array_equal(np.isnan(r), [[True] * 3, [False] * 3])
 
