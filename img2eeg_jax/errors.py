@@ -11,3 +11,8 @@ class InputError(ValueError):
 
 class StoppedBySignal(Exception):
     """The run was asked to stop, and has saved its state."""
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or the error's name."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

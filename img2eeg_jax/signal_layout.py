@@ -12,6 +12,17 @@ FEATURES = "features"
 # Name of the one virtual channel of a channel mean.
 MEAN_CHANNEL = "mean"
 
+# The official preprocessing of THINGS-EEG2: posterior channels in recording order, the
+# times of an epoch, and of these the window that the published networks predict.
+# fmt: off
+OFFICIAL_CH_NAMES = (
+    "Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1",
+    "P5", "PO7", "PO3", "POz", "PO4", "PO8", "P6", "P2",
+)
+# fmt: on
+OFFICIAL_TIMES_S = np.arange(-20, 80) / 100
+_PUBLISHED_WINDOW = slice(20, 40)
+
 
 @dataclasses.dataclass(frozen=True)
 class SignalLayout:
@@ -58,13 +69,34 @@ class SignalLayout:
         )
 
     @classmethod
+    def published(cls, size: int) -> "SignalLayout":
+        """Returns the layout of a published network, told by the size of its signal.
+
+        340 are the official 17 channels × 20 times, 100 the times of an epoch, of the
+        mean channel; any other size is of features.
+        """
+        window_s = OFFICIAL_TIMES_S[_PUBLISHED_WINDOW]
+        for kind in (CHANNELS_BY_TIMES, CHANNEL_MEAN):
+            layout = cls.for_eeg(kind, OFFICIAL_CH_NAMES, window_s, OFFICIAL_TIMES_S)
+            if layout.size == size:
+                return layout
+        return cls(FEATURES, (size,))
+
+    @classmethod
     def from_dict(cls, entries: dict) -> "SignalLayout":
-        """Rebuilds a layout from its JSON form, `dataclasses.asdict`."""
+        """Rebuilds a layout from `to_dict`."""
         tuples = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in entries.items()
         }
         return cls(**tuples)
+
+    def to_dict(self) -> dict:
+        """Returns the layout in plain lists and numbers, for JSON."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
 
     @property
     def size(self) -> int:

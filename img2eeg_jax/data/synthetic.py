@@ -21,16 +21,11 @@ from PIL import Image
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.signal_layout import OFFICIAL_CH_NAMES, OFFICIAL_TIMES_S
 
-# The 17 posterior channels of the official data, in recording order.
-# fmt: off
-CH_NAMES = (
-    "Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1",
-    "P5", "PO7", "PO3", "POz", "PO4", "PO8", "P6", "P2",
-)
-# fmt: on
+CH_NAMES = OFFICIAL_CH_NAMES
+TIMES_S = OFFICIAL_TIMES_S
 SFREQ_HZ = 100.0
-TIMES_S = np.arange(-20, 80) / SFREQ_HZ
 PROPERTY_NAMES = (
     "contrast",
     "orientation_rad",

@@ -26,10 +26,10 @@ _BLOCK_VALUES = 2**21
 class EncodingScores:
     """Pearson r over images, per channel and time.
 
-    Arrays are f64[channel, time], unitless. A prediction that is the same for all images
-    scores 0: it tells nothing about them. Where the measured EEG is constant over
-    images, r is nan. With a single repetition there are no halves: `encoding_r`, both
-    ceilings and `best_possible_r` are nan and `n_splits` is 0.
+    Arrays are f64[channel, time], unitless. A prediction that is the same for all
+    images scores 0: it tells nothing about them. Where the measured EEG is constant
+    over images, r is nan. With a single repetition there are no halves: `encoding_r`,
+    both ceilings and `best_possible_r` are nan and `n_splits` is 0.
 
     Attributes:
       encoding_r: prediction against the mean of one half of the repetitions, averaged

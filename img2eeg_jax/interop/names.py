@@ -40,6 +40,19 @@ def canonical_name(name: str) -> str:
     return name.replace(DATA_PARALLEL, "")
 
 
+def published_name(canonical: str) -> str:
+    """Puts `module.` where the published files have it: before the backbone's areas."""
+    if canonical.startswith("fc"):
+        return canonical
+    realnet = "realnet." if canonical.startswith("realnet.") else ""
+    return f"{realnet}{DATA_PARALLEL}{canonical.removeprefix(realnet)}"
+
+
+def last_norm(area: str) -> str:
+    """Returns the name of the scales of an encoder's area's last batch norm."""
+    return f"realnet.{area}.{'norm2' if area == 'V1' else 'norm3_0'}.weight"
+
+
 def to_variables(state_dict: Mapping[str, np.ndarray]) -> dict:
     """Converts a published state dict to Flax variables.
 
@@ -155,7 +168,7 @@ def _head_area(name: str) -> str | None:
 
 def _area_channels(arrays: Mapping[str, np.ndarray], area: str) -> int:
     """Channels of an area, read off its last batch norm."""
-    name = f"realnet.{area}.{'norm2' if area == 'V1' else 'norm3_0'}.weight"
+    name = last_norm(area)
     if name not in arrays:
         raise ValueError(f"{name}: expected beside the head of {area}, found nothing")
     return len(arrays[name])

@@ -294,7 +294,7 @@ def _build_trainer(config, data, networks):
             "kind": "realnet",
             "model": _plain(model_arguments(config, signal_layout)),
             "image_size": config.image_size,
-            "signal": _plain(dataclasses.asdict(signal_layout)),
+            "signal": signal_layout.to_dict(),
             "ch_names": list(data.ch_names),
             "zscore": data.zscore.to_dict(),
             "subject": one_subject(config.subjects)[0],

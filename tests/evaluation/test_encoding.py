@@ -237,7 +237,7 @@ def test_constant_eeg_gives_nan_whatever_is_predicted(rng):
     prediction[:, 1, 0] = 0.1
     eeg[:, :, 1] = 0.2
     scores = encoding.encoding_scores(prediction, eeg, n_splits=3, seed=0)
-    for name in SPLIT_SCORES + ("encoding_r_all_repetitions",):
+    for name in (*SPLIT_SCORES, "encoding_r_all_repetitions"):
         assert np.isnan(getattr(scores, name)[1]).all()
         assert np.isfinite(getattr(scores, name)[0]).all()
 

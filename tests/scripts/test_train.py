@@ -209,28 +209,35 @@ def test_published_recipes_train_and_score(
     assert -1 <= metrics["encoding_r"] <= 1
 
 
-def train_and_score_demo(commands, workdir, shuffle_eeg):
-    """Runs the full demo, as a user does, on data of another seed."""
-    flags = config_flags({"synthetic.seed": 7, "shuffle_eeg": shuffle_eeg})
-    given = [*flags, f"--workdir={workdir}"]
+def train_and_score_demo(commands, workdir, changes):
+    """Runs the full demo, as a user does, with `changes` of its config."""
+    given = [*config_flags(changes), f"--workdir={workdir}"]
     check_done(commands.run("train.py", *given, XLA_FLAGS=""))
     check_done(commands.run("eval.py", f"--checkpoint={workdir}", XLA_FLAGS=""))
     return json.loads((workdir / "eval" / "metrics.json").read_text())
 
 
 @pytest.mark.slow
-def test_demo_learns_what_is_there(commands, tmp_path):
-    scores = train_and_score_demo(commands, tmp_path / "run", shuffle_eeg=False)
+def test_demo_learns_what_is_there_and_nothing_else(commands, tmp_path):
+    """On data of another seed; limits from the project's aims.
+
+    The shuffled control is a mean: the few properties that drive the EEG make the
+    score of a single shuffle scatter (docs/results.md).
+    """
+    scores = train_and_score_demo(commands, tmp_path / "run", {"synthetic.seed": 7})
     assert scores["encoding_r"] >= 0.8 * scores["best_possible_r"]
     assert abs(scores["permutation_r"]) <= 0.05
-
-
-@pytest.mark.slow
-def test_demo_learns_nothing_from_shuffled_eeg(commands, tmp_path):
-    scores = train_and_score_demo(commands, tmp_path / "run", shuffle_eeg=True)
-    # Undefined where the network ends up predicting the same for all images.
+    controls = [
+        train_and_score_demo(
+            commands,
+            tmp_path / f"shuffled-{seed}",
+            {"data_dir": tmp_path / "run/data", "shuffle_eeg": True, "seed": seed},
+        )
+        for seed in (2023, 1, 2, 3)
+    ]
     for name in ("encoding_r", "permutation_r"):
-        assert abs(scores[name] or 0.0) <= 0.05, (name, scores[name])
+        values = [control[name] for control in controls]
+        assert abs(sum(values) / len(values)) <= 0.05, (name, values)
 
 
 def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
