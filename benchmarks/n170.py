@@ -15,6 +15,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from img2eeg_jax import encoder
 from img2eeg_jax.evaluation import encoding, report
 from img2eeg_jax.signal_layout import SignalLayout
 from img2eeg_jax.training import checkpoint, loop
@@ -68,7 +69,7 @@ def score_validation(config, run):
     held_out = loop.load_data(config, run).validation
     loaded = checkpoint.load(run)
     signal_layout = SignalLayout.from_dict(loaded.description["signal"])
-    prediction = signal_layout.to_eeg(report.predict(loaded, held_out.images))
+    prediction = signal_layout.to_eeg(encoder.predict(loaded, held_out.images))
     r = encoding.correlate_over_images(prediction, held_out.eeg)
     times_s = np.array(signal_layout.times_s)
     in_window = (times_s > WINDOW_S[0] - 0.005) & (times_s < WINDOW_S[1] + 0.005)

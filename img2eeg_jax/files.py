@@ -1,9 +1,14 @@
-"""Files that a reader sees whole or not at all."""
+"""Files and folders that a reader sees whole or not at all."""
 
 import contextlib
 import os
 import pathlib
+import shutil
+import socket
+import tempfile
 from collections.abc import Iterator
+
+from img2eeg_jax.errors import InputError
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -22,3 +27,66 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
+    """Makes a hidden folder to prepare files in before they are moved into place.
+
+    The folder is removed on leaving, and so is ``parent`` if it was made here and is
+    empty. What a killed process of this machine left under the same name is removed
+    on entering.
+
+    Args:
+      parent: where to make the folder; made if missing.
+      name: what is being prepared.
+
+    Yields:
+      The new, empty folder.
+
+    Raises:
+      InputError: the parent cannot be made or written to.
+    """
+    parent = pathlib.Path(parent)
+    made_parents = _make_parents(parent)
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"{parent}: expected a folder that can be written, found none")
+    host = socket.gethostname()
+    prefix = f".{name}.incomplete-{host}-"
+    for leftover in parent.glob(f"{prefix}*"):
+        if not _is_running(leftover.name.removeprefix(prefix).split("-")[0]):
+            shutil.rmtree(leftover, ignore_errors=True)
+    folder = pathlib.Path(
+        tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent)
+    )
+    # mkdtemp makes private folders; data sets are shared.
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for made in made_parents:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+
+
+def _make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Makes a folder and its parents; returns those it made, deepest first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected a folder that can be written, found: {error.strerror}"
+        ) from error
+    return missing
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True

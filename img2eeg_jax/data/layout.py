@@ -9,22 +9,19 @@ Every ``.npy`` is a pickled dict. Row i of a partition's EEG belongs to image i 
 with an unpickler that can build NumPy arrays and plain Python values only.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
 import pickle
 import re
-import shutil
-import socket
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.files import replacing
 
 PARTITIONS = ("training", "test")
 
@@ -109,6 +106,13 @@ def parse_subjects(text: str) -> tuple[int, ...]:
 def subject_name(subject: int) -> str:
     """Returns the folder name of a subject: ``sub-03`` for 3."""
     return f"sub-{subject:02d}"
+
+
+def subjects_in(data_dir: str | os.PathLike) -> tuple[int, ...]:
+    """Returns the subjects whose folders a data set holds, ascending."""
+    folders = (pathlib.Path(data_dir) / "preprocessed_data").glob("sub-*")
+    numbers = (folder.name.removeprefix("sub-") for folder in folders)
+    return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
 
 
 def metadata_path(data_dir: str | os.PathLike) -> pathlib.Path:
@@ -237,6 +241,13 @@ def read_image(path: str | os.PathLike, size: int) -> np.ndarray:
     return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def is_image(name: str) -> bool:
+    """Tells by a file's name whether it is an image."""
+    # Hidden files (macOS writes ._NAME.jpg) are not part of a data set.
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in _IMAGE_SUFFIXES and not name.startswith(".")
+
+
 def write_image_metadata(
     data_dir: str | os.PathLike,
     *,
@@ -312,79 +323,8 @@ def write_npy_dict(path: str | os.PathLike, content: dict[str, Any]) -> None:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, np.array(content, dtype=object), allow_pickle=True)
-        # mkstemp makes private files; data sets are shared.
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-@contextlib.contextmanager
-def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
-    """Makes a hidden folder to prepare files in before they are moved into place.
-
-    The folder is removed on leaving, and so is ``parent`` if it was made here and is
-    empty. What a killed process of this machine left under the same name is removed
-    on entering.
-
-    Args:
-      parent: where to make the folder; made if missing.
-      name: what is being prepared.
-
-    Yields:
-      The new, empty folder.
-
-    Raises:
-      InputError: the parent cannot be made or written to.
-    """
-    parent = pathlib.Path(parent)
-    made_parents = _make_parents(parent)
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"{parent}: expected a folder that can be written, found none")
-    host = socket.gethostname()
-    prefix = f".{name}.incomplete-{host}-"
-    for leftover in parent.glob(f"{prefix}*"):
-        if not _is_running(leftover.name.removeprefix(prefix).split("-")[0]):
-            shutil.rmtree(leftover, ignore_errors=True)
-    folder = pathlib.Path(
-        tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent)
-    )
-    # mkdtemp makes private folders; data sets are shared.
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for made in made_parents:
-            with contextlib.suppress(OSError):
-                made.rmdir()
-
-
-def _make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a folder and its parents; returns those it made, deepest first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: expected a folder that can be written, found: {error.strerror}"
-        ) from error
-    return missing
-
-
-def _is_running(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.array(content, dtype=object), allow_pickle=True)
 
 
 def _check_partition(partition: str) -> None:
@@ -454,18 +394,12 @@ def _check_images_on_disk(
                 f"{folder / concept / name}: expected this image, listed in {path}, "
                 "found no such file"
             )
-    extra = sorted(pair for pair in present - set(listed) if _is_image(pair[1]))
+    extra = sorted(pair for pair in present - set(listed) if is_image(pair[1]))
     if extra:
         raise InputError(
             f"{folder}: expected the {len(listed)} images that {path} lists, found "
             f"{len(listed) + len(extra)} (first one not listed: {'/'.join(extra[0])})"
         )
-
-
-def _is_image(name: str) -> bool:
-    # Hidden files (macOS writes ._NAME.jpg) are not part of a data set.
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix in _IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _entry(content: dict[str, Any], key: str, path: pathlib.Path) -> Any:

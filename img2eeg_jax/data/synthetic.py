@@ -21,6 +21,7 @@ from PIL import Image
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.files import scratch_dir
 from img2eeg_jax.signal_layout import OFFICIAL_CH_NAMES, OFFICIAL_TIMES_S
 
 CH_NAMES = OFFICIAL_CH_NAMES
@@ -176,7 +177,7 @@ def write_synthetic(
     target = pathlib.Path(data_dir).absolute()
     if _is_written(target, parameters):
         return False
-    with layout.scratch_dir(target.parent, target.name) as scratch:
+    with scratch_dir(target.parent, target.name) as scratch:
         new = scratch / "data"
         _write(new, parameters)
         try:

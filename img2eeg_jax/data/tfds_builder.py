@@ -25,6 +25,7 @@ from absl import logging
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.tensorflow_setup import tf, tfds
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.files import scratch_dir
 
 _VERSION = "1.0.0"
 # Images in flight between the threads that decode and the one that writes.
@@ -315,7 +316,7 @@ def _check_eeg(image_set: layout.ImageSet, config: EEGConfig) -> None:
 def _build(shards_dir: pathlib.Path, config: ImagesConfig | EEGConfig) -> None:
     """Builds a configuration aside and moves it into place."""
     target = _config_dir(shards_dir, config.name).parent
-    with layout.scratch_dir(shards_dir, config.name) as scratch:
+    with scratch_dir(shards_dir, config.name) as scratch:
         with _quiet_tfds():
             builder = ThingsEeg2(data_dir=scratch, config=config)
             builder.download_and_prepare(

@@ -6,19 +6,18 @@ import pathlib
 
 import numpy as np
 
-from img2eeg_jax.data import dataset, layout, pipeline, synthetic
-from img2eeg_jax.data.dataset import Split, ZScore
+from img2eeg_jax import encoder
+from img2eeg_jax.data import dataset, layout, synthetic
+from img2eeg_jax.data.dataset import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import encoding, figures
 from img2eeg_jax.files import write_text
 from img2eeg_jax.signal_layout import SignalLayout
 from img2eeg_jax.training import checkpoint
 from img2eeg_jax.training import logging as run_logging
-from img2eeg_jax.training.parallel import DataParallel
-from img2eeg_jax.training.step import LOSSES, make_predict_step
+from img2eeg_jax.training.step import LOSSES
 
 METRICS_FILE = "metrics.json"
-_BATCH_SIZE = 64
 
 
 def evaluate(
@@ -54,10 +53,10 @@ def evaluate(
     loaded = checkpoint.load(checkpoint_dir, which)
     signal_layout = _eeg_layout(loaded)
     data_dir = _data_dir(loaded, data_dir)
-    subject = _subject(loaded, subjects)
+    subject = _subject(loaded, subjects, data_dir)
     history = run_logging.read_metrics(checkpoint_dir)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
-    prediction = signal_layout.to_eeg(predict(loaded, images))
+    prediction = signal_layout.to_eeg(encoder.predict(loaded, images))
     scores = encoding.encoding_scores(
         prediction, eeg, n_splits=n_splits, seed=seed, noise_free=noise_free
     )
@@ -85,29 +84,6 @@ def evaluate(
     figures.plot_r_by_channel(output / "r_by_channel.png", summary)
     _plot_losses(output / "loss_curves.png", history, loaded.step)
     return summary
-
-
-def predict(loaded: checkpoint.Checkpoint, images: np.ndarray) -> np.ndarray:
-    """Predicts the flat signal of images on all local devices.
-
-    Args:
-      loaded: a ReAlNet.
-      images: u8[image, height, width, 3], of the network's image size.
-
-    Returns:
-      f32[image, size of the signal].
-    """
-    parallel = DataParallel()
-    step = parallel.predict_step(make_predict_step(loaded.model))
-    variables = parallel.replicate(loaded.variables)
-    n_images = len(images)
-    split = Split(images, np.zeros((n_images, 1, 1), np.float32), np.arange(n_images))
-    return np.concatenate(
-        [
-            parallel.merge(step(variables, parallel.split(batch)), batch["mask"])
-            for batch in pipeline.batches(split, batch_size=_BATCH_SIZE)
-        ]
-    )
 
 
 def result_table(summary: dict) -> str:
@@ -158,12 +134,17 @@ def _data_dir(loaded, data_dir):
     return pathlib.Path(config["data_dir"] or loaded.path / "data")
 
 
-def _subject(loaded, subjects):
-    if not subjects:
-        return loaded.description["subject"]
-    numbers = layout.parse_subjects(subjects)
+def _subject(loaded, subjects, data_dir):
+    numbers = (loaded.description["subject"],)
+    if subjects:
+        numbers = layout.parse_subjects(subjects)
+    elif numbers == (None,):
+        # Converted weights need not say whose they are.
+        numbers = layout.subjects_in(data_dir)
     if len(numbers) != 1:
-        raise InputError(f"--subjects: expected one subject, found {subjects!r}")
+        raise InputError(
+            f"--subjects: expected one subject, found {subjects or 'nothing'!r}"
+        )
     return numbers[0]
 
 
@@ -173,9 +154,9 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
     Images are u8[image, h, w, 3], EEG f32[image, repetition, channel, time], z-scored,
     the noise-free response f32[image, channel, time] or None.
     """
-    zscore = ZScore.from_dict(loaded.description["zscore"])
     channels = tuple(loaded.description["ch_names"])
     window_s = signal_layout.times_s[0], signal_layout.times_s[-1]
+    zscore = _zscore(loaded, data_dir, subject, channels, window_s)
 
     def select(eeg):
         chosen = dataset.select(eeg, channels, window_s)
@@ -199,6 +180,16 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
     files = image_set.files("test")
     images = np.stack([layout.read_image(path, size) for path in files])
     return images, measured, noise_free
+
+
+def _zscore(loaded, data_dir, subject, channels, window_s):
+    """Returns the statistics of training; those of the data for converted weights."""
+    if loaded.description["zscore"] is not None:
+        return ZScore.from_dict(loaded.description["zscore"])
+    epochs = layout.read_eeg(data_dir, subject, "training")
+    chosen = dataset.select(epochs, channels, window_s)
+    mean_eeg = dataset.average_repetitions(chosen)
+    return dataset.fit_zscore(mean_eeg, chosen.ch_names, chosen.times_s)
 
 
 def _plot_losses(path, history, best_step):

@@ -158,6 +158,37 @@ class CheckpointStore:
         return state, restored.description, restored.progress
 
 
+def check_folder(folder: pathlib.Path) -> None:
+    """Refuses a path at which checkpoints would be lost.
+
+    Raises:
+      InputError: it has a bracket, which Orbax takes for a pattern.
+    """
+    if "[" in str(folder.resolve()):
+        raise InputError(f"{folder}: expected a folder without '[', found one")
+
+
+def write_weights(
+    folder: pathlib.Path, variables: dict[str, Any], description: dict[str, Any]
+) -> None:
+    """Writes a checkpoint without a run: what `load` and `init_from` need.
+
+    Args:
+      folder: a folder that does not exist yet.
+      variables: {"params": …, "batch_stats": …}, NumPy arrays.
+      description: see the module's docstring.
+    """
+    manager = _open_manager(folder / FOLDER, read_only=False)
+    try:
+        items = ocp.args.Composite(
+            variables=ocp.args.StandardSave(variables),
+            description=ocp.args.JsonSave(description),
+        )
+        manager.save(0, args=items)
+    finally:
+        manager.close()
+
+
 def load(path: str | pathlib.Path, which: str = "best") -> Checkpoint:
     """Loads a network from a work directory or a converter's output folder.
 

@@ -1,7 +1,6 @@
 """Checks of a config's values that need no data: wrong ones are refused at once."""
 
 import math
-import pathlib
 
 from ml_collections import ConfigDict
 
@@ -56,16 +55,6 @@ def check_values(config: ConfigDict) -> None:
     _check(config, "areas", known, f"different names out of {', '.join(AREAS)}")
     fits = len(config.window_s) == 2 and all(map(math.isfinite, config.window_s))
     _check(config, "window_s", fits, "(first, last) in seconds")
-
-
-def check_workdir(workdir: pathlib.Path) -> None:
-    """Refuses a path at which checkpoints would be lost.
-
-    Raises:
-      InputError: it has a bracket, which Orbax takes for a pattern.
-    """
-    if "[" in str(workdir.resolve()):
-        raise InputError(f"{workdir}: expected a --workdir without '[', found one")
 
 
 def _check(config: ConfigDict, key: str, fits: bool, expected: str) -> None:

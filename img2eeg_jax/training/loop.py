@@ -58,7 +58,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
     workdir = pathlib.Path(workdir)
     config = _with_absolute_paths(config)
     config_check.check_values(config)
-    config_check.check_workdir(workdir)
+    checkpoint.check_folder(workdir)
     run_logging.check_config(workdir, config.to_dict())
     networks = _load_networks(config, build_layout(config, workdir))
     data = load_data(config, workdir)

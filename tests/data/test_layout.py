@@ -333,49 +333,6 @@ def test_missing_image(tmp_path):
     _refuses(lambda: layout.read_image(tmp_path / "x.jpg", 16), "x.jpg", "No such file")
 
 
-def test_scratch_dir_removes_what_a_dead_process_left(tmp_path):
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import os, sys\n"
-            "from img2eeg_jax.data import layout\n"
-            "with layout.scratch_dir(sys.argv[1], 'x') as folder:\n"
-            "    (folder / 'file').write_text('half')\n"
-            "    os._exit(9)\n",
-            str(tmp_path),
-        ],
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert process.returncode == 9
-    (left,) = tmp_path.iterdir()
-    with layout.scratch_dir(tmp_path, "x") as mine:
-        assert not left.exists()
-        # Another build of a running process stays.
-        with layout.scratch_dir(tmp_path, "x") as other:
-            assert mine.exists()
-            assert other != mine
-    assert not any(tmp_path.iterdir())
-
-
-def test_scratch_dir_removes_the_parents_it_made(tmp_path):
-    parent = tmp_path / "a" / "b"
-    with pytest.raises(KeyError), layout.scratch_dir(parent, "x"):
-        raise KeyError
-    assert not any(tmp_path.iterdir())
-
-
-def test_scratch_dir_in_a_file(tmp_path):
-    (tmp_path / "file").write_text("")
-
-    def enter():
-        with layout.scratch_dir(tmp_path / "file" / "x", "x"):
-            pass
-
-    _refuses(enter, tmp_path / "file" / "x", "can be written")
-
-
 def test_layout_needs_neither_tensorflow_nor_mne():
     code = (
         "import sys; from img2eeg_jax.data import layout;"

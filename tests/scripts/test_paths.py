@@ -75,7 +75,7 @@ def test_work_directory_with_a_space_and_an_accent(quick_config, data_dir, tmp_p
 def test_work_directory_with_a_bracket_is_refused(quick_config, data_dir, tmp_path):
     # Orbax takes it for a pattern, and the checkpoint would be lost.
     workdir = tmp_path / "run [1]"
-    with pytest.raises(InputError, match="expected a --workdir without"):
+    with pytest.raises(InputError, match="expected a folder without"):
         loop.train(quick_config(data_dir), workdir)
     assert not workdir.exists()
 

@@ -1,0 +1,298 @@
+"""Published networks, told by their tensors, as networks of ours and back.
+
+State dicts are plain dicts of NumPy arrays: nothing here needs PyTorch. What a network
+of ours does not hold, but the file did (its names, dtypes and batch counters), goes
+into the description, so that the way back gives every tensor bit for bit.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.interop import names
+from img2eeg_jax.models.cornet_s import AREAS, CORnetS
+from img2eeg_jax.models.realnet import ReAlNet
+from img2eeg_jax.signal_layout import (
+    CHANNEL_MEAN,
+    CHANNELS_BY_TIMES,
+    OFFICIAL_CH_NAMES,
+    SignalLayout,
+)
+
+PUBLISHED_IMAGE_SIZE = 224
+
+# V1 has a quarter of the resolution, each area after it half of the one before.
+_DOWNSAMPLING = {area: 4 * 2**i for i, area in enumerate(AREAS)}
+
+_FLOATS = {"float16", "bfloat16", "float32", "float64"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A network that was recognised.
+
+    Attributes:
+      kind: "realnet" or "cornet_s".
+      arguments: of its module, as in a checkpoint's description.
+      image_size: height and width of its images in pixels.
+      signal: what its signal means; None for CORnet-S.
+    """
+
+    kind: str
+    arguments: dict[str, Any]
+    image_size: int
+    signal: SignalLayout | None
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        if self.signal is None:
+            return "CORnet-S"
+        if self.signal.kind == CHANNEL_MEAN:
+            return "Image2EEG encoder"
+        return "ReAlNet encoder"
+
+    @property
+    def module(self) -> CORnetS | ReAlNet:
+        """The module that its tensors belong to."""
+        if self.signal is None:
+            return CORnetS(**self.arguments)
+        return ReAlNet(signal_shape=self.signal.shape, **self.arguments)
+
+
+def recognise(
+    tensors: Mapping[str, np.ndarray],
+    *,
+    ch_names: Sequence[str] = (),
+    times_s: Sequence[float] = (),
+    image_size: int | None = None,
+) -> Network:
+    """Tells which network the tensors of a file belong to.
+
+    Args:
+      tensors: PyTorch names, with or without `module.`, to arrays.
+      ch_names: channels of the signal, and
+      times_s: their times in seconds from image onset, or the first and the last of
+        them; both empty for what the published networks have.
+      image_size: height and width of the images in pixels; None reads it off the
+        heads, or takes 224.
+
+    Raises:
+      InputError: the tensors are of another network, or the signal has another size
+        than channels × times.
+    """
+    arrays = {names.canonical_name(name): array for name, array in tensors.items()}
+    is_encoder = any(name.startswith(("fc.", "fc_", "realnet.")) for name in arrays)
+    prefix = "realnet." if is_encoder else ""
+    if not any(name.startswith(f"{prefix}V1.") for name in arrays):
+        raise InputError(
+            "expected the weights of CORnet-S or ReAlNet, found "
+            f"{len(arrays)} tensors{_such_as(tensors)}"
+        )
+
+    def length(name: str, default: int) -> int:
+        # Of a vector, which cannot be transposed; what is missing is told later.
+        return arrays[name].size if name in arrays else default
+
+    width = length(f"{prefix}V1.norm2.weight", CORnetS.width)
+    num_classes = length(f"{prefix}decoder.linear.bias", CORnetS.num_classes)
+    arguments = {"width": width, "num_classes": num_classes}
+    if not is_encoder:
+        size = image_size or PUBLISHED_IMAGE_SIZE
+        return Network("cornet_s", arguments, size, None)
+    areas = tuple(area for area in AREAS if f"fc_{area.lower()}.weight" in arrays)
+    areas = areas or AREAS
+    features = length(f"fc_{areas[0].lower()}.bias", ReAlNet.features)
+    arguments |= {"areas": areas, "features": features}
+    signal = _signal(length("fc.bias", 0), ch_names, times_s)
+    size = image_size or _image_size(arrays, areas)
+    return Network("realnet", arguments, size, signal)
+
+
+def from_state_dict(
+    tensors: Mapping[str, np.ndarray], network: Network, container: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Converts a file's tensors to the variables and description of a checkpoint.
+
+    Every tensor is used exactly once, and every variable filled exactly once.
+
+    Args:
+      tensors: PyTorch names, with or without `module.`, to arrays.
+      network: of `recognise`.
+      container: the key that the file has its tensors under, or None.
+
+    Returns:
+      ({"params": …, "batch_stats": …}, description), NumPy float32 and plain JSON.
+
+    Raises:
+      InputError: naming every tensor that is left over, missing or mis-shaped, or
+        whose values float32 cannot hold.
+    """
+    expected = _expected_shapes(network)
+    problems = _problems(tensors, expected)
+    if problems:
+        raise InputError(f"expected a {network.label}, found {'; '.join(problems)}")
+    weights = {
+        name: array.astype(np.float32, copy=False)
+        for name, array in tensors.items()
+        if not name.endswith(names.COUNTER)
+    }
+    variables = names.to_variables(weights)
+    signal = network.signal
+    arguments, ch_names = dict(network.arguments), ()
+    if signal is not None:
+        arguments["signal_shape"] = list(signal.shape)
+        arguments["areas"] = list(arguments["areas"])
+        is_mean = signal.kind == CHANNEL_MEAN
+        ch_names = OFFICIAL_CH_NAMES if is_mean else signal.ch_names
+    description = {
+        "format": 1,
+        "kind": network.kind,
+        "model": arguments,
+        "image_size": network.image_size,
+        "signal": signal and signal.to_dict(),
+        "ch_names": list(ch_names),
+        "zscore": None,
+        "subject": None,
+        "torch": {
+            "container": container,
+            "dtypes": {name: str(array.dtype) for name, array in tensors.items()},
+            names.COUNTER: {
+                name: int(array)
+                for name, array in tensors.items()
+                if name.endswith(names.COUNTER)
+            },
+        },
+    }
+    return variables, description
+
+
+def to_state_dict(
+    variables: Mapping[str, Any], description: Mapping[str, Any], step: int = 0
+) -> tuple[dict[str, np.ndarray], str | None]:
+    """Converts a checkpoint of ours to what the published PyTorch code loads.
+
+    A network that came from a file gets the names, dtypes, order and batch counters
+    it came with; one that was trained here those of the published files.
+
+    Args:
+      variables: {"params": …, "batch_stats": …}.
+      description: of the checkpoint.
+      step: training steps, which the batch counters of a network trained here count.
+
+    Returns:
+      Names to arrays, and the key to put them under, or None.
+    """
+    arrays = names.to_state_dict(variables)
+    if "torch" in description:
+        record = description["torch"]
+        tensors = {
+            name: np.asarray(record[names.COUNTER][name], dtype)
+            if name.endswith(names.COUNTER)
+            else arrays[names.canonical_name(name)].astype(dtype, copy=False)
+            for name, dtype in record["dtypes"].items()
+        }
+        return tensors, record["container"]
+    updates = np.int64(step * description["model"].get("bn_updates", 1))
+    tensors = {}
+    for name, array in arrays.items():
+        published = names.published_name(name)
+        tensors[published] = array
+        if name.endswith("running_var"):
+            tensors[published.replace("running_var", names.COUNTER)] = updates
+    return tensors, None
+
+
+def _such_as(tensors: Mapping[str, Any]) -> str:
+    return f" such as {', '.join(list(tensors)[:3])}" if tensors else ""
+
+
+def _image_size(arrays: Mapping[str, np.ndarray], areas: Sequence[str]) -> int:
+    """Reads the size of the images off the heads: of V1's, unless others outvote it."""
+    sizes = collections.Counter()
+    for area in areas:
+        head, scales = f"fc_{area.lower()}.weight", names.last_norm(area)
+        if head in arrays and scales in arrays and arrays[head].ndim == 2:
+            positions, rest = divmod(arrays[head].shape[1], arrays[scales].size)
+            side = math.isqrt(positions)
+            if rest == 0 and side * side == positions:
+                sizes[side * _DOWNSAMPLING[area]] += 1
+    return sizes.most_common(1)[0][0] if sizes else PUBLISHED_IMAGE_SIZE
+
+
+def _signal(
+    size: int, ch_names: Sequence[str], times_s: Sequence[float]
+) -> SignalLayout:
+    """Returns the signal's layout: as it is given, or else as published."""
+    if not ch_names and not times_s:
+        return SignalLayout.published(size)
+    if not ch_names or not times_s:
+        raise InputError("expected --ch_names and --times together, found one of them")
+    n_times, rest = divmod(size, len(ch_names))
+    if rest == 0 and len(times_s) == 2 < n_times:
+        # From the first to the last, rounded to microseconds.
+        times_s = np.linspace(*times_s, n_times).round(6).tolist()
+    if len(ch_names) * len(times_s) != size:
+        raise InputError(
+            f"expected a signal of {len(ch_names)} channels × {len(times_s)} times, "
+            f"found one of {size} numbers"
+        )
+    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, ch_names, times_s, times_s)
+
+
+def _expected_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a network's tensors, by canonical name."""
+    shapes = jax.eval_shape(
+        network.module.init,
+        jax.random.key(0),
+        np.zeros((1, network.image_size, network.image_size, 3), np.float32),
+    )
+    # One byte for each weight, which the name map moves around as it would the weight.
+    empty = jax.tree.map(lambda leaf: np.broadcast_to(False, leaf.shape), dict(shapes))
+    return {name: a.shape for name, a in names.to_state_dict(empty).items()}
+
+
+def _problems(
+    tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Lists, by name, what does not fit."""
+    norms = {name.rpartition(".")[0] for name in expected if "running_var" in name}
+    seen, left_over, unfit = set(), [], []
+    for name, array in tensors.items():
+        canonical = names.canonical_name(name)
+        shape = expected.get(canonical)
+        if canonical.endswith(f".{names.COUNTER}"):
+            shape = () if canonical.rpartition(".")[0] in norms else None
+        if shape is None or canonical in seen:
+            left_over.append(name)
+        elif array.shape != shape:
+            unfit.append(f"{name} of shape {array.shape} instead of {shape}")
+        elif reason := _why_not_float32(canonical, array):
+            unfit.append(f"{name} {reason}")
+        seen.add(canonical)
+    missing = [name for name in expected if name not in seen]
+    return [
+        f"{what} {', '.join(found)}"
+        for what, found in (("missing:", missing), ("left over:", left_over))
+        if found
+    ] + unfit
+
+
+def _why_not_float32(name: str, array: np.ndarray) -> str | None:
+    if name.endswith(names.COUNTER):
+        return None if array.dtype.kind in "iu" else f"of dtype {array.dtype}"
+    if str(array.dtype) not in _FLOATS:
+        return f"of dtype {array.dtype} instead of floating-point numbers"
+    if not np.isfinite(array).all():
+        return "with values that are NaN or infinite"
+    with np.errstate(over="ignore"):
+        is_exact = (
+            array.dtype != np.float64 or (array.astype(np.float32) == array).all()
+        )
+    return None if is_exact else "with float64 values that float32 cannot hold"

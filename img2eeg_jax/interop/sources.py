@@ -1,0 +1,222 @@
+"""Where published weights come from: a file, a folder, a URL, the Hugging Face hub."""
+
+import dataclasses
+import pathlib
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import httpx2
+import huggingface_hub
+import huggingface_hub.utils
+from huggingface_hub.errors import HFValidationError
+
+from img2eeg_jax.data import download
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.interop.torch_files import SUFFIXES
+
+# Weights that have a name of their own: URL and the beginning of their SHA-256, which
+# the publisher put into the file's name.
+BY_NAME = {
+    "cornet_s": (
+        "https://s3.amazonaws.com/cornet-models/cornet_s-1d3f7974.pth",
+        "1d3f7974",
+    ),
+}
+
+# The published file names, best first.
+_PUBLISHED = (
+    re.compile(r"(encoder|best_model_params)\.\w+"),
+    re.compile(r"epoch(?P<epoch>\d+)_model_params\.\w+"),
+    re.compile(r"realnet\.\w+"),
+    re.compile(r"cornet_s\b.*"),
+)
+_SUBJECT = re.compile(r"sub-0*([1-9]\d*)")
+_HUB = "hf://"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file of weights at hand, and where it came from.
+
+    Attributes:
+      path: the local file.
+      name: what the user asked for, completed to the file.
+      sha256: of the file.
+      revision: commit of a hub's repository, or "".
+      subject: the number in `sub-XX`, or None.
+    """
+
+    path: pathlib.Path
+    name: str
+    sha256: str
+    revision: str = ""
+    subject: int | None = None
+
+    def to_dict(self) -> dict:
+        """Returns what a checkpoint's description records: no local path."""
+        entries = {"name": self.name, "sha256": self.sha256}
+        return entries | ({"revision": self.revision} if self.revision else {})
+
+
+def find(
+    given: str, *, subject: int | None = None, sha256: str = "", revision: str = ""
+) -> Source:
+    """Finds, and downloads if need be, one file of weights.
+
+    Args:
+      given: a file; a folder or `hf://OWNER/NAME[/PATH]`, in which the published names
+        are looked for; `https://`, `http://` or `file://`; or a name in `BY_NAME`.
+      subject: whose file to take out of several.
+      sha256: of the file; "" if not known.
+      revision: branch, tag or commit of a hub's repository; "" for its main branch.
+
+    Raises:
+      InputError: there is no such file, or several, or it is not what it should be.
+    """
+    if given.startswith(_HUB):
+        return _from_hub(given, subject, sha256, revision)
+    if revision:
+        raise InputError(f"{given}: expected {_HUB}... beside --revision")
+    if given in BY_NAME:
+        url, known = BY_NAME[given]
+        sha256 = sha256 or known
+        return _at_hand(download.fetch(url, sha256), url, subject, sha256)
+    if re.match(r"(https?|file)://", given):
+        return _at_hand(download.fetch(given, sha256), given, subject, sha256)
+    if "://" in given:
+        raise InputError(
+            f"{given}: expected a file, a folder, https://, file:// or {_HUB}..., "
+            "found another kind of address"
+        )
+    path = pathlib.Path(given)
+    if path.is_dir():
+        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*.*"))
+        path = path / choose(files, subject, given)
+    elif not path.is_file():
+        names = ", ".join(BY_NAME)
+        raise InputError(
+            f"{given}: expected a file, a folder, an address or a name ({names}), "
+            "found nothing there"
+        )
+    return _at_hand(path, str(path), subject, sha256)
+
+
+def choose(files: Iterable[str], subject: int | None, place: str) -> str:
+    """Chooses the file of weights that is meant, by the published names.
+
+    Args:
+      files: paths, with `/`.
+      subject: number in `sub-XX`; None where there is one only.
+      place: where the files are, for the message.
+
+    Returns:
+      The path of the best kind: an encoder (of the last epoch, if it is saved by
+      epoch), then a backbone.
+
+    Raises:
+      InputError: there is none, or several that are as good.
+    """
+    ranked = [(rank, file) for file in files if (rank := _rank(file)) is not None]
+    mine = [
+        (rank, file)
+        for rank, file in ranked
+        if subject is None or subject_of(file) == subject
+    ]
+    if not mine:
+        whose = "" if subject is None else f" of subject {subject}"
+        found = ", ".join(file for _, file in ranked) or "none"
+        raise InputError(
+            f"{place}: expected weights{whose} named encoder, best_model_params, "
+            f"epochN_model_params, realnet or cornet_s ({', '.join(SUFFIXES)}), found "
+            f"{found}"
+        )
+    best = min(rank for rank, _ in mine)
+    several = [file for rank, file in mine if rank == best]
+    if len(several) > 1:
+        raise InputError(
+            f"{place}: expected one file of weights, found {', '.join(several)}; name "
+            "it, or give --subject"
+        )
+    return several[0]
+
+
+def subject_of(path: str) -> int | None:
+    """Returns the subject that a path names as `sub-XX`."""
+    found = _SUBJECT.findall(path)
+    return int(found[-1]) if found else None
+
+
+def _rank(file: str) -> tuple[int, int] | None:
+    """Returns how far from the best kind a file is; None if it is none at all."""
+    name = pathlib.PurePosixPath(file)
+    if name.suffix not in SUFFIXES:
+        return None
+    for rank, pattern in enumerate(_PUBLISHED):
+        if match := pattern.fullmatch(name.name):
+            return rank, -int(match.groupdict().get("epoch", 0))
+    return None
+
+
+def _at_hand(
+    path: str | pathlib.Path,
+    name: str,
+    subject: int | None,
+    sha256: str,
+    revision: str = "",
+) -> Source:
+    found = download.check_sha256(path, sha256, name)
+    subject = subject_of(name) if subject is None else subject
+    return Source(pathlib.Path(path), name, found, revision, subject)
+
+
+def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> Source:
+    match = re.fullmatch(r"hf://([^/]+/[^/]+)(?:/(.+?))?/?", given)
+    if not match:
+        raise InputError(f"{given}: expected {_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH")
+    repo, inside = match[1], match[2] or ""
+    huggingface_hub.utils.logging.set_verbosity_error()
+    try:
+        if pathlib.PurePosixPath(inside).suffix in SUFFIXES:
+            # Not listed, so that a cached file can be had without a network.
+            file = inside
+        else:
+            file = choose(_files_in(repo, inside, revision), subject, given)
+        path = _download(repo, file, revision)
+    except (HFValidationError, httpx2.HTTPError, OSError) as error:
+        # Of several lines, the first says least.
+        reason = textwrap.shorten(str(error), 200) or type(error).__name__
+        raise InputError(
+            f"{given}: expected weights that the hub gives, found: {reason}"
+        ) from error
+    # .../snapshots/COMMIT/FILE
+    commit = path.parents[len(pathlib.PurePosixPath(file).parts) - 1].name
+    return _at_hand(path, f"{_HUB}{repo}/{file}", subject, sha256, commit)
+
+
+def _files_in(repo: str, folder: str, revision: str) -> Sequence[str]:
+    files = huggingface_hub.list_repo_files(repo, revision=revision or None)
+    prefix = f"{folder}/" if folder else ""
+    return [file for file in files if file.startswith(prefix)]
+
+
+def _download(repo: str, file: str, revision: str) -> pathlib.Path:
+    """Fetches a file into the hub's cache, and checks it there.
+
+    The hub names large files by their SHA-256, but its library looks at sizes only.
+    """
+    for attempt in range(2):
+        path = pathlib.Path(
+            huggingface_hub.hf_hub_download(
+                repo, file, revision=revision or None, force_download=attempt > 0
+            )
+        )
+        blob = path.resolve()
+        is_named_by_sha256 = re.fullmatch(r"[0-9a-f]{64}", blob.name)
+        if not is_named_by_sha256 or download.sha256_of(blob) == blob.name:
+            return path
+    found = download.sha256_of(blob)
+    blob.unlink()
+    raise InputError(
+        f"{_HUB}{repo}/{file}: expected SHA-256 {blob.name}, found {found}"
+    )

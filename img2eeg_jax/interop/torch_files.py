@@ -1,0 +1,258 @@
+"""Files of PyTorch weights, read and written as dicts of NumPy arrays.
+
+`.pt` and `.pth`, in the zip and in the older format, through PyTorch, which builds
+tensors and plain Python values and nothing else; `.safetensors` without PyTorch.
+"""
+
+import dataclasses
+import os
+import pathlib
+import pickle
+import pickletools
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors.numpy
+
+from img2eeg_jax.errors import InputError, first_line
+from img2eeg_jax.files import replacing
+
+SAFETENSORS = ".safetensors"
+SUFFIXES = (".pt", ".pth", SAFETENSORS)
+
+# Where training scripts keep the weights in what they save.
+CONTAINERS = ("state_dict", "model_state_dict")
+
+# What else they save, which may hold tensors that are not weights.
+_EXTRAS = re.compile(r"(optim|sched|scaler|rng).*|.*_?(optimizer|scheduler)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a file holds.
+
+    Attributes:
+      tensors: names in the file to arrays, in the file's order.
+      container: the key that they lay under, or None.
+      ignored: keys beside them that hold no weights, such as an optimizer's state.
+    """
+
+    tensors: dict[str, np.ndarray]
+    container: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+def read(path: str | os.PathLike) -> Weights:
+    """Reads a file of weights; what is in it decides the format, not its name.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Its tensors, in the dtypes they are stored in.
+
+    Raises:
+      InputError: it is missing, damaged, holds something other than tensors and plain
+        values, or needs PyTorch, which is not installed.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file of weights, found none")
+    if _is_safetensors(path):
+        return Weights(_read_safetensors(path))
+    content = _load(path)
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{path}: expected a dict of tensors, found {type(content).__name__}"
+        )
+    return _weights(path, content)
+
+
+def write(
+    path: str | os.PathLike,
+    tensors: Mapping[str, np.ndarray],
+    container: str | None = None,
+) -> None:
+    """Writes a file of weights, as a whole or not at all.
+
+    Args:
+      path: `.pt` or `.pth` for PyTorch's format, `.safetensors` for the other.
+      tensors: names to arrays.
+      container: key to put them under; safetensors files have none.
+
+    Raises:
+      InputError: another suffix, or PyTorch is needed and not installed.
+    """
+    path = pathlib.Path(path)
+    check_name(path)
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    torch = None if path.suffix == SAFETENSORS else _import_torch(path)
+    try:
+        with replacing(path) as temporary:
+            if torch is None:
+                safetensors.numpy.save_file(arrays, temporary)
+            else:
+                content = {name: _to_torch(torch, a) for name, a in arrays.items()}
+                torch.save({container: content} if container else content, temporary)
+    except (RuntimeError, safetensors.SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a file that can be written, found: {first_line(error)}"
+        ) from error
+
+
+def check_name(path: pathlib.Path) -> None:
+    """Refuses a name that tells no format.
+
+    Raises:
+      InputError: it ends in none of `SUFFIXES`.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}, found "
+            f"{path.suffix or 'none'}"
+        )
+
+
+def _is_safetensors(path: pathlib.Path) -> bool:
+    """Tells by the start: the length of a JSON header, and its first brace."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if len(start) < 9 or start[8:] != b"{":
+        return path.suffix == SAFETENSORS
+    return struct.unpack("<Q", start[:8])[0] < 1 << 32
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a whole safetensors file, found one that cannot be read "
+            f"({first_line(error)})"
+        ) from error
+
+
+def _import_torch(path: pathlib.Path):
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            f"{path}: expected PyTorch to be installed, found none; "
+            "pip install 'img2eeg_jax[torch]', or use a .safetensors file"
+        ) from error
+    return torch
+
+
+def _load(path: pathlib.Path) -> Any:
+    torch = _import_torch(path)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        asked_for = _other_classes(path, torch)
+        reason = (
+            f"one that asks for {', '.join(asked_for)}"
+            if asked_for
+            else "one that PyTorch refuses to load with weights_only=True"
+        )
+        raise InputError(
+            f"{path}: expected tensors and plain values only, found {reason}; nothing "
+            "of it was run"
+        ) from error
+    except Exception as error:
+        # There is no end to what a damaged file can raise.
+        raise InputError(
+            f"{path}: expected a whole file of PyTorch weights, found one that cannot "
+            f"be read ({first_line(error)})"
+        ) from error
+
+
+def _other_classes(path: pathlib.Path, torch) -> list[str]:
+    """Names the classes and functions that a pickle asks for and PyTorch refuses.
+
+    Reads the pickle's opcodes; nothing is built or run.
+    """
+    if zipfile.is_zipfile(path):
+        return torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    names = set()
+    with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
+        strings: list[str] = []
+        try:
+            # The older format is several pickles, one after the other, then numbers.
+            while True:
+                for opcode, argument, _ in pickletools.genops(file):
+                    if isinstance(argument, str):
+                        strings.append(argument)
+                    if opcode.name == "GLOBAL":
+                        names.add(argument.replace(" ", "."))
+                    elif opcode.name == "STACK_GLOBAL":
+                        names.add(".".join(strings[-2:]))
+        except Exception:
+            pass
+    harmless = ("torch.", "collections.OrderedDict", "numpy.")
+    return sorted(name for name in names if not name.startswith(harmless))
+
+
+def _weights(path: pathlib.Path, content: Mapping) -> Weights:
+    """Picks the weights out of what a file holds."""
+    container = next(
+        (key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None
+    )
+    found = content[container] if container else content
+    beside = content.items() if container else ()
+    tensors, ignored = {}, []
+    for name, value in found.items():
+        if isinstance(value, Mapping | str | int | float | type(None)):
+            ignored.append(str(name))
+        else:
+            tensors[str(name)] = _to_numpy(path, name, value)
+    for name, value in beside:
+        if name == container:
+            continue
+        if _has_tensors(value) and not _EXTRAS.fullmatch(str(name)):
+            raise InputError(
+                f"{path}: expected weights under {container!r} only, found others "
+                f"under {name!r}"
+            )
+        ignored.append(str(name))
+    return Weights(tensors, container, tuple(ignored))
+
+
+def _has_tensors(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_tensors, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_tensors, value))
+    return hasattr(value, "numel")
+
+
+def _to_numpy(path, name, tensor) -> np.ndarray:
+    torch = _import_torch(path)
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        raise InputError(
+            f"{path}: {name}: expected a dense tensor, found {type(tensor).__name__}"
+        )
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        # NumPy has no such dtype of its own.
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    try:
+        return tensor.numpy()
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: {name}: expected a dense tensor of numbers, found {tensor.dtype}"
+        ) from error
+
+
+def _to_torch(torch, array: np.ndarray):
+    is_bfloat16 = array.dtype == ml_dtypes.bfloat16
+    with warnings.catch_warnings(action="ignore"):
+        # Of arrays that may not be written to; nobody does.
+        tensor = torch.from_numpy(array.view(np.int16) if is_bfloat16 else array)
+    return tensor.view(torch.bfloat16) if is_bfloat16 else tensor

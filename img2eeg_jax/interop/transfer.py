@@ -1,0 +1,168 @@
+"""Between files of PyTorch weights and checkpoint folders."""
+
+import collections
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.interop import convert, names, torch_files
+from img2eeg_jax.interop.sources import Source
+from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
+from img2eeg_jax.training import checkpoint
+
+
+def import_weights(
+    source: Source,
+    output: str | os.PathLike | None,
+    *,
+    ch_names: Sequence[str] = (),
+    times_s: Sequence[float] = (),
+    image_size: int | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Converts a file of PyTorch weights to a checkpoint folder.
+
+    Args:
+      source: of `sources.find`.
+      output: the folder, written as a whole or not at all; None to write nothing.
+      ch_names: see `convert.recognise`.
+      times_s: see `convert.recognise`.
+      image_size: see `convert.recognise`.
+      overwrite: whether to replace what is at `output`.
+
+    Returns:
+      What was found, as lines of text.
+
+    Raises:
+      InputError: the file is damaged or holds another network, or `output` exists.
+    """
+    if output is not None:
+        output = pathlib.Path(output)
+        checkpoint.check_folder(output)
+        _check_new(output, overwrite)
+        _check_replaceable(output)
+    weights = torch_files.read(source.path)
+    try:
+        network = convert.recognise(
+            weights.tensors, ch_names=ch_names, times_s=times_s, image_size=image_size
+        )
+        variables, description = convert.from_state_dict(
+            weights.tensors, network, weights.container
+        )
+    except InputError as error:
+        raise InputError(f"{source.name}: {error}") from error
+    description |= {
+        "subject": source.subject,
+        "initial_weights": source.name,
+        "source": source.to_dict(),
+    }
+    if output is not None:
+        with scratch_dir(output.parent, output.name) as scratch:
+            checkpoint.write_weights(scratch / "new", variables, description)
+            _put(scratch / "new", output)
+    return _summary(source, weights, network)
+
+
+def export_weights(
+    checkpoint_dir: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    which: str = "best",
+    overwrite: bool = False,
+) -> str:
+    """Writes a checkpoint as the published PyTorch code loads it.
+
+    Args:
+      checkpoint_dir: work directory, or a converter's output folder.
+      output: `.pt`, `.pth` or `.safetensors`.
+      which: "best" or "last" checkpoint.
+      overwrite: whether to replace `output`.
+
+    Returns:
+      What was written, as a line of text.
+
+    Raises:
+      InputError: there is no such checkpoint, or `output` exists or cannot be written.
+    """
+    output = pathlib.Path(output)
+    torch_files.check_name(output)
+    _check_new(output, overwrite)
+    loaded = checkpoint.load(checkpoint_dir, which)
+    tensors, container = convert.to_state_dict(
+        loaded.variables, loaded.description, loaded.step
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    torch_files.write(output, tensors, container)
+    return f"{len(tensors)} tensors of {loaded.path}, step {loaded.step}, in {output}"
+
+
+def _check_new(output: pathlib.Path, overwrite: bool) -> None:
+    is_empty = output.is_dir() and not any(output.iterdir())
+    if output.exists() and not is_empty and not overwrite:
+        raise InputError(
+            f"{output}: expected nothing there yet, found something; --overwrite "
+            "replaces it"
+        )
+
+
+def _check_replaceable(output: pathlib.Path) -> None:
+    """Refuses to replace what is no converter's output."""
+    found = [path.name for path in output.iterdir()] if output.is_dir() else []
+    others = sorted({*found} - {checkpoint.FOLDER, "eval"})
+    if others or (output.exists() and not output.is_dir()):
+        raise InputError(
+            f"{output}: expected a converted checkpoint to replace, found "
+            f"{', '.join(others) or 'a file'}; choose another folder"
+        )
+
+
+def _put(new: pathlib.Path, output: pathlib.Path) -> None:
+    """Moves a folder to its place; what was there goes only now."""
+    if output.is_dir():
+        old = new.with_name("old")
+        os.replace(output, old)
+        os.replace(new, output)
+        shutil.rmtree(old)
+    else:
+        os.replace(new, output)
+
+
+def _summary(
+    source: Source, weights: torch_files.Weights, network: convert.Network
+) -> str:
+    tensors = weights.tensors
+    counters = [name for name in tensors if name.endswith(names.COUNTER)]
+    dtypes = collections.Counter(
+        str(array.dtype) for name, array in tensors.items() if name not in counters
+    )
+    n_values = sum(a.size for name, a in tensors.items() if name not in counters)
+    under = f", under {weights.container!r}" if weights.container else ""
+    arguments = network.arguments
+    rows: dict[str, Any] = {
+        "kind": network.label + (" (training checkpoint)" if under else ""),
+        "source": f"{source.name}, SHA-256 {source.sha256}",
+        "revision": source.revision,
+        "subject": source.subject,
+        "signal": _describe_signal(network.signal) if network.signal else None,
+        "network": f"width {arguments['width']}, {arguments['num_classes']} classes",
+        "images": f"{network.image_size} × {network.image_size} pixels",
+        "weights": f"{len(tensors) - len(counters)} tensors, {n_values:,} values, "
+        f"{' and '.join(dtypes)}{under}; each used once",
+        "kept": f"{len(counters)} × {names.COUNTER}" if counters else None,
+        "ignored": ", ".join(weights.ignored),
+    }
+    return "\n".join(f"{name:<10}{row}" for name, row in rows.items() if row)
+
+
+def _describe_signal(signal: SignalLayout) -> str:
+    if not signal.is_eeg:
+        return f"{signal.size} features"
+    first, last = signal.times_s[0], signal.times_s[-1]
+    times = f"{len(signal.times_s)} times, {first:g} to {last:g} s"
+    if signal.kind == CHANNEL_MEAN:
+        return f"{signal.size}: the mean channel × {times}"
+    return f"{signal.size}: {len(signal.ch_names)} channels × {times}"

@@ -1,0 +1,102 @@
+"""Convert published PyTorch weights to a checkpoint, or a checkpoint to PyTorch's."""
+
+import math
+import re
+
+from absl import flags
+
+from img2eeg_jax.scripts import common
+
+_INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "File, folder, https://, file://, hf://OWNER/NAME[/PATH], or cornet_s. With "
+    "--to_torch a checkpoint: work directory, or a converter's output folder.",
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", "", "Folder to write; with --to_torch a .pt, .pth or .safetensors file."
+)
+_LIST = flags.DEFINE_boolean("list", False, "Print what is found, and write nothing.")
+_TO_TORCH = flags.DEFINE_boolean("to_torch", False, "The other direction.")
+_OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace what is at --output.")
+_SUBJECT = flags.DEFINE_integer(
+    "subject", None, "Whose file, out of several (sub-03 for 3).", lower_bound=1
+)
+_SHA256 = flags.DEFINE_string("sha256", "", "What the file's SHA-256 must be.")
+_REVISION = flags.DEFINE_string("revision", "", "Of hf://: branch, tag or commit.")
+_CH_NAMES = flags.DEFINE_list("ch_names", [], "Channels of the signal, in order.")
+_TIMES = flags.DEFINE_list(
+    "times", [], "Times of the signal in seconds: all, or the first and the last."
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Pixels; default: as the heads say, or 224.", lower_bound=1
+)
+_WHICH = flags.DEFINE_enum(
+    "which", "best", ["best", "last"], "With --to_torch: which checkpoint."
+)
+
+
+@flags.multi_flags_validator(
+    ["list", "output", "to_torch"],
+    "expected either --list or --output, and with --to_torch the latter",
+)
+def _writes_or_lists(values) -> bool:
+    return bool(values["output"]) != values["list"] and not (
+        values["list"] and values["to_torch"]
+    )
+
+
+@flags.multi_flags_validator(["times"], "expected ascending numbers")
+def _times_ascend(values) -> bool:
+    try:
+        times = [float(time) for time in values["times"]]
+    except ValueError:
+        return False
+    return all(map(math.isfinite, times)) and times == sorted(set(times))
+
+
+def main() -> None:
+    """Calls `interop.transfer` with the flags and prints what it says."""
+    # Imported here so that --help and wrong flags answer at once.
+    with common.importing():
+        from img2eeg_jax.interop import sources, transfer
+
+    if _TO_TORCH.value:
+        print(
+            transfer.export_weights(
+                _INPUT.value,
+                _OUTPUT.value,
+                which=_WHICH.value,
+                overwrite=_OVERWRITE.value,
+            )
+        )
+        return
+    source = sources.find(
+        _INPUT.value,
+        subject=_SUBJECT.value,
+        sha256=_SHA256.value,
+        revision=_REVISION.value,
+    )
+    summary = transfer.import_weights(
+        source,
+        None if _LIST.value else _OUTPUT.value,
+        ch_names=_CH_NAMES.value,
+        times_s=[float(time) for time in _TIMES.value],
+        image_size=_IMAGE_SIZE.value,
+        overwrite=_OVERWRITE.value,
+    )
+    print(summary)
+    if _OUTPUT.value:
+        print(f"the checkpoint is in {_OUTPUT.value}")
+
+
+def run() -> None:
+    """Entry point."""
+    flags.mark_flags_as_required(["input"])
+    flags.register_validator("input", lambda name: name != "", "expected a name")
+    flags.register_validator(
+        "sha256",
+        lambda digits: re.fullmatch(r"([0-9a-fA-F]{8,64})?", digits) is not None,
+        "expected 64 hexadecimal digits, or at least the first 8",
+    )
+    common.run(main)

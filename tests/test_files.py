@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.files import replacing, scratch_dir, write_text
+
+
+def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
+    path = tmp_path / "file"
+    write_text(path, "old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_scratch_dir_removes_what_a_dead_process_left(tmp_path):
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, sys\n"
+            "from img2eeg_jax.files import scratch_dir\n"
+            "with scratch_dir(sys.argv[1], 'x') as folder:\n"
+            "    (folder / 'file').write_text('half')\n"
+            "    os._exit(9)\n",
+            str(tmp_path),
+        ],
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.returncode == 9
+    (left,) = tmp_path.iterdir()
+    with scratch_dir(tmp_path, "x") as mine:
+        assert not left.exists()
+        # Another build of a running process stays.
+        with scratch_dir(tmp_path, "x") as other:
+            assert mine.exists()
+            assert other != mine
+    assert not any(tmp_path.iterdir())
+
+
+def test_scratch_dir_removes_the_parents_it_made(tmp_path):
+    parent = tmp_path / "a" / "b"
+    with pytest.raises(KeyError), scratch_dir(parent, "x"):
+        raise KeyError
+    assert not any(tmp_path.iterdir())
+
+
+def test_scratch_dir_in_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def enter():
+        with scratch_dir(tmp_path / "file" / "x", "x"):
+            pass
+
+    with pytest.raises(InputError, match=r"file/x: expected .* can be written"):
+        enter()
