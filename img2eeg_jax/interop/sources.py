@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import httpx2
 import huggingface_hub
-import huggingface_hub.utils
 from huggingface_hub.errors import HFValidationError
 
 from img2eeg_jax.data import download
@@ -175,7 +174,6 @@ def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> So
     if not match:
         raise InputError(f"{given}: expected {_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH")
     repo, inside = match[1], match[2] or ""
-    huggingface_hub.utils.logging.set_verbosity_error()
     try:
         if pathlib.PurePosixPath(inside).suffix in SUFFIXES:
             # Not listed, so that a cached file can be had without a network.

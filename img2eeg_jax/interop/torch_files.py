@@ -4,6 +4,7 @@
 tensors and plain Python values and nothing else; `.safetensors` without PyTorch.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -12,7 +13,6 @@ import pickletools
 import re
 import struct
 import warnings
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,7 +155,7 @@ def _load(path: pathlib.Path) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        asked_for = _other_classes(path, torch)
+        asked_for = re.findall(r"GLOBAL ([\w.]+)", str(error)) or _classes_in(path)
         reason = (
             f"one that asks for {', '.join(asked_for)}"
             if asked_for
@@ -173,29 +173,23 @@ def _load(path: pathlib.Path) -> Any:
         ) from error
 
 
-def _other_classes(path: pathlib.Path, torch) -> list[str]:
-    """Names the classes and functions that a pickle asks for and PyTorch refuses.
+def _classes_in(path: pathlib.Path) -> list[str]:
+    """Names the classes and functions that a pickle asks for, besides tensors'.
 
     Reads the pickle's opcodes; nothing is built or run.
     """
-    if zipfile.is_zipfile(path):
-        return torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    names = set()
-    with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
-        strings: list[str] = []
-        try:
-            # The older format is several pickles, one after the other, then numbers.
-            while True:
-                for opcode, argument, _ in pickletools.genops(file):
-                    if isinstance(argument, str):
-                        strings.append(argument)
-                    if opcode.name == "GLOBAL":
-                        names.add(argument.replace(" ", "."))
-                    elif opcode.name == "STACK_GLOBAL":
-                        names.add(".".join(strings[-2:]))
-        except Exception:
-            pass
-    harmless = ("torch.", "collections.OrderedDict", "numpy.")
+    names: set[str] = set()
+    strings: list[str] = []
+    # Opcodes end where the pickle does, or where it is damaged.
+    with open(path, "rb") as file, contextlib.suppress(Exception):
+        for opcode, argument, _ in pickletools.genops(file):
+            if isinstance(argument, str):
+                strings.append(argument)
+            if opcode.name == "GLOBAL":
+                names.add(argument.replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                names.add(".".join(strings[-2:]))
+    harmless = ("torch.", "collections.OrderedDict")
     return sorted(name for name in names if not name.startswith(harmless))
 
 

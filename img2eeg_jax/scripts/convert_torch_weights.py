@@ -59,8 +59,12 @@ def main() -> None:
     """Calls `interop.transfer` with the flags and prints what it says."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
+        from huggingface_hub.utils import logging
+
         from img2eeg_jax.interop import sources, transfer
 
+    # Of attempts that failed and were repeated.
+    logging.set_verbosity_error()
     if _TO_TORCH.value:
         print(
             transfer.export_weights(

@@ -1,4 +1,4 @@
-"""What a state dict is recognised as, and what is refused. NumPy alone, tiny networks."""
+"""What a state dict is recognised as, and what is refused, on tiny networks."""
 
 import numpy as np
 import pytest
@@ -203,7 +203,7 @@ def test_another_network():
     tensors = {f"layer{k}.0.conv1.weight": np.zeros((4, 4, 3, 3)) for k in range(5)}
     with pytest.raises(InputError, match=r"found 5 tensors such as layer0.0.conv1"):
         convert.recognise(tensors)
-    with pytest.raises(InputError, match="found 0 tensors$"):
+    with pytest.raises(InputError, match=r"found 0 tensors$"):
         convert.recognise({})
 
 

@@ -1,0 +1,142 @@
+"""Downloads from a server that misbehaves."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import web
+
+from img2eeg_jax.data import download
+from img2eeg_jax.errors import InputError
+
+BODY = np.random.default_rng(0).bytes(300_000)
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    # What waits between attempts need not wait here.
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    # A broken answer counts up to its last whole chunk.
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
+    with web.serving() as server:
+        server.files["/w.pt"] = BODY
+        yield server
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    def call(sha256=""):
+        path = download.fetch(f"{server.url}/w.pt", sha256, tmp_path / "cache")
+        with open(path, "rb") as file:
+            return file.read()
+
+    return call
+
+
+def test_whole(server, fetch, tmp_path):
+    assert fetch(SHA256) == BODY
+    n_requests = len(server.requests)
+    # The second time from the copy.
+    assert fetch(SHA256[:8].upper()) == BODY
+    assert len(server.requests) == n_requests
+    assert len(list((tmp_path / "cache").glob("*-w.pt"))) == 1
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_cut_off_and_resumed_at_once(server, fetch):
+    server.cut_after = [100_000, 50_000]
+    assert fetch(SHA256) == BODY
+    assert server.ranges_asked() == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_cut_off_and_resumed_by_the_next_command(server, fetch):
+    server.cut_after = [100_000, *[0] * 10]
+    with pytest.raises(InputError, match="expected a file to download"):
+        fetch()
+    server.cut_after = []
+    server.requests.clear()
+    assert fetch() == BODY
+    assert server.ranges_asked() == ["bytes=100000-"]
+
+
+def test_nothing_is_resumed_of_a_file_that_changed(server, fetch):
+    server.cut_after = [100_000, *[0] * 10]
+    with pytest.raises(InputError):
+        fetch()
+    server.cut_after = []
+    server.requests.clear()
+    server.files["/w.pt"] = BODY[::-1]
+    assert fetch() == BODY[::-1]
+    assert server.ranges_asked() == [None]
+
+
+@pytest.mark.parametrize(
+    ("sha256", "expected"), [("", [None]), (SHA256, ["bytes=100000-"])]
+)
+def test_without_etag_only_a_checksum_allows_resuming(server, fetch, sha256, expected):
+    server.etags = False
+    server.cut_after = [100_000, *[0] * 10]
+    with pytest.raises(InputError):
+        fetch(sha256)
+    server.cut_after = []
+    server.requests.clear()
+    assert fetch(sha256) == BODY
+    assert server.ranges_asked() == expected
+
+
+def test_a_server_without_ranges(server, fetch):
+    server.ranges = False
+    server.cut_after = [100_000]
+    assert fetch(SHA256) == BODY
+
+
+def test_wrong_checksum(server, fetch, tmp_path):
+    with pytest.raises(
+        InputError, match=f"expected SHA-256 {'0' * 64}, found {SHA256}"
+    ):
+        fetch("0" * 64)
+    kept = [path.name for path in (tmp_path / "cache").iterdir()]
+    assert not any(name.endswith((".pt", ".part")) for name in kept)
+    assert fetch(SHA256) == BODY
+
+
+def test_a_copy_that_rotted_is_fetched_again(fetch, tmp_path):
+    fetch()
+    (path,) = (tmp_path / "cache").glob("*.pt")
+    path.write_bytes(BODY[:-1] + b"!")
+    assert fetch() == BODY
+
+
+def test_a_busy_server_is_asked_again(server, fetch):
+    server.failures = [503, 500]
+    assert fetch(SHA256) == BODY
+
+
+def test_not_found(server, tmp_path):
+    with pytest.raises(InputError, match=r"/no\.pt: expected a file .*404"):
+        download.fetch(f"{server.url}/no.pt", "", tmp_path)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_nobody_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(InputError, match="expected a file to download"):
+        download.fetch("http://127.0.0.1:9/w.pt", "", tmp_path)
+
+
+def test_a_file_address_is_used_where_it_lies(tmp_path):
+    path = tmp_path / "a b.pt"
+    path.write_bytes(BODY)
+    assert download.fetch(path.as_uri(), SHA256) == str(path)
+    with pytest.raises(InputError, match="expected SHA-256 00000000, found"):
+        download.fetch(path.as_uri(), "00000000")
+    with pytest.raises(InputError, match="expected a file, found none"):
+        download.fetch((tmp_path / "no.pt").as_uri())
+
+
+def test_cache_dir(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert download.cache_dir() == tmp_path / "x" / "img2eeg_jax"
+    monkeypatch.setenv("IMG2EEG_CACHE", str(tmp_path / "y"))
+    assert download.cache_dir() == tmp_path / "y"
