@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+WITH_TORCH := $(VENV)/with_torch
 # Arguments for pytest, e.g. make test PYTEST_ARGS="-k golden --golden-dir=DIR".
 PYTEST_ARGS ?=
 
@@ -12,10 +13,10 @@ demo: $(INSTALLED)
 	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
 	$(BIN)/python eval.py --checkpoint=runs/demo
 
-test: lint
+test: lint $(WITH_TORCH)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-all: lint
+test-all: lint $(WITH_TORCH)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
@@ -29,6 +30,12 @@ $(INSTALLED): requirements.lock setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(INSTALLED)
+
+# Tests compare with PyTorch. On Linux pip may bring its CUDA build, gigabytes of it: see
+# the README for the CPU build.
+$(WITH_TORCH): $(INSTALLED) requirements-torch.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
+	touch $(WITH_TORCH)
 
 # One set of versions for Python 3.11-3.13 on any system: the newest that all of them have.
 lock: $(INSTALLED)

@@ -109,7 +109,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
             inside = sorted(p for p in path.rglob("*") if layout.is_image(p.name))
         if not inside or not path.exists():
             raise InputError(
-                f"{path}: expected an image or a folder of them, found none"
+                f"{path}: expected an image or a folder of images, found none"
             )
         files += inside
     return files

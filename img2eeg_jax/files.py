@@ -29,6 +29,29 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
 
 
+def check_room(folder: pathlib.Path, n_bytes: int) -> None:
+    """Reserves room on a disk for a moment.
+
+    Libraries that write in the background tell of a full disk late and at length.
+
+    Args:
+      folder: where something is to be written.
+      n_bytes: its size.
+
+    Raises:
+      InputError: there is no room for it.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected room for {n_bytes / 1e6:.1f} MB, found: "
+            f"{error.strerror}"
+        ) from error
+
+
 @contextlib.contextmanager
 def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
     """Makes a hidden folder to prepare files in before they are moved into place.

@@ -106,8 +106,8 @@ def recognise(
     if not is_encoder:
         size = image_size or PUBLISHED_IMAGE_SIZE
         return Network("cornet_s", arguments, size, None)
-    areas = tuple(area for area in AREAS if f"fc_{area.lower()}.weight" in arrays)
-    areas = areas or AREAS
+    heads = {name.split(".")[0] for name in arrays}
+    areas = tuple(area for area in AREAS if f"fc_{area.lower()}" in heads) or AREAS
     features = length(f"fc_{areas[0].lower()}.bias", ReAlNet.features)
     arguments |= {"areas": areas, "features": features}
     signal = _signal(length("fc.bias", 0), ch_names, times_s)

@@ -7,18 +7,22 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.files import scratch_dir
-from img2eeg_jax.interop import convert, names, torch_files
-from img2eeg_jax.interop.sources import Source
+from img2eeg_jax.files import check_room, scratch_dir
+from img2eeg_jax.interop import convert, names, sources, torch_files
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 from img2eeg_jax.training import checkpoint
 
 
 def import_weights(
-    source: Source,
+    given: str,
     output: str | os.PathLike | None,
     *,
+    subject: int | None = None,
+    sha256: str = "",
+    revision: str = "",
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
     image_size: int | None = None,
@@ -27,8 +31,11 @@ def import_weights(
     """Converts a file of PyTorch weights to a checkpoint folder.
 
     Args:
-      source: of `sources.find`.
+      given: where the file is; see `sources.find`.
       output: the folder, written as a whole or not at all; None to write nothing.
+      subject: see `sources.find`.
+      sha256: see `sources.find`.
+      revision: see `sources.find`.
       ch_names: see `convert.recognise`.
       times_s: see `convert.recognise`.
       image_size: see `convert.recognise`.
@@ -38,13 +45,15 @@ def import_weights(
       What was found, as lines of text.
 
     Raises:
-      InputError: the file is damaged or holds another network, or `output` exists.
+      InputError: the file is missing, damaged or holds another network, or `output`
+        exists or cannot be written.
     """
     if output is not None:
         output = pathlib.Path(output)
         checkpoint.check_folder(output)
         _check_new(output, overwrite)
         _check_replaceable(output)
+    source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
     weights = torch_files.read(source.path)
     try:
         network = convert.recognise(
@@ -62,9 +71,10 @@ def import_weights(
     }
     if output is not None:
         with scratch_dir(output.parent, output.name) as scratch:
+            check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
             checkpoint.write_weights(scratch / "new", variables, description)
             _put(scratch / "new", output)
-    return _summary(source, weights, network)
+    return _summary(source, weights, network, output)
 
 
 def export_weights(
@@ -132,7 +142,10 @@ def _put(new: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _summary(
-    source: Source, weights: torch_files.Weights, network: convert.Network
+    source: sources.Source,
+    weights: torch_files.Weights,
+    network: convert.Network,
+    output: pathlib.Path | None,
 ) -> str:
     tensors = weights.tensors
     counters = [name for name in tensors if name.endswith(names.COUNTER)]
@@ -154,6 +167,7 @@ def _summary(
         f"{' and '.join(dtypes)}{under}; each used once",
         "kept": f"{len(counters)} × {names.COUNTER}" if counters else None,
         "ignored": ", ".join(weights.ignored),
+        "written": output,
     }
     return "\n".join(f"{name:<10}{row}" for name, row in rows.items() if row)
 

@@ -61,37 +61,30 @@ def main() -> None:
     with common.importing():
         from huggingface_hub.utils import logging
 
-        from img2eeg_jax.interop import sources, transfer
+        from img2eeg_jax.interop import transfer
 
     # Of attempts that failed and were repeated.
     logging.set_verbosity_error()
     if _TO_TORCH.value:
-        print(
-            transfer.export_weights(
-                _INPUT.value,
-                _OUTPUT.value,
-                which=_WHICH.value,
-                overwrite=_OVERWRITE.value,
-            )
+        summary = transfer.export_weights(
+            _INPUT.value,
+            _OUTPUT.value,
+            which=_WHICH.value,
+            overwrite=_OVERWRITE.value,
         )
-        return
-    source = sources.find(
-        _INPUT.value,
-        subject=_SUBJECT.value,
-        sha256=_SHA256.value,
-        revision=_REVISION.value,
-    )
-    summary = transfer.import_weights(
-        source,
-        None if _LIST.value else _OUTPUT.value,
-        ch_names=_CH_NAMES.value,
-        times_s=[float(time) for time in _TIMES.value],
-        image_size=_IMAGE_SIZE.value,
-        overwrite=_OVERWRITE.value,
-    )
+    else:
+        summary = transfer.import_weights(
+            _INPUT.value,
+            _OUTPUT.value or None,
+            subject=_SUBJECT.value,
+            sha256=_SHA256.value,
+            revision=_REVISION.value,
+            ch_names=_CH_NAMES.value,
+            times_s=[float(time) for time in _TIMES.value],
+            image_size=_IMAGE_SIZE.value,
+            overwrite=_OVERWRITE.value,
+        )
     print(summary)
-    if _OUTPUT.value:
-        print(f"the checkpoint is in {_OUTPUT.value}")
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ import torch
 import torch_networks as plain
 from golden_weights import relative_error
 
-from img2eeg_jax.interop import sources, torch_files, transfer
+from img2eeg_jax.interop import torch_files, transfer
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.training import checkpoint
 
@@ -55,7 +55,7 @@ def save(path, state_dict, container=None, **options):
 
 
 def convert(path, output):
-    transfer.import_weights(sources.find(str(path)), output)
+    transfer.import_weights(str(path), output)
     return checkpoint.load(output)
 
 

@@ -1,0 +1,455 @@
+"""The converter as a user runs it, and what the other scripts make of its output."""
+
+import argparse
+import hashlib
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch_networks as plain
+import web
+from commands import INTERRUPT, KILL, check_done, check_refused, finish
+
+from img2eeg_jax import encoder
+from img2eeg_jax.data import layout
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.evaluation import report
+from img2eeg_jax.interop import transfer
+from img2eeg_jax.training import checkpoint
+
+# What a converted tiny encoder of 340 numbers fits to, and the other way round.
+FITTING = {"window_s": (0.0, 0.19), "num_epochs": 1}
+
+
+def tiny_encoder(signal_size=340):
+    return plain.ReAlNet(signal_size, **plain.TINY_ENCODER)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """A folder of published kinds of files, at their smallest."""
+    folder = tmp_path_factory.mktemp("weights")
+    for size in (340, 100, 1024):
+        path = folder / f"{size}/sub-01/encoder.pt"
+        path.parent.mkdir(parents=True)
+        torch.save(plain.seeded_state_dict(tiny_encoder(size)), path)
+    backbone = plain.seeded_state_dict(plain.cornet_s(**plain.TINY), counters=False)
+    torch.save(
+        {"state_dict": backbone, "epoch": 43, "optimizer": {"lr": 0.1}},
+        folder / "cornet_s-1d3f7974.pth",
+        _use_new_zipfile_serialization=False,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def convert(commands):
+    def call(source, output, *flags, **environment):
+        given = [f"--input={source}", f"--output={output}", *flags]
+        return commands.run("convert_torch_weights.py", *given, **environment)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def converted(files, tmp_path_factory):
+    """The converted files. Not to be changed."""
+    folder = tmp_path_factory.mktemp("converted")
+    for name in ("340", "100", "1024"):
+        transfer.import_weights(str(files / name), folder / name)
+    path = files / "cornet_s-1d3f7974.pth"
+    transfer.import_weights(str(path), folder / "cornet_s", image_size=32)
+    return folder
+
+
+def test_what_it_prints_and_records(files, converted, commands, tmp_path):
+    path = files / "340/sub-01/encoder.pt"
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    given = [f"--input={path}", "--list", f"--sha256={sha256}"]
+    result = commands.run("convert_torch_weights.py", *given)
+    check_done(result)
+    for text in (
+        "ReAlNet encoder",
+        f"{path}, SHA-256 {sha256}",
+        "340: 17 channels × 20 times, 0 to 0.19 s",
+        "width 4, 10 classes",
+        "32 × 32 pixels",
+        "float32",
+        "29 × num_batches_tracked",
+    ):
+        assert text in result.stdout
+    assert not list(tmp_path.iterdir())
+    description = checkpoint.load(converted / "340").description
+    assert description["source"] == {"name": str(path), "sha256": sha256}
+    assert description["subject"] == 1
+    assert description["initial_weights"] == str(path)
+    counters = description["torch"]["num_batches_tracked"]
+    assert len(counters) == 29
+    assert counters["realnet.module.V1.norm1.num_batches_tracked"] == 1005
+    summary = transfer.import_weights(str(files / "cornet_s-1d3f7974.pth"), None)
+    assert "CORnet-S (training checkpoint)" in summary
+    assert "under 'state_dict'" in summary
+    assert "ignored   epoch, optimizer" in summary
+
+
+def test_round_trip(files, converted, tmp_path):
+    for name in ("340", "100", "1024"):
+        transfer.export_weights(converted / name, tmp_path / f"x/{name}.pt")
+        back = torch.load(tmp_path / f"x/{name}.pt", weights_only=True)
+        expected = torch.load(files / name / "sub-01/encoder.pt", weights_only=True)
+        assert plain.same(back, expected)
+    back = tmp_path / "cornet_s.pth"
+    transfer.export_weights(converted / "cornet_s", back)
+    back = torch.load(back, weights_only=True)
+    expected = torch.load(files / "cornet_s-1d3f7974.pth", weights_only=True)
+    assert plain.same(back["state_dict"], expected["state_dict"])
+
+
+def test_a_network_trained_here_in_pytorch(commands, convert, trained, tmp_path):
+    """Demo's config, exported: PyTorch loads it and predicts the same."""
+    exported = tmp_path / "encoder.pt"
+    check_done(convert(trained, exported, "--to_torch", "--which=last"))
+    network = plain.ReAlNet(17 * 11, **plain.TINY_ENCODER).eval()
+    state_dict = torch.load(exported, weights_only=True)
+    network.load_state_dict(state_dict, strict=True)
+    assert state_dict["realnet.module.IT.norm1_1.num_batches_tracked"] == 4
+    folder = trained / "data/image_set/test_images"
+    output = tmp_path / "eeg.npz"
+    given = [f"--checkpoint={trained}", f"--images={folder}", f"--output={output}"]
+    check_done(commands.run("predict.py", *given, "--which=last"))
+    with np.load(output) as arrays:
+        eeg, paths = arrays["eeg"], arrays["images"]
+        assert arrays["zscore_std"].shape == (17, 11)
+        np.testing.assert_allclose(arrays["times_s"], np.arange(10, 21) / 100)
+    images = np.stack([layout.read_image(path, 32) for path in paths])
+    with torch.no_grad():
+        _, expected = network(plain.normalise(images))
+    expected = expected.numpy().reshape(eeg.shape)
+    assert np.linalg.norm(eeg - expected) < 1e-4 * np.linalg.norm(expected)
+    # And back again: what was trained here goes on from a file.
+    transfer.import_weights(str(exported), tmp_path / "again", subject=4)
+    again = checkpoint.load(tmp_path / "again")
+    assert again.description["subject"] == 4
+    assert again.description["signal"]["kind"] == "features"
+    before = checkpoint.load(trained, "last")
+    for ours, theirs in zip(
+        again.variables["params"]["fc"].values(),
+        before.variables["params"]["fc"].values(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_channels"),
+    [pytest.param("340", 17, marks=pytest.mark.slow), ("100", 1)],
+)
+def test_eval_scores_a_converted_encoder(
+    commands, converted, data_original, tmp_path, name, n_channels
+):
+    result = commands.run(
+        "eval.py",
+        f"--checkpoint={converted / name}",
+        f"--data_dir={data_original}",
+        f"--output={tmp_path}",
+    )
+    check_done(result)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert len(metrics["ch_names"]) == n_channels
+    assert len(metrics["per_time"]["times_s"]) == 20
+    assert -1 < metrics["encoding_r"] < 1
+    assert metrics["subject"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("1024", "predicts features, which has no EEG"), ("cornet_s", "found cornet_s")],
+)
+def test_eval_refuses_what_predicts_no_eeg(converted, data_original, name, words):
+    with pytest.raises(InputError, match=words):
+        report.evaluate(converted / name, data_dir=data_original)
+
+
+@pytest.mark.parametrize(
+    "name", ["cornet_s", pytest.param("340", marks=pytest.mark.slow)]
+)
+def test_train_from_converted_weights(
+    commands, converted, data_original, tmp_path, name
+):
+    """CORnet-S as teacher and initial backbone; an encoder that goes on training."""
+    changes = FITTING | {"data_dir": data_original, "learning_rate": 0.0}
+    weights = {"teacher": converted / "cornet_s", "init_from": converted / name}
+    check_done(commands.train(tmp_path, changes | weights))
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    first = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
+    assert float(first["train_task"]) > 0
+    # At learning rate 0 the parameters stay what they were converted to.
+    trained, given = checkpoint.load(tmp_path), checkpoint.load(converted / name)
+    (_, ours), (_, theirs) = trained.backbone, given.backbone
+    np.testing.assert_array_equal(
+        ours["params"]["IT"]["conv2"]["kernel"],
+        theirs["params"]["IT"]["conv2"]["kernel"],
+    )
+    if name == "340":
+        ours, theirs = (c.variables["params"]["fc_v1"] for c in (trained, given))
+        np.testing.assert_array_equal(ours["kernel"], theirs["kernel"])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "shape"),
+    [
+        pytest.param("100", "eeg", (9, 1, 20), marks=pytest.mark.slow),
+        ("1024", "signal", (9, 1024)),
+    ],
+)
+def test_predict_from_converted_weights(
+    converted, data_original, tmp_path, name, key, shape
+):
+    folder = data_original / "image_set/test_images"
+    file = sorted(folder.rglob("*.jpg"))[0]
+    output = tmp_path / "x.npz"
+    encoder.write_predictions(converted / name, [file, folder], output)
+    with np.load(output) as arrays:
+        assert arrays[key].shape == shape
+        assert np.isfinite(arrays[key]).all()
+        np.testing.assert_allclose(arrays[key][0], arrays[key][1], atol=1e-6)
+        assert arrays["images"][0] == str(file)
+    with pytest.raises(InputError, match="--overwrite replaces it"):
+        encoder.write_predictions(converted / name, [file], output)
+    encoder.write_predictions(converted / name, [file], output, overwrite=True)
+    with np.load(output) as arrays:
+        assert len(arrays[key]) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--images=none"], "none: expected an image or a folder of images"),
+        (["--images=Makefile"], "Makefile: expected a readable image"),
+        (["--images=tests/golden"], "tests/golden: expected an image or a folder"),
+    ],
+)
+def test_predict_refuses(commands, converted, tmp_path, flags, words):
+    output = tmp_path / "x" / "eeg.npz"
+    given = [f"--checkpoint={converted / '340'}", f"--output={output}", *flags]
+    check_refused(commands.run("predict.py", *given), words)
+    assert not list(tmp_path.iterdir())
+
+
+def damage_truncated(path, state_dict):
+    torch.save(state_dict, path)
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+def damage_renamed(path, state_dict):
+    state_dict["fc_v9.weight"] = state_dict.pop("fc_v1.weight")
+    torch.save(state_dict, path)
+
+
+def damage_transposed(path, state_dict):
+    name = "realnet.module.V2.conv_input.weight"
+    state_dict[name] = state_dict[name].transpose(0, 1).contiguous()
+    torch.save(state_dict, path)
+
+
+def damage_signal(path, state_dict):
+    state_dict["fc.bias"] = torch.zeros(100)
+    torch.save(state_dict, path)
+
+
+def damage_malicious(path, state_dict):
+    class Malicious:
+        def __reduce__(self):
+            return os.system, (f"touch {path.parent / 'it_ran'}",)
+
+    torch.save({"state_dict": state_dict, "epoch": Malicious()}, path)
+
+
+def damage_class(path, state_dict):
+    torch.save({"state_dict": state_dict, "args": argparse.Namespace(a=1)}, path)
+
+
+DAMAGED = {
+    damage_truncated: ["expected a whole file of PyTorch weights"],
+    damage_renamed: ["missing: fc_v1.weight; left over: fc_v9.weight$"],
+    damage_transposed: [r"V2.conv_input.weight of shape \(4, 8, 1, 1\) instead of \(8"],
+    damage_signal: [r"fc.weight of shape \(340, 32\) instead of \(100, 32\)$"],
+    damage_malicious: ["found one that asks for posix.system; nothing of it was run"],
+    damage_class: ["found one that asks for argparse.Namespace"],
+}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage
+        if damage is damage_malicious
+        else pytest.param(damage, marks=pytest.mark.slow)
+        for damage in DAMAGED
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_damaged_files(convert, tmp_path, snapshot, damage):
+    path = tmp_path / "encoder.pt"
+    damage(path, plain.seeded_state_dict(tiny_encoder()))
+    before = snapshot(tmp_path)
+    result = convert(path, tmp_path / "new" / "output")
+    check_refused(result, f"^error: {path}: ", *DAMAGED[damage])
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=lambda damage: damage.__name__)
+def test_damaged_files_leave_nothing(tmp_path, snapshot, damage):
+    path = tmp_path / "encoder.pt"
+    damage(path, plain.seeded_state_dict(tiny_encoder()))
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match=DAMAGED[damage][0]):
+        transfer.import_weights(str(path), tmp_path / "new" / "output")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ch_names": "ABC", "times_s": [0, 1]}, "3 channels × 2 times, found one of"),
+        ({"ch_names": "ABC"}, "--ch_names and --times together"),
+        ({"image_size": 64}, r"fc_v1.weight of shape \(8, 256\) instead of \(8, 1024"),
+        ({"sha256": "0" * 64}, "encoder.pt: expected SHA-256 000"),
+        ({"subject": 2}, "expected weights of subject 2"),
+    ],
+)
+def test_wrong_sizes_and_checksums(files, tmp_path, options, words):
+    with pytest.raises(InputError, match=words):
+        transfer.import_weights(str(files / "340"), tmp_path / "output", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_flags(commands):
+    for flags, words in (
+        ([], "--input"),
+        (["--input=x"], "either --list or --output"),
+        (["--input=x", "--output=y", "--list"], "either --list or --output"),
+        (["--input=x", "--output=y", "--sha256=xyz"], "64 hexadecimal digits"),
+        (["--input=x", "--output=y", "--times=1,0"], "ascending"),
+    ):
+        check_refused(commands.run("convert_torch_weights.py", *flags), words, status=2)
+
+
+def test_nothing_is_overwritten_by_accident(
+    files, converted, trained, tmp_path, snapshot
+):
+    output = tmp_path / "output"
+    transfer.import_weights(str(files / "340"), output)
+    before = snapshot(output)
+    with pytest.raises(InputError, match=r"nothing there yet.*--overwrite replaces"):
+        transfer.import_weights(str(files / "100"), output)
+    assert snapshot(output) == before
+    transfer.import_weights(str(files / "100"), output, overwrite=True)
+    assert checkpoint.load(output).description["signal"]["kind"] == "channel_mean"
+    # A run is never replaced.
+    before = snapshot(trained)
+    with pytest.raises(InputError, match="converted checkpoint to replace, found conf"):
+        transfer.import_weights(str(files / "100"), trained, overwrite=True)
+    assert snapshot(trained) == before
+    exported = tmp_path / "x.pt"
+    exported.write_text("mine")
+    with pytest.raises(InputError, match=r"x\.pt: expected nothing there yet"):
+        transfer.export_weights(converted / "340", exported)
+    assert exported.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "output",
+        pytest.param("x.pt", marks=pytest.mark.slow),
+        pytest.param("x.safetensors", marks=pytest.mark.slow),
+    ],
+)
+def test_disk_full(commands, converted, files, tmp_path, name):
+    """A limit on the size of files stands in for a full disk."""
+    program = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "runpy.run_path('convert_torch_weights.py', run_name='__main__')"
+    )
+    flags = [f"--input={files / '340'}"]
+    if name != "output":
+        flags = [f"--input={converted / '340'}", "--to_torch"]
+    flags.append(f"--output={tmp_path / name}")
+    result = commands.run("-c", program, *flags, JAX_COMPILATION_CACHE_DIR="")
+    check_refused(result, str(tmp_path), "[Ff]ile too large|cannot be written|written")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [KILL, INTERRUPT])
+def test_stopped_at_any_moment(commands, files, tmp_path, number):
+    """No half-written checkpoint; the same command then does it all."""
+    output = tmp_path / "output"
+    flags = [f"--input={files / '340'}", f"--output={output}"]
+    start = time.monotonic()
+    check_done(commands.run("convert_torch_weights.py", *flags, "--overwrite"))
+    duration = time.monotonic() - start
+    expected = checkpoint.load(output).description
+    for fraction in np.linspace(0.2, 1.0, 10):
+        process = commands.start("convert_torch_weights.py", *flags, "--overwrite")
+        time.sleep(fraction * duration)
+        process.send_signal(number)
+        finish(process)
+        if output.exists():
+            assert checkpoint.load(output).description == expected
+    check_done(commands.run("convert_torch_weights.py", *flags, "--overwrite"))
+    assert checkpoint.load(output).description == expected
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_from_a_server_that_breaks_off(commands, files, tmp_path, snapshot):
+    body = (files / "340/sub-01/encoder.pt").read_bytes()
+    sha256 = hashlib.sha256(body).hexdigest()
+    cache = {"IMG2EEG_CACHE": str(tmp_path / "cache")}
+    output = tmp_path / "output"
+    with web.serving() as server:
+        server.files["/sub-07/encoder.pt"] = body
+        url = f"{server.url}/sub-07/encoder.pt"
+        flags = [f"--input={url}", f"--output={output}"]
+
+        def run(sha256):
+            return commands.run(
+                "convert_torch_weights.py", *flags, f"--sha256={sha256}", **cache
+            )
+
+        server.cut_after = [len(body) // 2]
+        check_done(run(sha256))
+        flags[1] = f"--output={tmp_path / 'other'}"
+        refused = run("12345678")
+        check_refused(refused, f"^error: {url}: expected SHA-256 12345678, found ")
+    description = checkpoint.load(output).description
+    assert description["source"] == {"name": url, "sha256": sha256}
+    assert description["subject"] == 7
+    assert not (tmp_path / "other").exists()
+
+
+def test_from_a_hub(commands, files, tmp_path):
+    name = "weights/ReAlnet_EEG/sub-03/best_model_params.pt"
+    with web.serving() as server:
+        body = (files / "100/sub-01/encoder.pt").read_bytes()
+        server.repos["kmazrolina/ReAlNet"] = {name: body}
+        environment = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf")}
+        result = commands.run(
+            "convert_torch_weights.py",
+            "--input=hf://kmazrolina/ReAlNet",
+            "--subject=3",
+            f"--output={tmp_path / 'output'}",
+            HF_HUB_DISABLE_PROGRESS_BARS="1",
+            **environment,
+        )
+        check_done(result)
+        assert "Image2EEG encoder" in result.stdout
+    description = checkpoint.load(tmp_path / "output").description
+    assert description["source"]["name"] == f"hf://kmazrolina/ReAlNet/{name}"
+    assert description["source"]["revision"] == web.COMMIT
+    assert description["subject"] == 3
