@@ -5,10 +5,10 @@
         --config.teacher=CORNET_S --config.init_from=CORNET_S
 
 z-score statistics and model selection never see the test set, the contrast has its
-gradient, and each subject starts from CORnet-S on ImageNet (CORNET_S, a checkpoint
-folder). Without `teacher` the task loss is off; without `init_from` the network starts
-from random weights. `python convert_torch_weights.py --input=cornet_s --output=CORNET_S`
-makes that folder.
+gradient, and each subject starts from CORnet-S on ImageNet: CORNET_S is the folder that
+`python convert_torch_weights.py --input=cornet_s --output=CORNET_S` makes. Without
+`teacher` the task loss is off; without `init_from` the network starts from random
+weights.
 
 Cost: 98 GFLOP an image and step at full size (no teacher), 33 more with one.
 Expected score: not measured yet on THINGS-EEG2.
