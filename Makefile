@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WITH_TORCH := $(VENV)/with_torch
+# Processes that share the tests: most of the time goes to XLA, which compiles on one core.
+WORKERS ?= 2
 # Arguments for pytest, e.g. make test PYTEST_ARGS="-k golden --golden-dir=DIR".
 PYTEST_ARGS ?=
 
@@ -14,10 +16,10 @@ demo: $(INSTALLED)
 	$(BIN)/python eval.py --checkpoint=runs/demo
 
 test: lint $(WITH_TORCH)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint $(WITH_TORCH)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -29,3 +29,12 @@ def relative_error(out, ref):
     out, ref = np.asarray(out, np.float64), np.asarray(ref, np.float64)
     assert out.shape == ref.shape
     return np.linalg.norm(out - ref) / np.linalg.norm(ref)
+
+
+def check_areas(golden, areas, tolerance):
+    """Compares the outputs of areas, {name: [image, height, width, channel]}."""
+    for area, output in areas.items():
+        nchw = np.asarray(output).transpose(0, 3, 1, 2)
+        mean, corner = nchw.mean((2, 3)), nchw[:, :8, 0, :4]
+        assert relative_error(mean, golden[f"eval_{area}_mean"]) < tolerance, area
+        assert relative_error(corner, golden[f"eval_{area}_corner"]) < tolerance, area
