@@ -98,7 +98,7 @@ def recognise(
 
     def length(name: str, default: int) -> int:
         # Of a vector, which cannot be transposed; what is missing is told later.
-        return arrays[name].size if name in arrays else default
+        return (arrays[name].size if name in arrays else 0) or default
 
     width = length(f"{prefix}V1.norm2.weight", CORnetS.width)
     num_classes = length(f"{prefix}decoder.linear.bias", CORnetS.num_classes)
@@ -110,7 +110,8 @@ def recognise(
     areas = tuple(area for area in AREAS if f"fc_{area.lower()}" in heads) or AREAS
     features = length(f"fc_{areas[0].lower()}.bias", ReAlNet.features)
     arguments |= {"areas": areas, "features": features}
-    signal = _signal(length("fc.bias", 0), ch_names, times_s)
+    signal_size = length("fc.bias", math.prod(ReAlNet.signal_shape))
+    signal = _signal(signal_size, ch_names, times_s)
     size = image_size or _image_size(arrays, areas)
     return Network("realnet", arguments, size, signal)
 
@@ -218,10 +219,11 @@ def _image_size(arrays: Mapping[str, np.ndarray], areas: Sequence[str]) -> int:
     sizes = collections.Counter()
     for area in areas:
         head, scales = f"fc_{area.lower()}.weight", names.last_norm(area)
-        if head in arrays and scales in arrays and arrays[head].ndim == 2:
-            positions, rest = divmod(arrays[head].shape[1], arrays[scales].size)
+        channels = arrays[scales].size if scales in arrays else 0
+        if channels and head in arrays and arrays[head].ndim == 2:
+            positions, rest = divmod(arrays[head].shape[1], channels)
             side = math.isqrt(positions)
-            if rest == 0 and side * side == positions:
+            if rest == 0 and side * side == positions > 0:
                 sizes[side * _DOWNSAMPLING[area]] += 1
     return sizes.most_common(1)[0][0] if sizes else PUBLISHED_IMAGE_SIZE
 

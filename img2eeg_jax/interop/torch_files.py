@@ -27,7 +27,7 @@ SAFETENSORS = ".safetensors"
 SUFFIXES = (".pt", ".pth", SAFETENSORS)
 
 # Where training scripts keep the weights in what they save.
-CONTAINERS = ("state_dict", "model_state_dict")
+CONTAINERS = ("state_dict", "model_state_dict", "model")
 
 # What else they save, which may hold tensors that are not weights.
 _EXTRAS = re.compile(r"(optim|sched|scaler|rng).*|.*_?(optimizer|scheduler)")
@@ -219,11 +219,12 @@ def _weights(path: pathlib.Path, content: Mapping) -> Weights:
 
 
 def _has_tensors(value: Any) -> bool:
+    """Tells whether there is a tensor of more than one number, somewhere."""
     if isinstance(value, Mapping):
         return any(map(_has_tensors, value.values()))
     if isinstance(value, list | tuple):
         return any(map(_has_tensors, value))
-    return hasattr(value, "numel")
+    return hasattr(value, "numel") and value.numel() > 1
 
 
 def _to_numpy(path, name, tensor) -> np.ndarray:

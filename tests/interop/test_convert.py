@@ -199,6 +199,28 @@ def test_values_that_float32_cannot_hold(encoder, value, reason):
     assert f"fc.bias {reason}" in refused(encoder) or reason in refused(encoder)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "realnet.module.V1.norm2.weight",
+        "realnet.module.decoder.linear.bias",
+        "fc_v1.bias",
+        "fc_v1.weight",
+        "fc.bias",
+    ],
+)
+def test_a_tensor_without_values(encoder, name):
+    encoder[name] = encoder[name][:0]
+    assert f"{name} of shape (0" in refused(encoder)
+
+
+def test_an_encoder_without_heads(encoder):
+    backbone = {name: a for name, a in encoder.items() if not name.startswith("fc")}
+    message = refused(backbone)
+    assert "missing: fc.bias, fc.weight, " in message
+    assert "fc_v4.weight" in message
+
+
 def test_another_network():
     tensors = {f"layer{k}.0.conv1.weight": np.zeros((4, 4, 3, 3)) for k in range(5)}
     with pytest.raises(InputError, match=r"found 5 tensors such as layer0.0.conv1"):

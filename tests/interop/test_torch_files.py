@@ -68,7 +68,7 @@ def test_flat(tmp_path, options):
 def test_training_checkpoint(tmp_path, options):
     content = {
         "flags": {"lr": 0.1, "names": ["a", None]},
-        "epoch": 43,
+        "epoch": torch.tensor(43),
         "state_dict": TENSORS,
         "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}},
     }
