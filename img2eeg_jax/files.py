@@ -19,13 +19,23 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a temporary path that takes the place of `path` if all goes well."""
+    """Yields a temporary path that takes the place of `path` if all goes well.
+
+    Raises:
+      InputError: it cannot be written, for example because the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(
+                f"{path}: expected a file that can be written, found: "
+                f"{error.strerror or error}"
+            ) from error
         raise
 
 

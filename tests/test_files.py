@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ import sys
 import pytest
 
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.files import replacing, scratch_dir, write_text
+from img2eeg_jax.files import check_room, replacing, scratch_dir, write_text
 
 
 def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
@@ -65,3 +66,20 @@ def test_scratch_dir_in_a_file(tmp_path):
 
     with pytest.raises(InputError, match=r"file/x: expected .* can be written"):
         enter()
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+    def fill():
+        with replacing(tmp_path / "file"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match=r"/file: expected .* No space left on device"):
+        fill()
+    with pytest.raises(
+        InputError, match=r"expected room for 1000000000000\.0 MB, found"
+    ):
+        check_room(tmp_path, 10**18)
+    with pytest.raises(InputError, match="none/file: expected a file that can be writ"):
+        write_text(tmp_path / "none" / "file", "text")
+    check_room(tmp_path, 10)
+    assert not list(tmp_path.iterdir())

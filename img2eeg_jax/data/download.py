@@ -14,7 +14,6 @@ import urllib.parse
 import urllib.request
 
 import httpx2
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import WeakFileLock, http_backoff
 
@@ -103,7 +102,7 @@ def fetch(url: str, sha256: str = "", folder: pathlib.Path | None = None) -> str
         if not _is_whole(path, sha256):
             try:
                 _download(url, path, sha256)
-            except (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
                 raise InputError(
                     f"{url}: expected a file to download, found: {first_line(error)}"
                 ) from error

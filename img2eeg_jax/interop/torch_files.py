@@ -100,7 +100,7 @@ def write(
             else:
                 content = {name: _to_torch(torch, a) for name, a in arrays.items()}
                 torch.save({container: content} if container else content, temporary)
-    except (RuntimeError, safetensors.SafetensorError, OSError) as error:
+    except (RuntimeError, safetensors.SafetensorError) as error:
         raise InputError(
             f"{path}: expected a file that can be written, found: {first_line(error)}"
         ) from error
