@@ -187,16 +187,18 @@ def test_a_counter_of_nothing(encoder):
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (np.float32("nan"), "NaN or infinite"),
-        (np.float64(1 / 3), "float64 values that float32 cannot hold"),
-        (np.float64(1e300), "float64 values that float32 cannot hold"),
+        (np.float32("nan"), "with values that are NaN or infinite"),
+        (np.float16("inf"), "with values that are NaN or infinite"),
+        (np.float64(1 / 3), "with float64 values that float32 cannot hold"),
+        (np.float64(1e300), "with float64 values that float32 cannot hold"),
         (np.int8(3), "of dtype int8"),
         (np.complex64(1j), "of dtype complex64"),
     ],
 )
 def test_values_that_float32_cannot_hold(encoder, value, reason):
-    encoder["fc.bias"] = np.full(12, value)
-    assert f"fc.bias {reason}" in refused(encoder) or reason in refused(encoder)
+    encoder["fc.bias"] = np.zeros(12, value.dtype)
+    encoder["fc.bias"][3] = value
+    assert f"fc.bias {reason}" in refused(encoder)
 
 
 @pytest.mark.parametrize(
