@@ -41,7 +41,14 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             _stop("interrupted", INTERRUPTED)
 
+    _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _list_flags_in_help(module: str) -> None:
+    """Makes --help list the flags of a module, not only of the file that was run."""
+    for flag in flags.FLAGS.get_flags_for_module(module):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 @contextlib.contextmanager
