@@ -88,7 +88,10 @@ def fetch(url: str, sha256: str = "", folder: pathlib.Path | None = None) -> str
       InputError: the file cannot be had or is not what was expected. What was fetched
         of it is kept, and the next call goes on from there.
     """
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"{url}: expected an address, found: {error}") from error
     if parts.scheme == "file":
         path = pathlib.Path(urllib.request.url2pathname(parts.path))
         if not path.is_file():
@@ -128,12 +131,13 @@ def _is_whole(path: pathlib.Path, sha256: str) -> bool:
 def _download(url: str, path: pathlib.Path, sha256: str) -> None:
     remote = _ask(url)
     part = path.with_name(f"{path.name}.part")
-    done = _size_to_keep(path, part, remote, sha256)
+    done = _size_to_keep(part, remote, sha256)
+    is_whole = done and (done == remote.size or _has_sha256(part, sha256))
     record = dataclasses.asdict(remote)
-    write_text(_record_path(path), json.dumps(record))
+    write_text(_record_path(part), json.dumps(record))
     with open(part, "r+b" if done else "wb") as file:
         file.seek(done)
-        if not done or done != remote.size:
+        if not is_whole:
             headers = {"Accept-Encoding": "identity"}
             http_get(
                 url,
@@ -151,14 +155,17 @@ def _download(url: str, path: pathlib.Path, sha256: str) -> None:
         part.unlink()
         raise
     os.replace(part, path)
+    _record_path(part).unlink()
     write_text(_record_path(path), json.dumps(record))
 
 
-def _size_to_keep(
-    path: pathlib.Path, part: pathlib.Path, remote: _Remote, sha256: str
-) -> int:
+def _has_sha256(path: pathlib.Path, sha256: str) -> bool:
+    return sha256 != "" and sha256_of(path).startswith(sha256.lower())
+
+
+def _size_to_keep(part: pathlib.Path, remote: _Remote, sha256: str) -> int:
     """Returns how many bytes of an earlier attempt fit to those still to come."""
-    is_same = _read_record(path) == dataclasses.asdict(remote)
+    is_same = _read_record(part) == dataclasses.asdict(remote)
     if not part.exists() or not is_same or not (remote.version or sha256):
         return 0
     size = part.stat().st_size
@@ -179,8 +186,9 @@ def _ask(url: str) -> _Remote:
         return _Remote(url)
     headers = response.headers
     version = headers.get("ETag") or headers.get("Last-Modified", "")
-    size = headers.get("Content-Length")
-    return _Remote(url, version, None if size is None else int(size))
+    size = headers.get("Content-Length", "")
+    # Some servers say 0 to all who ask without fetching.
+    return _Remote(url, version, int(size) or None if size.isdecimal() else None)
 
 
 def _record_path(path: pathlib.Path) -> pathlib.Path:

@@ -5,7 +5,6 @@ of ours does not hold, but the file did (its names, dtypes and batch counters), 
 into the description, so that the way back gives every tensor bit for bit.
 """
 
-import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -26,9 +25,6 @@ from img2eeg_jax.signal_layout import (
 )
 
 PUBLISHED_IMAGE_SIZE = 224
-
-# V1 has a quarter of the resolution, each area after it half of the one before.
-_DOWNSAMPLING = {area: 4 * 2**i for i, area in enumerate(AREAS)}
 
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
@@ -104,11 +100,19 @@ def recognise(
     num_classes = length(f"{prefix}decoder.linear.bias", CORnetS.num_classes)
     arguments = {"width": width, "num_classes": num_classes}
     if not is_encoder:
+        if ch_names or times_s:
+            raise InputError(
+                "expected an encoder beside --ch_names and --times, found CORnet-S"
+            )
         size = image_size or PUBLISHED_IMAGE_SIZE
         return Network("cornet_s", arguments, size, None)
     heads = {name.split(".")[0] for name in arrays}
     areas = tuple(area for area in AREAS if f"fc_{area.lower()}" in heads) or AREAS
     features = length(f"fc_{areas[0].lower()}.bias", ReAlNet.features)
+    last = arrays.get("fc.weight")
+    if last is not None and last.shape[1:] == (len(AREAS) * features,):
+        # So that a head that is missing as a whole is told.
+        areas = AREAS
     arguments |= {"areas": areas, "features": features}
     signal_size = length("fc.bias", math.prod(ReAlNet.signal_shape))
     signal = _signal(signal_size, ch_names, times_s)
@@ -200,6 +204,10 @@ def to_state_dict(
             for name, dtype in record["dtypes"].items()
         }
         return tensors, record["container"]
+    if "areas" in description["model"]:
+        arrays["fc.weight"] = _in_published_order(
+            arrays["fc.weight"], description["model"]["areas"]
+        )
     updates = np.int64(step * description["model"].get("bn_updates", 1))
     tensors = {}
     for name, array in arrays.items():
@@ -210,13 +218,19 @@ def to_state_dict(
     return tensors, None
 
 
+def _in_published_order(kernel: np.ndarray, areas: Sequence[str]) -> np.ndarray:
+    """Moves the columns of the last layer, a block for each area, to V1 V2 V4 IT."""
+    blocks = dict(zip(areas, np.split(kernel, len(areas), axis=1), strict=True))
+    return np.concatenate([blocks[area] for area in AREAS if area in blocks], axis=1)
+
+
 def _such_as(tensors: Mapping[str, Any]) -> str:
     return f" such as {', '.join(list(tensors)[:3])}" if tensors else ""
 
 
 def _image_size(arrays: Mapping[str, np.ndarray], areas: Sequence[str]) -> int:
-    """Reads the size of the images off the heads: of V1's, unless others outvote it."""
-    sizes = collections.Counter()
+    """Reads the size of the images off the heads: the one that most of them fit."""
+    sides = {}
     for area in areas:
         head, scales = f"fc_{area.lower()}.weight", names.last_norm(area)
         channels = arrays[scales].size if scales in arrays else 0
@@ -224,8 +238,19 @@ def _image_size(arrays: Mapping[str, np.ndarray], areas: Sequence[str]) -> int:
             positions, rest = divmod(arrays[head].shape[1], channels)
             side = math.isqrt(positions)
             if rest == 0 and side * side == positions > 0:
-                sizes[side * _DOWNSAMPLING[area]] += 1
-    return sizes.most_common(1)[0][0] if sizes else PUBLISHED_IMAGE_SIZE
+                sides[area] = side
+    # V1 has a quarter of the resolution, each area after it half of the one before.
+    sizes = [side * 4 * 2 ** AREAS.index(area) for area, side in sides.items()]
+
+    def n_fitting(size: int) -> int:
+        return sum(sides.get(area) == s for area, s in _area_sides(size).items())
+
+    return max(sizes, key=n_fitting) if sizes else PUBLISHED_IMAGE_SIZE
+
+
+def _area_sides(image_size: int) -> dict[str, int]:
+    """Returns the height and width of each area's output."""
+    return {area: -(-image_size // (4 * 2**i)) for i, area in enumerate(AREAS)}
 
 
 def _signal(
@@ -250,11 +275,9 @@ def _signal(
 
 def _expected_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a network's tensors, by canonical name."""
-    shapes = jax.eval_shape(
-        network.module.init,
-        jax.random.key(0),
-        np.zeros((1, network.image_size, network.image_size, 3), np.float32),
-    )
+    size = network.image_size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    shapes = jax.eval_shape(network.module.init, jax.random.key(0), image)
     # One byte for each weight, which the name map moves around as it would the weight.
     empty = jax.tree.map(lambda leaf: np.broadcast_to(False, leaf.shape), dict(shapes))
     return {name: a.shape for name, a in names.to_state_dict(empty).items()}
@@ -288,7 +311,10 @@ def _problems(
 
 def _why_not_float32(name: str, array: np.ndarray) -> str | None:
     if name.endswith(names.COUNTER):
-        return None if array.dtype.kind in "iu" else f"of dtype {array.dtype}"
+        # A file that was halved as a whole has counters in half precision, too.
+        is_float = str(array.dtype) in _FLOATS
+        is_count = array.dtype.kind in "iu" or (is_float and float(array).is_integer())
+        return None if is_count else f"is no count: {array} ({array.dtype})"
     if str(array.dtype) not in _FLOATS:
         return f"of dtype {array.dtype} instead of floating-point numbers"
     if not np.isfinite(array).all():

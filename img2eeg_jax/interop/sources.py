@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import re
 import textwrap
+import urllib.parse
 from collections.abc import Iterable, Sequence
 
 import httpx2
@@ -53,7 +54,7 @@ class Source:
     subject: int | None = None
 
     def to_dict(self) -> dict:
-        """Returns what a checkpoint's description records: no local path."""
+        """Returns what a checkpoint's description records."""
         entries = {"name": self.name, "sha256": self.sha256}
         return entries | ({"revision": self.revision} if self.revision else {})
 
@@ -82,7 +83,8 @@ def find(
         sha256 = sha256 or known
         return _at_hand(download.fetch(url, sha256), url, subject, sha256)
     if re.match(r"(https?|file)://", given):
-        return _at_hand(download.fetch(given, sha256), given, subject, sha256)
+        path = download.fetch(given, sha256)
+        return _at_hand(path, _without_secrets(given), subject, sha256)
     if "://" in given:
         raise InputError(
             f"{given}: expected a file, a folder, https://, file:// or {_HUB}..., "
@@ -90,8 +92,8 @@ def find(
         )
     path = pathlib.Path(given)
     if path.is_dir():
-        files = sorted(p.relative_to(path).as_posix() for p in path.rglob("*.*"))
-        path = path / choose(files, subject, given)
+        files = sorted(file.as_posix() for file in path.rglob("*.*"))
+        path = pathlib.Path(choose(files, subject, given))
     elif not path.is_file():
         names = ", ".join(BY_NAME)
         raise InputError(
@@ -132,10 +134,13 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
         )
     best = min(rank for rank, _ in mine)
     several = [file for rank, file in mine if rank == best]
+    if len({subject_of(file) for _, file in mine} - {None}) > 1:
+        several = [file for _, file in mine]
     if len(several) > 1:
+        choice = "name it" if subject else "name it, or give --subject"
         raise InputError(
-            f"{place}: expected one file of weights, found {', '.join(several)}; name "
-            "it, or give --subject"
+            f"{place}: expected one file of weights, found {', '.join(several)}; "
+            f"{choice}"
         )
     return several[0]
 
@@ -165,7 +170,12 @@ def _at_hand(
     revision: str = "",
 ) -> Source:
     found = download.check_sha256(path, sha256, name)
-    subject = subject_of(name) if subject is None else subject
+    named = subject_of(name)
+    if subject and named and subject != named:
+        raise InputError(
+            f"{name}: expected weights of subject {subject}, found those of {named}"
+        )
+    subject = named if subject is None else subject
     return Source(pathlib.Path(path), name, found, revision, subject)
 
 
@@ -181,7 +191,7 @@ def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> So
         else:
             file = choose(_files_in(repo, inside, revision), subject, given)
         path = _download(repo, file, revision)
-    except (HFValidationError, httpx2.HTTPError, OSError) as error:
+    except (HFValidationError, httpx2.HTTPError, OSError, RuntimeError) as error:
         # Of several lines, the first says least.
         reason = textwrap.shorten(str(error), 200) or type(error).__name__
         raise InputError(
@@ -190,6 +200,13 @@ def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> So
     # .../snapshots/COMMIT/FILE
     commit = path.parents[len(pathlib.PurePosixPath(file).parts) - 1].name
     return _at_hand(path, f"{_HUB}{repo}/{file}", subject, sha256, commit)
+
+
+def _without_secrets(url: str) -> str:
+    """Drops what a description should not record: a password, a signed query."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
 
 
 def _files_in(repo: str, folder: str, revision: str) -> Sequence[str]:

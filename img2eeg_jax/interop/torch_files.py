@@ -123,9 +123,9 @@ def _is_safetensors(path: pathlib.Path) -> bool:
     """Tells by the start: the length of a JSON header, and its first brace."""
     with open(path, "rb") as file:
         start = file.read(9)
-    if len(start) < 9 or start[8:] != b"{":
+    if len(start) < 9:
         return path.suffix == SAFETENSORS
-    return struct.unpack("<Q", start[:8])[0] < 1 << 32
+    return start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < 1 << 32
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -202,14 +202,15 @@ def _weights(path: pathlib.Path, content: Mapping) -> Weights:
     beside = content.items() if container else ()
     tensors, ignored = {}, []
     for name, value in found.items():
-        if isinstance(value, Mapping | str | int | float | type(None)):
+        is_tensor = not isinstance(value, Mapping | str | int | float | type(None))
+        if not is_tensor and not _holds_weights(str(name), value):
             ignored.append(str(name))
         else:
             tensors[str(name)] = _to_numpy(path, name, value)
     for name, value in beside:
         if name == container:
             continue
-        if _has_tensors(value) and not _EXTRAS.fullmatch(str(name)):
+        if _holds_weights(str(name), value):
             raise InputError(
                 f"{path}: expected weights under {container!r} only, found others "
                 f"under {name!r}"
@@ -218,13 +219,16 @@ def _weights(path: pathlib.Path, content: Mapping) -> Weights:
     return Weights(tensors, container, tuple(ignored))
 
 
-def _has_tensors(value: Any) -> bool:
-    """Tells whether there is a tensor of more than one number, somewhere."""
+def _holds_weights(name: str, value: Any) -> bool:
+    """Tells whether there are tensors in it that are no optimizer's and the like."""
+    if _EXTRAS.fullmatch(name):
+        return False
     if isinstance(value, Mapping):
-        return any(map(_has_tensors, value.values()))
+        return any(_holds_weights(str(key), inner) for key, inner in value.items())
     if isinstance(value, list | tuple):
-        return any(map(_has_tensors, value))
-    return hasattr(value, "numel") and value.numel() > 1
+        return any(_holds_weights(name, inner) for inner in value)
+    # A single number is a score or an epoch, unless it has the name of a weight.
+    return hasattr(value, "numel") and (value.numel() > 1 or "." in name)
 
 
 def _to_numpy(path, name, tensor) -> np.ndarray:
@@ -234,6 +238,12 @@ def _to_numpy(path, name, tensor) -> np.ndarray:
             f"{path}: {name}: expected a dense tensor, found {type(tensor).__name__}"
         )
     tensor = tensor.detach()
+    n_bytes = tensor.numel() * tensor.element_size()
+    if tensor.device.type != "cpu" or n_bytes > tensor.untyped_storage().nbytes():
+        raise InputError(
+            f"{path}: {name}: expected a tensor that holds its values, found one of "
+            f"shape {tuple(tensor.shape)} that does not"
+        )
     if tensor.dtype == torch.bfloat16:
         # NumPy has no such dtype of its own.
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)

@@ -49,7 +49,7 @@ def import_weights(
         exists or cannot be written.
     """
     if output is not None:
-        output = pathlib.Path(output)
+        output = pathlib.Path(output).resolve()
         checkpoint.check_folder(output)
         _check_new(output, overwrite)
         _check_replaceable(output)
@@ -121,12 +121,20 @@ def _check_new(output: pathlib.Path, overwrite: bool) -> None:
 
 def _check_replaceable(output: pathlib.Path) -> None:
     """Refuses to replace what is no converter's output."""
-    found = [path.name for path in output.iterdir()] if output.is_dir() else []
-    others = sorted({*found} - {checkpoint.FOLDER, "eval"})
-    if others or (output.exists() and not output.is_dir()):
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    # A converter writes checkpoints/0 and nothing else.
+    found = {path.relative_to(output).as_posix() for path in output.glob("*")}
+    found |= {path.relative_to(output).as_posix() for path in output.glob("*/*")}
+    others = sorted(found - {checkpoint.FOLDER, f"{checkpoint.FOLDER}/0"})
+    if others or not output.is_dir():
         raise InputError(
             f"{output}: expected a converted checkpoint to replace, found "
             f"{', '.join(others) or 'a file'}; choose another folder"
+        )
+    if "torch" not in checkpoint.load(output).description:
+        raise InputError(
+            f"{output}: expected a converted checkpoint to replace, found another"
         )
 
 
@@ -135,7 +143,11 @@ def _put(new: pathlib.Path, output: pathlib.Path) -> None:
     if output.is_dir():
         old = new.with_name("old")
         os.replace(output, old)
-        os.replace(new, output)
+        try:
+            os.replace(new, output)
+        except BaseException:
+            os.replace(old, output)
+            raise
         shutil.rmtree(old)
     else:
         os.replace(new, output)

@@ -29,7 +29,11 @@ _TIMES = flags.DEFINE_list(
     "times", [], "Times of the signal in seconds: all, or the first and the last."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", None, "Pixels; default: as the heads say, or 224.", lower_bound=1
+    "image_size",
+    None,
+    "Pixels; default: as the heads say, or 224.",
+    lower_bound=1,
+    upper_bound=1024,
 )
 _WHICH = flags.DEFINE_enum(
     "which", "best", ["best", "last"], "With --to_torch: which checkpoint."

@@ -101,6 +101,27 @@ def test_wrong_checksum(server, fetch, tmp_path):
     assert fetch(SHA256) == BODY
 
 
+def test_a_mistyped_checksum_spoils_no_copy(server, fetch):
+    fetch()
+    with pytest.raises(InputError, match="expected SHA-256 12345678"):
+        fetch("12345678")
+    server.files.clear()
+    assert fetch(SHA256) == BODY
+
+
+def test_killed_before_the_whole_part_was_renamed(server, fetch, tmp_path):
+    """By a server that answers GET only, and so never tells the size."""
+    server.failures = [405]
+    server.cut_after = [100_000, *[0] * 10]
+    with pytest.raises(InputError):
+        fetch(SHA256)
+    (part,) = (tmp_path / "cache").glob("*.part")
+    part.write_bytes(BODY)
+    server.failures, server.cut_after = [405], []
+    assert fetch(SHA256) == BODY
+    assert server.ranges_asked()[-1] != "bytes=300000-"
+
+
 def test_a_copy_that_rotted_is_fetched_again(fetch, tmp_path):
     fetch()
     (path,) = (tmp_path / "cache").glob("*.pt")

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch_networks as plain
+from tiny_network import draw_variables
 
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.interop import convert
+from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import SignalLayout
 
 
@@ -221,6 +223,52 @@ def test_an_encoder_without_heads(encoder):
     message = refused(backbone)
     assert "missing: fc.bias, fc.weight, " in message
     assert "fc_v4.weight" in message
+
+
+@pytest.mark.parametrize("image_size", [12, 20, 28, 44, 64, 92, 220, 224, 252])
+def test_image_sizes(image_size):
+    arguments = plain.TINY_ENCODER | {"image_size": image_size}
+    tensors = arrays(plain.ReAlNet(12, **arguments))
+    network = convert.recognise(tensors)
+    assert network.image_size == image_size
+    convert.from_state_dict(tensors, network)
+
+
+def test_a_head_that_is_missing_as_a_whole(encoder):
+    del encoder["fc_v1.weight"], encoder["fc_v1.bias"]
+    assert refused(encoder).endswith("missing: fc_v1.bias, fc_v1.weight")
+
+
+def test_areas_in_another_order():
+    """PyTorch takes them in the order of the cortex; the signal stays the same."""
+    areas = ("IT", "V1")
+    model = ReAlNet((6,), areas, features=8, width=4, num_classes=10)
+    variables = draw_variables(model)
+    arguments = {"areas": list(areas), "features": 8, "width": 4, "num_classes": 10}
+    tensors, _ = convert.to_state_dict(variables, {"model": arguments})
+    network = convert.recognise(tensors)
+    assert network.arguments["areas"] == ("V1", "IT")
+    again, _ = convert.from_state_dict(tensors, network)
+    image = np.random.default_rng(0).standard_normal((2, 32, 32, 3), np.float32)
+    _, expected = model.apply(variables, image)
+    _, found = network.module.apply(again, image)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_counters_of_a_file_halved_as_a_whole(encoder):
+    halved = {name: array.astype(np.float16) for name, array in encoder.items()}
+    back, _ = round_trip(halved)
+    for name, array in halved.items():
+        assert back[name].dtype == np.float16
+        np.testing.assert_array_equal(back[name], array)
+    name = "realnet.module.V1.norm1.num_batches_tracked"
+    for value in ("inf", "1.5"):
+        assert f"{name} is no count" in refused(halved | {name: np.float16(value)})
+
+
+def test_channels_of_a_network_without_a_signal():
+    with pytest.raises(InputError, match="expected an encoder beside --ch_names"):
+        convert.recognise(arrays(plain.cornet_s(**plain.TINY)), ch_names=["Oz"])
 
 
 def test_another_network():

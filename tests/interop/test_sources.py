@@ -50,6 +50,9 @@ def test_choose(files, subject, chosen):
         (list(FILES), 2, "of subject 2 named .*found weights/.*sub-01/best"),
         (list(FILES), None, "one file of weights, found .*sub-01.*sub-03.*--subject"),
         (["encoder.pt", "best_model_params.pt"], None, "found encoder.pt, best_"),
+        # The best of several subjects is not asked for either.
+        (["sub-01/encoder.pt", "sub-02/realnet.pt"], None, "give --subject"),
+        (["a/sub-1/encoder.pt", "b/sub-1/encoder.pt"], 1, "name it$"),
     ],
 )
 def test_choose_refuses(files, subject, words):
@@ -66,6 +69,9 @@ def test_folder_and_file(tmp_path):
     assert found.sha256 == hashlib.sha256(BODY[:9]).hexdigest()
     assert found.subject == 4
     assert sources.find(str(tmp_path / "sub-02/encoder.pt")).subject == 2
+    assert sources.find(str(tmp_path / "sub-02"), subject=2).subject == 2
+    with pytest.raises(InputError, match="expected weights of subject 5, found those"):
+        sources.find(str(tmp_path / "sub-02/encoder.pt"), subject=5)
     with pytest.raises(InputError, match="expected SHA-256 1234"):
         sources.find(str(tmp_path / "sub-02/encoder.pt"), sha256="1234")
 
@@ -76,6 +82,7 @@ def test_folder_and_file(tmp_path):
         ("no.pt", r"no\.pt: expected a file, .*cornet_s.* found nothing there"),
         ("s3://bucket/x.pt", "another kind of address"),
         ("hf://only-owner", "expected hf://OWNER/NAME"),
+        ("https://[x/y.pt", "expected an address, found: Invalid IPv6 URL"),
     ],
 )
 def test_find_refuses(tmp_path, monkeypatch, given, words):
@@ -103,6 +110,14 @@ def test_cornet_s_by_name(tmp_path, monkeypatch):
         sources.find("cornet_s")
     url = "https://s3.amazonaws.com/cornet-models/cornet_s-1d3f7974.pth"
     assert asked == [(url, "1d3f7974")]
+
+
+def test_no_secrets_are_recorded(monkeypatch, tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"x")
+    monkeypatch.setattr(sources.download, "fetch", lambda *_: tmp_path / "x.pt")
+    found = sources.find("https://me:word@host/sub-02/x.pt?signature=1")
+    assert found.name == "https://host/sub-02/x.pt"
+    assert found.subject == 2
 
 
 @pytest.fixture

@@ -80,9 +80,13 @@ def test_training_checkpoint(tmp_path, options):
 
 
 def test_other_weights_beside_are_no_extras(tmp_path):
-    content = {"state_dict": TENSORS, "ema": {"a.weight": torch.ones(3)}}
-    torch.save(content, tmp_path / "x.pt")
-    with pytest.raises(InputError, match="found others under 'ema'"):
+    weights = {"ema": {"a.weight": torch.ones(3)}, "fc.bias": torch.ones(1)}
+    for name, beside in weights.items():
+        torch.save({"state_dict": TENSORS, name: beside}, tmp_path / "x.pt")
+        with pytest.raises(InputError, match=f"found others under '{name}'"):
+            torch_files.read(tmp_path / "x.pt")
+    torch.save(TENSORS | {"ema": {"a.weight": torch.ones(3)}}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match="ema: expected a dense tensor, found dict"):
         torch_files.read(tmp_path / "x.pt")
 
 
@@ -180,6 +184,8 @@ def test_truncated(tmp_path, name, kept):
         (torch.ones(3), "found Tensor"),
         ({"a": torch.ones(3).to_sparse()}, "a: expected a dense tensor"),
         ({"a": [torch.ones(3)]}, "a: expected a dense tensor, found list"),
+        ({"a": torch.ones(1).expand(10**12)}, "a: expected a tensor that holds its"),
+        ({"a": torch.ones(2, device="meta")}, "a: expected a tensor that holds its"),
     ],
 )
 def test_other_content(tmp_path, content, words):

@@ -338,6 +338,14 @@ def test_wrong_flags(commands):
         check_refused(commands.run("convert_torch_weights.py", *flags), words, status=2)
 
 
+def test_output_through_a_link(files, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    transfer.import_weights(str(files / "340"), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk/checkpoints").is_dir()
+
+
 def test_nothing_is_overwritten_by_accident(
     files, converted, trained, tmp_path, snapshot
 ):
@@ -351,9 +359,13 @@ def test_nothing_is_overwritten_by_accident(
     assert checkpoint.load(output).description["signal"]["kind"] == "channel_mean"
     # A run is never replaced.
     before = snapshot(trained)
-    with pytest.raises(InputError, match="converted checkpoint to replace, found conf"):
+    with pytest.raises(InputError, match="converted checkpoint to replace, found"):
         transfer.import_weights(str(files / "100"), trained, overwrite=True)
     assert snapshot(trained) == before
+    # Nor is what others put there.
+    (output / "checkpoints/thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"found checkpoints/thesis\.txt"):
+        transfer.import_weights(str(files / "100"), output, overwrite=True)
     exported = tmp_path / "x.pt"
     exported.write_text("mine")
     with pytest.raises(InputError, match=r"x\.pt: expected nothing there yet"):
