@@ -181,9 +181,9 @@ def read_eeg(
     path = eeg_path(data_dir, subject, partition)
     _check_subject(path.parent)
     content = read_npy_dict(path)
-    eeg = _as_epochs(_entry(content, "preprocessed_eeg_data", path), path)
-    ch_names = _as_names(_entry(content, "ch_names", path), "ch_names", path)
-    times_s = _as_times(_entry(content, "times", path), eeg.shape[3], path)
+    eeg = _as_epochs(entry(content, "preprocessed_eeg_data", path), path)
+    ch_names = as_names(entry(content, "ch_names", path), "ch_names", path)
+    times_s = _as_times(entry(content, "times", path), eeg.shape[3], path)
     if len(ch_names) != eeg.shape[2] or len(set(ch_names)) != len(ch_names):
         raise InputError(
             f"{path}: expected {eeg.shape[2]} different ch_names for data of shape "
@@ -350,7 +350,7 @@ def _metadata_lists(
     """Returns the concepts and file names of a partition, checked for order."""
     prefix = _METADATA_PREFIX[partition]
     keys = (f"{prefix}_img_concepts", f"{prefix}_img_files")
-    concepts, names = (_as_names(_entry(metadata, k, path), k, path) for k in keys)
+    concepts, names = (as_names(entry(metadata, k, path), k, path) for k in keys)
     if len(concepts) != len(names) or not names:
         raise InputError(
             f"{path}: expected {keys[0]} and {keys[1]} of one length above 0, found "
@@ -402,14 +402,16 @@ def _check_images_on_disk(
         )
 
 
-def _entry(content: dict[str, Any], key: str, path: pathlib.Path) -> Any:
+def entry(content: dict[str, Any], key: str, path: pathlib.Path) -> Any:
+    """Returns the value of a key that a file's dict must have, or raises InputError."""
     if key not in content:
         found = ", ".join(sorted(map(str, content))) or "none"
         raise InputError(f"{path}: expected the key {key!r}, found the keys {found}")
     return content[key]
 
 
-def _as_names(values: Any, key: str, path: pathlib.Path) -> tuple[str, ...]:
+def as_names(values: Any, key: str, path: pathlib.Path) -> tuple[str, ...]:
+    """Returns a list of names as str, or raises InputError."""
     names = values.tolist() if isinstance(values, np.ndarray) else values
     if not isinstance(names, list | tuple) or not all(
         isinstance(name, str) for name in names

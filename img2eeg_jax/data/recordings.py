@@ -1,0 +1,299 @@
+"""Raw recordings of one session: continuous EEG and when which image came on.
+
+    DATA_DIR/raw_data/sub-XX/ses-YY/raw_eeg_{training,test}.npy      as published
+    DATA_DIR/raw_data/sub-XX/ses-YY/raw_eeg_{training,test}.vhdr     BrainVision
+    DATA_DIR/source_data/sub-XX/ses-YY/*{training,test}*.vhdr        BrainVision
+
+A trigger is the 1-based row of the image in its partition: the value of the stim
+channel, or the number that a BrainVision marker's name ends with.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mne
+import numpy as np
+
+from img2eeg_jax.data import layout
+from img2eeg_jax.errors import InputError, first_line
+
+# The trigger of THINGS-EEG2's target trials, in which subjects press a button.
+TARGET = 99999
+# The channels that the official preprocessing keeps.
+_OFFICIAL_CHANNELS = re.compile(r"[OP]")
+_SESSION = re.compile(r"ses-0*([1-9]\d*)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """Continuous EEG of one partition and its image onsets.
+
+    Attributes:
+      path: the file it was read from.
+      raw: the chosen EEG channels, in volts.
+      onsets: i64[trial], samples from the start of the recording, ascending.
+      conditions: i64[trial], row of the image in its partition, from 0.
+      n_targets: target trials left out.
+    """
+
+    path: pathlib.Path
+    raw: mne.io.BaseRaw
+    onsets: np.ndarray
+    conditions: np.ndarray
+    n_targets: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """The recordings of one session.
+
+    Attributes:
+      number: from 1.
+      files: partition → its files.
+      read: called with a file, the partition and the channels (see `choose_channels`).
+    """
+
+    number: int
+    files: dict[str, tuple[pathlib.Path, ...]]
+    read: Callable[[pathlib.Path, str, str | Sequence[str]], Recording]
+
+
+def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
+    """Finds a subject's raw recordings.
+
+    Args:
+      data_dir: folder that holds ``raw_data`` or ``source_data``.
+      subject: subject number, from 1.
+
+    Returns:
+      The sessions in ascending order; empty if the subject has no recordings.
+
+    Raises:
+      InputError: a session lacks the recording of a partition, or has several.
+    """
+    for name in ("raw_data", "source_data"):
+        folder = pathlib.Path(data_dir) / name / layout.subject_name(subject)
+        numbered = [
+            (int(match[1]), path)
+            for path in folder.glob("ses-*")
+            if (match := _SESSION.fullmatch(path.name))
+        ]
+        if numbered:
+            return [
+                Session(number, _files_of(path), read_recording)
+                for number, path in sorted(numbered)
+            ]
+    return []
+
+
+def read_recording(
+    path: pathlib.Path, partition: str, channels: str | Sequence[str]
+) -> Recording:
+    """Reads a recording in the published format or in BrainVision's.
+
+    Args:
+      path: ``.npy`` or ``.vhdr``.
+      partition: ``"training"`` or ``"test"``; each has files of its own.
+      channels: see `choose_channels`.
+
+    Raises:
+      InputError: the file is missing, damaged or unsafe, has another form, no such
+        channels, values that are not finite or no image onsets.
+    """
+    del partition
+    read = _read_brainvision if path.suffix == ".vhdr" else _read_npy
+    raw, events = read(path, channels)
+    return make_recording(path, raw, events[:, 0], events[:, 1])
+
+
+def make_recording(
+    path: pathlib.Path, raw: mne.io.BaseRaw, onsets: np.ndarray, triggers: np.ndarray
+) -> Recording:
+    """Builds a recording out of EEG and triggers, without target trials.
+
+    Args:
+      path: the file, for messages.
+      raw: EEG channels only, in volts.
+      onsets: i64[trial], samples from the start.
+      triggers: i64[trial], 1-based rows of images.
+
+    Raises:
+      InputError: values are not finite, a trigger is not positive, two come at once,
+        or there are none.
+    """
+    for name, values in zip(raw.ch_names, raw.get_data(), strict=True):
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{path}: expected finite EEG, found NaN or infinite values in channel "
+                f"{name}"
+            )
+    is_target = triggers == TARGET
+    onsets, triggers = onsets[~is_target], triggers[~is_target]
+    order = np.argsort(onsets, kind="stable")
+    onsets, triggers = onsets[order], triggers[order]
+    if not len(onsets):
+        raise InputError(f"{path}: expected image onsets, found none")
+    if triggers.min() < 1:
+        raise InputError(
+            f"{path}: expected triggers from 1, found {triggers[triggers < 1][0]}"
+        )
+    repeated = onsets[1:][np.diff(onsets) == 0]
+    if len(repeated):
+        raise InputError(
+            f"{path}: expected one image at a time, found two that begin at sample "
+            f"{repeated[0]}"
+        )
+    return Recording(path, raw, onsets, triggers - 1, int(is_target.sum()))
+
+
+def choose_channels(
+    ch_names: Sequence[str], channels: str | Sequence[str], path: str | os.PathLike
+) -> list[int]:
+    """Returns the rows of the chosen channels.
+
+    Args:
+      ch_names: the EEG channels of a recording.
+      channels: ``"official"``, those whose names start with O or P, ``"all"``, or
+        names, which are taken in the order given.
+      path: the file, for the message.
+
+    Raises:
+      InputError: there are no such channels.
+    """
+    if channels == "all":
+        return list(range(len(ch_names)))
+    if channels == "official":
+        rows = [i for i, name in enumerate(ch_names) if _OFFICIAL_CHANNELS.match(name)]
+        if rows:
+            return rows
+        raise InputError(
+            f"{path}: expected channels whose names start with O or P, found "
+            f"{', '.join(ch_names)}; choose others"
+        )
+    missing = [name for name in channels if name not in ch_names]
+    if missing:
+        raise InputError(
+            f"{path}: expected the channels {', '.join(channels)}, found no "
+            f"{', '.join(missing)} among {', '.join(ch_names)}"
+        )
+    return [ch_names.index(name) for name in channels]
+
+
+def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
+    files = {}
+    for partition in layout.PARTITIONS:
+        name = f"raw_eeg_{partition}"
+        found = [
+            path
+            for path in (folder / f"{name}.npy", folder / f"{name}.vhdr")
+            if path.is_file()
+        ] or sorted(folder.glob(f"*{partition}*.vhdr"))
+        if len(found) != 1:
+            raise InputError(
+                f"{folder}: expected one {partition} recording, {name}.npy or .vhdr, "
+                f"found {', '.join(path.name for path in found) or 'none'}"
+            )
+        files[partition] = (found[0],)
+    return files
+
+
+def _read_npy(path, channels):
+    """Returns the chosen channels as RawArray, and i64[event, (sample, trigger)]."""
+    content = layout.read_npy_dict(path)
+    data = layout.entry(content, "raw_eeg_data", path)
+    ch_names = layout.as_names(
+        layout.entry(content, "ch_names", path), "ch_names", path
+    )
+    # The published files have ch_types, their documentation says ch_type.
+    key = "ch_type" if "ch_type" in content else "ch_types"
+    ch_types = layout.as_names(layout.entry(content, key, path), key, path)
+    sfreq_hz = _sampling_rate(layout.entry(content, "sfreq", path), path)
+    shape = np.shape(data)
+    if getattr(data, "dtype", np.dtype("O")).kind not in "fiu" or len(shape) != 2:
+        raise InputError(
+            f"{path}: expected numbers of shape (channel, sample), found "
+            f"{getattr(data, 'dtype', type(data).__name__)} of shape {shape}"
+        )
+    if not len(ch_names) == len(ch_types) == shape[0]:
+        raise InputError(
+            f"{path}: expected {shape[0]} ch_names and {key}, one for each row, found "
+            f"{len(ch_names)} and {len(ch_types)}"
+        )
+    stim = [row for row, kind in enumerate(ch_types) if kind == "stim"]
+    if len(stim) != 1:
+        raise InputError(
+            f"{path}: expected one channel of type stim, found {len(stim)} in "
+            f"{', '.join(sorted(set(ch_types)))}"
+        )
+    eeg = [row for row, kind in enumerate(ch_types) if kind == "eeg"]
+    chosen = choose_channels([ch_names[row] for row in eeg], channels, path)
+    rows = [eeg[index] for index in chosen]
+    events = _find_events(data[stim], sfreq_hz, path)
+    info = mne.create_info([ch_names[row] for row in rows], sfreq_hz, "eeg")
+    # A copy, so that the channels left out need no memory.
+    eeg_v = np.array(data[rows], np.float64)
+    return mne.io.RawArray(eeg_v, info, verbose="ERROR"), events
+
+
+def _sampling_rate(value: Any, path: pathlib.Path) -> float:
+    try:
+        sfreq_hz = float(value)
+    except (TypeError, ValueError):
+        sfreq_hz = np.nan
+    if not 0 < sfreq_hz < np.inf:
+        raise InputError(f"{path}: expected sfreq in Hz above 0, found {value!r}")
+    return sfreq_hz
+
+
+def _find_events(stim, sfreq_hz, path):
+    """Returns i64[event, (sample, trigger)] of a stim channel [1, sample]."""
+    if not np.isfinite(stim).all():
+        raise InputError(f"{path}: expected a finite stim channel, found NaN or inf")
+    info = mne.create_info(["stim"], sfreq_hz, "stim")
+    raw = mne.io.RawArray(np.asarray(stim, np.float64), info, verbose="ERROR")
+    return _events_of_raw(raw, "stim", path)
+
+
+def _events_of_raw(raw, stim_channel, path):
+    try:
+        events = mne.find_events(raw, stim_channel, verbose="ERROR")
+    except ValueError as error:
+        raise InputError(
+            f"{path}: expected triggers on the stim channel, found: {first_line(error)}"
+        ) from error
+    return events[:, [0, 2]] - [raw.first_samp, 0]
+
+
+def _read_brainvision(path, channels):
+    try:
+        raw = mne.io.read_raw_brainvision(path, verbose="ERROR")
+        stim = mne.pick_types(raw.info, stim=True)
+        if len(stim):
+            events = _events_of_raw(raw, raw.ch_names[stim[0]], path)
+        else:
+            events = _events_of_markers(raw)
+        eeg = [raw.ch_names[index] for index in mne.pick_types(raw.info, eeg=True)]
+        chosen = [eeg[row] for row in choose_channels(eeg, channels, path)]
+        return raw.pick(chosen).load_data(verbose="ERROR"), events
+    except InputError:
+        raise
+    # MNE's readers raise nearly anything on damaged files.
+    except Exception as error:
+        raise InputError(
+            f"{path}: expected a BrainVision recording, found: {first_line(error)}"
+        ) from error
+
+
+def _events_of_markers(raw):
+    """Reads markers such as `Stimulus/S 12`; others, as `New Segment/`, have none."""
+
+    def trigger(description: str) -> int | None:
+        match = re.search(r"(\d+)$", description)
+        return int(match[1]) if match else None
+
+    events, _ = mne.events_from_annotations(raw, event_id=trigger, verbose="ERROR")
+    return events[:, [0, 2]] - [raw.first_samp, 0]
