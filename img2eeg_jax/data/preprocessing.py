@@ -161,10 +161,11 @@ def preprocess(
             log(f"{_names(read.files)}: {_describe(read.counts)}")
             _check_conditions(read, n_images[partition], partition)
             trials[partition] = keep_repetitions(read, partition, choices)
+        earlier = [trials for pairs in kept.values() for _, trials in pairs]
+        _check_axes([*earlier[:1], *trials.values()])
         whiten_session(trials, choices, max_bytes)
         for partition, partition_trials in trials.items():
             kept[partition].append((session.number, partition_trials))
-    _check_axes([trials for pair in kept.values() for _, trials in pair])
     record = _record(choices, kept)
     _write(data_dir, subject, choices, n_images, kept, record)
 
