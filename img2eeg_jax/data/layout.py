@@ -79,14 +79,15 @@ class PreprocessedEEG:
     times_s: np.ndarray
 
 
-def parse_subjects(text: str) -> tuple[int, ...]:
-    """Reads a list of subjects.
+def parse_subjects(text: str, name: str = "subjects") -> tuple[int, ...]:
+    """Reads a list of subjects, or of other things that are numbered from 1.
 
     Args:
       text: ``"3"``, ``"1,3"`` or ``"1-10"``; the forms may be combined.
+      name: what is numbered, for the message.
 
     Returns:
-      The subject numbers, ascending, each once.
+      The numbers, ascending, each once.
 
     Raises:
       InputError: the text has another form, or a range that runs backwards.
@@ -97,7 +98,7 @@ def parse_subjects(text: str) -> tuple[int, ...]:
         first, last = (int(n or match[1]) for n in match.groups()) if match else (0, 0)
         if not 1 <= first <= last:
             raise InputError(
-                f"subjects: expected the form 3, 1,3 or 1-10, found {text!r}"
+                f"{name}: expected the form 3, 1,3 or 1-10, found {text!r}"
             )
         subjects.update(range(first, last + 1))
     return tuple(sorted(subjects))
@@ -108,9 +109,11 @@ def subject_name(subject: int) -> str:
     return f"sub-{subject:02d}"
 
 
-def subjects_in(data_dir: str | os.PathLike) -> tuple[int, ...]:
-    """Returns the subjects whose folders a data set holds, ascending."""
-    folders = (pathlib.Path(data_dir) / "preprocessed_data").glob("sub-*")
+def subjects_in(
+    data_dir: str | os.PathLike, name: str = "preprocessed_data"
+) -> tuple[int, ...]:
+    """Returns the subjects whose folders a data set holds in one of its folders."""
+    folders = (pathlib.Path(data_dir) / name).glob("sub-*")
     numbers = (folder.name.removeprefix("sub-") for folder in folders)
     return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
 

@@ -19,11 +19,12 @@ from typing import Any
 
 import mne
 import numpy as np
+from tqdm import tqdm
 
 from img2eeg_jax.data import layout, whitening
 from img2eeg_jax.data.recordings import Recording, Session
 from img2eeg_jax.errors import InputError, first_line
-from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.files import check_room, scratch_dir
 
 RECORD_FILE = "preprocessing.json"
 
@@ -89,6 +90,7 @@ class Trials:
       files: the file of each trial's recording.
       ch_names: the name of each channel.
       times_s: f64[time], seconds from image onset.
+      raw_sfreq_hz: sampling rate of the recording.
       counts: trials found, left out as targets, beyond the recording's ends, rejected.
     """
 
@@ -98,6 +100,7 @@ class Trials:
     files: tuple[pathlib.Path, ...]
     ch_names: tuple[str, ...]
     times_s: np.ndarray
+    raw_sfreq_hz: float
     counts: dict[str, int]
 
 
@@ -122,6 +125,38 @@ def read_record(data_dir: str | os.PathLike, subject: int) -> dict[str, Any] | N
             f"{path}: expected the record of a preprocessing, found: "
             f"{first_line(error)}"
         ) from error
+
+
+def difference(
+    record: dict[str, Any], choices: Choices, sessions: Sequence[Session]
+) -> str | None:
+    """Returns how EEG was preprocessed otherwise, in words, or None if it was not.
+
+    Args:
+      record: from `read_record`.
+      choices: what it is compared with.
+      sessions: the recordings that are there now; if none, they are not compared.
+    """
+    recorded, expected = record.get("choices", {}), choices.to_dict()
+    different = [
+        f"{key} {recorded.get(key)} instead of {value}"
+        for key, value in expected.items()
+        if recorded.get(key) != value
+    ]
+    if different:
+        return ", ".join(different)
+    used = choices.sessions or [session.number for session in sessions]
+    present = [
+        _describe_recording(session.number, partition, session.files[partition])
+        for partition in layout.PARTITIONS
+        for session in sessions
+        if session.number in used
+    ]
+    made_from = [
+        {key: entry.get(key) for key in ("session", "partition", "files")}
+        for entry in record.get("recordings", [])
+    ]
+    return "other recordings" if sessions and present != made_from else None
 
 
 def preprocess(
@@ -154,6 +189,12 @@ def preprocess(
     n_images = {name: len(image_set.files(name)) for name in layout.PARTITIONS}
     chosen = _choose_sessions(sessions, choices, layout.subject_name(subject))
     kept: dict[str, list[tuple[int, Trials]]] = {name: [] for name in n_images}
+    bar = tqdm(
+        desc=layout.subject_name(subject),
+        total=len(chosen) * len(layout.PARTITIONS),
+        unit="recording",
+        disable=None,
+    )
     for session in chosen:
         trials = {}
         for partition in layout.PARTITIONS:
@@ -161,11 +202,13 @@ def preprocess(
             log(f"{_names(read.files)}: {_describe(read.counts)}")
             _check_conditions(read, n_images[partition], partition)
             trials[partition] = keep_repetitions(read, partition, choices)
+            bar.update()
         earlier = [trials for pairs in kept.values() for _, trials in pairs]
         _check_axes([*earlier[:1], *trials.values()])
         whiten_session(trials, choices, max_bytes)
         for partition, partition_trials in trials.items():
             kept[partition].append((session.number, partition_trials))
+    bar.close()
     record = _record(choices, kept)
     _write(data_dir, subject, choices, n_images, kept, record)
 
@@ -382,6 +425,7 @@ def _epoch(recording, choices, max_bytes):
         files=(recording.path,),
         ch_names=tuple(raw.ch_names),
         times_s=times_s,
+        raw_sfreq_hz=sfreq_hz,
         counts=counts,
     )
 
@@ -454,20 +498,17 @@ def _check_conditions(trials, n_images, partition):
 
 
 def _check_axes(parts):
-    """Checks that channels and times are the same everywhere."""
+    """Checks that channels and sampling rates, and so times, are the same."""
     for part in parts[1:]:
         if part.ch_names != parts[0].ch_names:
             raise InputError(
                 f"{part.files[0]}: expected the channels of {parts[0].files[0]} "
                 f"({', '.join(parts[0].ch_names)}), found {', '.join(part.ch_names)}"
             )
-        same = np.shape(part.times_s) == np.shape(parts[0].times_s)
-        if not same or not np.allclose(part.times_s, parts[0].times_s, rtol=0):
+        if part.raw_sfreq_hz != parts[0].raw_sfreq_hz:
             raise InputError(
-                f"{part.files[0]}: expected epochs of {parts[0].times_s[0]:.4f} to "
-                f"{parts[0].times_s[-1]:.4f} s as in {parts[0].files[0]}, found "
-                f"{part.times_s[0]:.4f} to {part.times_s[-1]:.4f} s; the sampling "
-                "rates may differ"
+                f"{part.files[0]}: expected the sampling rate of {parts[0].files[0]}, "
+                f"{parts[0].raw_sfreq_hz:g} Hz, found {part.raw_sfreq_hz:g} Hz"
             )
 
 
@@ -493,21 +534,28 @@ def _record(choices, kept):
         "ch_names": list(trials.ch_names),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "recordings": [
-            {
-                "session": number,
-                "partition": partition,
-                "files": [[file.name, file.stat().st_size] for file in trials.files],
-                **trials.counts,
-            }
+            _describe_recording(number, partition, trials.files) | trials.counts
             for partition, sessions in kept.items()
             for number, trials in sessions
         ],
     }
 
 
+def _describe_recording(session, partition, files):
+    return {
+        "session": session,
+        "partition": partition,
+        "files": [[file.name, file.stat().st_size] for file in files],
+    }
+
+
 def _write(data_dir, subject, choices, n_images, kept, record):
     folder = record_path(data_dir, subject).parent
+    n_bytes = sum(
+        trials.eeg.nbytes for sessions in kept.values() for _, trials in sessions
+    )
     with scratch_dir(folder.parent, folder.name) as scratch:
+        check_room(scratch, n_bytes)
         for partition in layout.PARTITIONS:
             numbers, sessions = zip(*kept.pop(partition), strict=True)
             eeg, origin = merge_sessions(

@@ -5,7 +5,7 @@
     DATA_DIR/source_data/sub-XX/ses-YY/*{training,test}*.vhdr        BrainVision
 
 A trigger is the 1-based row of the image in its partition: the value of the stim
-channel, or the number that a BrainVision marker's name ends with.
+channel, or the number that ends the name of a BrainVision marker of type Stimulus.
 """
 
 import dataclasses
@@ -25,7 +25,8 @@ from img2eeg_jax.errors import InputError, first_line
 TARGET = 99999
 # The channels that the official preprocessing keeps.
 _OFFICIAL_CHANNELS = re.compile(r"[OP]")
-_SESSION = re.compile(r"ses-0*([1-9]\d*)")
+# Beyond it, float64 does not hold every integer.
+_LARGEST_TRIGGER = 2**53
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +78,40 @@ def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
     """
     for name in ("raw_data", "source_data"):
         folder = pathlib.Path(data_dir) / name / layout.subject_name(subject)
-        numbered = [
-            (int(match[1]), path)
-            for path in folder.glob("ses-*")
-            if (match := _SESSION.fullmatch(path.name))
-        ]
+        numbered = numbered_folders(folder, "ses")
         if numbered:
             return [
                 Session(number, _files_of(path), read_recording)
-                for number, path in sorted(numbered)
+                for number, path in numbered.items()
             ]
     return []
+
+
+def numbered_folders(parent: str | os.PathLike, prefix: str) -> dict[int, pathlib.Path]:
+    """Finds folders such as ``ses-1`` or ``ses-01``.
+
+    Args:
+      parent: where to look.
+      prefix: ``"sub"`` or ``"ses"``.
+
+    Returns:
+      Number, from 1 → folder, by ascending number; other folders are left out.
+
+    Raises:
+      InputError: two folders have one number.
+    """
+    folders: dict[int, pathlib.Path] = {}
+    for path in sorted(pathlib.Path(parent).glob(f"{prefix}-*")):
+        match = re.fullmatch(rf"{prefix}-0*([1-9]\d*)", path.name)
+        if not match or not path.is_dir():
+            continue
+        other = folders.setdefault(int(match[1]), path)
+        if other != path:
+            raise InputError(
+                f"{parent}: expected one folder {prefix}-{match[1]}, found "
+                f"{other.name} and {path.name}"
+            )
+    return dict(sorted(folders.items()))
 
 
 def read_recording(
@@ -125,8 +149,8 @@ def make_recording(
       InputError: values are not finite, a trigger is not positive, two come at once,
         or there are none.
     """
-    for name, values in zip(raw.ch_names, raw.get_data(), strict=True):
-        if not np.isfinite(values).all():
+    for row, name in enumerate(raw.ch_names):
+        if not np.isfinite(raw.get_data([row])).all():
             raise InputError(
                 f"{path}: expected finite EEG, found NaN or infinite values in channel "
                 f"{name}"
@@ -162,8 +186,11 @@ def choose_channels(
       path: the file, for the message.
 
     Raises:
-      InputError: there are no such channels.
+      InputError: there are no such channels, or names occur twice.
     """
+    if not ch_names or not channels:
+        raise InputError(f"{path}: expected EEG channels and a choice, found none")
+    _refuse_twice(ch_names, path)
     if channels == "all":
         return list(range(len(ch_names)))
     if channels == "official":
@@ -174,6 +201,9 @@ def choose_channels(
             f"{path}: expected channels whose names start with O or P, found "
             f"{', '.join(ch_names)}; choose others"
         )
+    if isinstance(channels, str):
+        channels = (channels,)
+    _refuse_twice(channels, path)
     missing = [name for name in channels if name not in ch_names]
     if missing:
         raise InputError(
@@ -181,6 +211,32 @@ def choose_channels(
             f"{', '.join(missing)} among {', '.join(ch_names)}"
         )
     return [ch_names.index(name) for name in channels]
+
+
+def load_channels(
+    raw: mne.io.BaseRaw, channels: str | Sequence[str], path: str | os.PathLike
+) -> mne.io.BaseRaw:
+    """Loads the chosen EEG channels into memory, those marked as bad too.
+
+    Args:
+      raw: a recording; it loses its other channels.
+      channels: see `choose_channels`.
+      path: the file, for the message.
+
+    Raises:
+      InputError: there are no such channels.
+    """
+    rows = mne.pick_types(raw.info, eeg=True, exclude=())
+    chosen = choose_channels([raw.ch_names[row] for row in rows], channels, path)
+    return raw.pick(rows[chosen]).load_data(verbose="ERROR")
+
+
+def _refuse_twice(names, path):
+    twice = [name for row, name in enumerate(names) if name in names[:row]]
+    if twice:
+        raise InputError(
+            f"{path}: expected channels of different names, found {twice[0]} twice"
+        )
 
 
 def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
@@ -191,7 +247,12 @@ def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
             path
             for path in (folder / f"{name}.npy", folder / f"{name}.vhdr")
             if path.is_file()
-        ] or sorted(folder.glob(f"*{partition}*.vhdr"))
+        ] or sorted(
+            path
+            for path in folder.glob(f"*{partition}*.vhdr")
+            # macOS writes hidden files ._NAME.vhdr.
+            if not path.name.startswith(".")
+        )
         if len(found) != 1:
             raise InputError(
                 f"{folder}: expected one {partition} recording, {name}.npy or .vhdr, "
@@ -212,15 +273,19 @@ def _read_npy(path, channels):
     key = "ch_type" if "ch_type" in content else "ch_types"
     ch_types = layout.as_names(layout.entry(content, key, path), key, path)
     sfreq_hz = _sampling_rate(layout.entry(content, "sfreq", path), path)
-    shape = np.shape(data)
-    if getattr(data, "dtype", np.dtype("O")).kind not in "fiu" or len(shape) != 2:
+    if not isinstance(data, np.ndarray) or data.dtype.kind not in "fiu":
         raise InputError(
-            f"{path}: expected numbers of shape (channel, sample), found "
-            f"{getattr(data, 'dtype', type(data).__name__)} of shape {shape}"
+            f"{path}: expected an array of numbers as raw_eeg_data, found "
+            f"{getattr(data, 'dtype', type(data).__name__)}"
         )
-    if not len(ch_names) == len(ch_types) == shape[0]:
+    if data.ndim != 2 or 0 in data.shape:
         raise InputError(
-            f"{path}: expected {shape[0]} ch_names and {key}, one for each row, found "
+            f"{path}: expected raw_eeg_data of shape (channel, sample), found "
+            f"{data.shape}"
+        )
+    if not len(ch_names) == len(ch_types) == len(data):
+        raise InputError(
+            f"{path}: expected {len(data)} ch_names and {key}, one for each row, found "
             f"{len(ch_names)} and {len(ch_types)}"
         )
     stim = [row for row, kind in enumerate(ch_types) if kind == "stim"]
@@ -251,14 +316,27 @@ def _sampling_rate(value: Any, path: pathlib.Path) -> float:
 
 def _find_events(stim, sfreq_hz, path):
     """Returns i64[event, (sample, trigger)] of a stim channel [1, sample]."""
-    if not np.isfinite(stim).all():
-        raise InputError(f"{path}: expected a finite stim channel, found NaN or inf")
     info = mne.create_info(["stim"], sfreq_hz, "stim")
     raw = mne.io.RawArray(np.asarray(stim, np.float64), info, verbose="ERROR")
     return _events_of_raw(raw, "stim", path)
 
 
 def _events_of_raw(raw, stim_channel, path):
+    """Finds triggers by MNE's defaults, as the official preprocessing does.
+
+    A trigger at the first sample is no event, nor is one that follows a larger one
+    without a zero between.
+    """
+    # By row: MNE takes a channel's name for a type where both are "stim".
+    values = raw.get_data([raw.ch_names.index(stim_channel)])
+    # MNE would take absolute values and drop decimals; NaN compares as False.
+    is_trigger = (values >= 0) & (values <= _LARGEST_TRIGGER)
+    is_trigger &= values == np.rint(values)
+    if not is_trigger.all():
+        raise InputError(
+            f"{path}: expected triggers, integers from 0, on the stim channel, found "
+            f"{values[~is_trigger][0]:g}"
+        )
     try:
         events = mne.find_events(raw, stim_channel, verbose="ERROR")
     except ValueError as error:
@@ -276,9 +354,7 @@ def _read_brainvision(path, channels):
             events = _events_of_raw(raw, raw.ch_names[stim[0]], path)
         else:
             events = _events_of_markers(raw)
-        eeg = [raw.ch_names[index] for index in mne.pick_types(raw.info, eeg=True)]
-        chosen = [eeg[row] for row in choose_channels(eeg, channels, path)]
-        return raw.pick(chosen).load_data(verbose="ERROR"), events
+        return load_channels(raw, channels, path), events
     except InputError:
         raise
     # MNE's readers raise nearly anything on damaged files.
@@ -289,11 +365,13 @@ def _read_brainvision(path, channels):
 
 
 def _events_of_markers(raw):
-    """Reads markers such as `Stimulus/S 12`; others, as `New Segment/`, have none."""
-
-    def trigger(description: str) -> int | None:
-        match = re.search(r"(\d+)$", description)
-        return int(match[1]) if match else None
-
-    events, _ = mne.events_from_annotations(raw, event_id=trigger, verbose="ERROR")
+    """Reads markers such as `Stimulus/S 12`; those of other types are no triggers."""
+    triggers = {
+        name: int(match[1])
+        for name in set(raw.annotations.description)
+        if (match := re.fullmatch(r"Stimulus/.*?(\d+)", name))
+    }
+    if not triggers:
+        return np.empty((0, 2), np.int64)
+    events, _ = mne.events_from_annotations(raw, event_id=triggers, verbose="ERROR")
     return events[:, [0, 2]] - [raw.first_samp, 0]
