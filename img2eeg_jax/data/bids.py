@@ -79,7 +79,7 @@ def find_sessions(
 
     Raises:
       InputError: MNE-BIDS is not installed; there are no recordings of the subject;
-        a session has no number, or lacks a partition; events are missing, damaged,
+        a session has no number; events are missing, damaged,
         name what is not an image of the data set, or two of them begin at once.
     """
     _import_mne_bids()
@@ -93,7 +93,7 @@ def find_sessions(
             for path in _recordings_in(session_folder, task)
         }
         if events:
-            files = _files_by_partition(events, session_folder)
+            files = _files_by_partition(events)
             read = functools.partial(_read_recording, events)
             sessions.append(recordings.Session(number, files, read))
     if not sessions:
@@ -111,32 +111,6 @@ def find_subjects(bids_root: str | os.PathLike) -> tuple[int, ...]:
       InputError: two labels, such as 1 and 01, are one number.
     """
     return tuple(recordings.numbered_folders(bids_root, "sub"))
-
-
-def write_metadata_from_folders(data_dir: str | os.PathLike) -> None:
-    """Writes ``image_metadata.npy`` for the images that a data set's folders hold.
-
-    Args:
-      data_dir: folder that holds ``image_set``, with
-        ``{training,test}_images/CONCEPT/FILE``; images are listed in sorted order.
-
-    Raises:
-      InputError: the file is there already, or a folder holds no images.
-    """
-    path = layout.metadata_path(data_dir)
-    if path.exists():
-        raise InputError(f"{path}: expected no such file yet, found one")
-    listed = {}
-    for partition in layout.PARTITIONS:
-        folder = path.parent / f"{partition}_images"
-        listed[partition] = sorted(
-            (file.parent.name, file.name)
-            for file in folder.glob("*/*")
-            if layout.is_image(file.name)
-        )
-        if not listed[partition]:
-            raise InputError(f"{folder}: expected images CONCEPT/FILE, found none")
-    layout.write_image_metadata(data_dir, **listed)
 
 
 def _import_mne_bids() -> Any:
@@ -189,20 +163,13 @@ def _recordings_in(folder, task):
     return sorted(found, key=lambda path: (run(path), path.name))
 
 
-def _files_by_partition(events, folder):
-    files = {
+def _files_by_partition(events):
+    return {
         partition: tuple(
             path for path, mine in events.items() if partition in mine.partitions
         )
         for partition in layout.PARTITIONS
     }
-    for partition, paths in files.items():
-        if not paths:
-            raise InputError(
-                f"{folder}: expected trials of training and test images in each "
-                f"session, found none of {partition} images"
-            )
-    return files
 
 
 def _images_by_name(image_set: layout.ImageSet) -> _Images:

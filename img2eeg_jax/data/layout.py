@@ -3,6 +3,7 @@
     DATA_DIR/image_set/image_metadata.npy
     DATA_DIR/image_set/{training,test}_images/CONCEPT/FILE
     DATA_DIR/preprocessed_data/sub-XX/preprocessed_eeg_{training,test}.npy
+    DATA_DIR/preprocessed_data/sub-XX/preprocessing.json     if it was made here
 
 Every ``.npy`` is a pickled dict. Row i of a partition's EEG belongs to image i of
 ``image_metadata.npy``, whose lists are in sorted order. The published files are read
@@ -10,6 +11,7 @@ with an unpickler that can build NumPy arrays and plain Python values only.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import pickle
@@ -20,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import InputError, first_line
 from img2eeg_jax.files import replacing
 
 PARTITIONS = ("training", "test")
@@ -132,6 +134,30 @@ def eeg_path(data_dir: str | os.PathLike, subject: int, partition: str) -> pathl
     _check_partition(partition)
     folder = pathlib.Path(data_dir) / "preprocessed_data" / subject_name(subject)
     return folder / f"preprocessed_eeg_{partition}.npy"
+
+
+def record_path(data_dir: str | os.PathLike, subject: int) -> pathlib.Path:
+    """Returns the path of the record of a subject's preprocessing."""
+    return eeg_path(data_dir, subject, "test").with_name("preprocessing.json")
+
+
+def read_record(data_dir: str | os.PathLike, subject: int) -> dict[str, Any] | None:
+    """Returns the record of a subject's preprocessing, None for EEG of other origin.
+
+    Raises:
+      InputError: the record is damaged.
+    """
+    path = record_path(data_dir, subject)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(record, dict):
+            return record
+        found = type(record).__name__
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        found = first_line(error)
+    raise InputError(f"{path}: expected the record of a preprocessing, found: {found}")
 
 
 def read_image_set(data_dir: str | os.PathLike) -> ImageSet:
@@ -269,6 +295,28 @@ def write_image_metadata(
         metadata[f"{prefix}_img_concepts"] = [concept for concept, _ in images]
         metadata[f"{prefix}_img_files"] = [name for _, name in images]
     write_npy_dict(metadata_path(data_dir), metadata)
+
+
+def list_images(data_dir: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
+    """Lists the images that a data set's folders hold.
+
+    Returns:
+      Partition → (concept, file name) of each image, sorted.
+
+    Raises:
+      InputError: a folder holds none.
+    """
+    listed = {}
+    for partition in PARTITIONS:
+        folder = metadata_path(data_dir).parent / f"{partition}_images"
+        listed[partition] = sorted(
+            (file.parent.name, file.name)
+            for file in folder.glob("*/*")
+            if is_image(file.name)
+        )
+        if not listed[partition]:
+            raise InputError(f"{folder}: expected images CONCEPT/FILE, found none")
+    return listed
 
 
 def write_eeg(
@@ -427,11 +475,12 @@ def as_names(values: Any, key: str, path: pathlib.Path) -> tuple[str, ...]:
 
 def _as_epochs(values: Any, path: pathlib.Path) -> np.ndarray:
     """Casts to f32[image, repetition, channel, time] and checks every value."""
-    shape, kind = np.shape(values), getattr(values, "dtype", np.dtype("O")).kind
-    if kind not in "fiu" or len(shape) != 4 or 0 in shape:
+    if not isinstance(values, np.ndarray):
+        values = np.array(values, object)
+    if values.dtype.kind not in "fiu" or values.ndim != 4 or not values.size:
         raise InputError(
             f"{path}: expected numbers of shape (image, repetition, channel, time), "
-            f"found {getattr(values, 'dtype', type(values).__name__)} of shape {shape}"
+            f"found {values.dtype} of shape {values.shape}"
         )
     # A value beyond float32 becomes infinite and is reported below.
     with np.errstate(over="ignore"):
@@ -457,7 +506,7 @@ def _as_times(values: Any, n_samples: int, path: pathlib.Path) -> np.ndarray:
     if times_s.shape != (n_samples,) or not np.all(np.diff(times_s) > 0):
         raise InputError(
             f"{path}: expected {n_samples} ascending times, one for each sample, found "
-            f"{_short(values)} of shape {np.shape(values)}"
+            f"{_short(values)}"
         )
     return times_s
 

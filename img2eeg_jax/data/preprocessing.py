@@ -26,8 +26,6 @@ from img2eeg_jax.data.recordings import Recording, Session
 from img2eeg_jax.errors import InputError, first_line
 from img2eeg_jax.files import check_room, scratch_dir
 
-RECORD_FILE = "preprocessing.json"
-
 # Arrays of a block's size that MNE holds at a time while it cuts and resamples epochs.
 _ARRAYS_A_BLOCK = 8
 _PACKAGES = ("img2eeg_jax", "mne", "numpy", "scipy")
@@ -87,7 +85,8 @@ class Trials:
       eeg: f64[trial, channel, time], in volts, or unitless once whitened.
       conditions: i64[trial], row of the image, from 0.
       onsets: i64[trial], sample of the raw recording at which the image came on.
-      files: the file of each trial's recording.
+      file_rows: i64[trial], row of its recording in `files`.
+      files: the recordings.
       ch_names: the name of each channel.
       times_s: f64[time], seconds from image onset.
       raw_sfreq_hz: sampling rate of the recording.
@@ -97,34 +96,12 @@ class Trials:
     eeg: np.ndarray
     conditions: np.ndarray
     onsets: np.ndarray
+    file_rows: np.ndarray
     files: tuple[pathlib.Path, ...]
     ch_names: tuple[str, ...]
     times_s: np.ndarray
     raw_sfreq_hz: float
     counts: dict[str, int]
-
-
-def record_path(data_dir: str | os.PathLike, subject: int) -> pathlib.Path:
-    """Returns the path of the record of a subject's preprocessing."""
-    return layout.eeg_path(data_dir, subject, "test").with_name(RECORD_FILE)
-
-
-def read_record(data_dir: str | os.PathLike, subject: int) -> dict[str, Any] | None:
-    """Returns the record of a subject's preprocessing, None for EEG of other origin.
-
-    Raises:
-      InputError: the record is damaged.
-    """
-    path = record_path(data_dir, subject)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected the record of a preprocessing, found: "
-            f"{first_line(error)}"
-        ) from error
 
 
 def difference(
@@ -150,7 +127,7 @@ def difference(
         _describe_recording(session.number, partition, session.files[partition])
         for partition in layout.PARTITIONS
         for session in sessions
-        if session.number in used
+        if session.number in used and session.files[partition]
     ]
     made_from = [
         {key: entry.get(key) for key in ("session", "partition", "files")}
@@ -191,24 +168,32 @@ def preprocess(
     kept: dict[str, list[tuple[int, Trials]]] = {name: [] for name in n_images}
     bar = tqdm(
         desc=layout.subject_name(subject),
-        total=len(chosen) * len(layout.PARTITIONS),
+        total=sum(len(files) for session in chosen for files in session.files.values()),
         unit="recording",
         disable=None,
     )
     for session in chosen:
         trials = {}
-        for partition in layout.PARTITIONS:
+        for partition, files in session.files.items():
+            if not files:
+                continue
             read = _read_trials(session, partition, choices, max_bytes)
             log(f"{_names(read.files)}: {_describe(read.counts)}")
             _check_conditions(read, n_images[partition], partition)
             trials[partition] = keep_repetitions(read, partition, choices)
-            bar.update()
+            bar.update(len(files))
         earlier = [trials for pairs in kept.values() for _, trials in pairs]
         _check_axes([*earlier[:1], *trials.values()])
         whiten_session(trials, choices, max_bytes)
         for partition, partition_trials in trials.items():
             kept[partition].append((session.number, partition_trials))
     bar.close()
+    for partition, sessions_kept in kept.items():
+        if not sessions_kept:
+            raise InputError(
+                f"{layout.subject_name(subject)}: expected {partition} trials in one "
+                f"of {len(chosen)} sessions, found none"
+            )
     record = _record(choices, kept)
     _write(data_dir, subject, choices, n_images, kept, record)
 
@@ -267,7 +252,8 @@ def whiten_session(
     """Whitens the EEG of a session in place.
 
     Args:
-      trials: partition → epochs of the session, by ascending condition.
+      trials: partition → epochs of the session, by ascending condition; a session
+        may lack a partition.
       choices: which covariance.
       max_bytes: memory for blocks of covariances.
 
@@ -277,7 +263,12 @@ def whiten_session(
     if choices.mvnn == "off":
         return
     both = choices.mvnn_partitions == "both"
-    used = layout.PARTITIONS if both else layout.PARTITIONS[:1]
+    used = [name for name in trials if both or name == "training"]
+    if not used:
+        raise InputError(
+            f"{_names(trials['test'].files)}: MVNN: expected training trials in the "
+            "same session to whiten by, found none"
+        )
     files = _names([file for partition in used for file in trials[partition].files])
     try:
         covariances = [
@@ -375,6 +366,7 @@ def _read_trials(session, partition, choices, max_bytes):
         eeg=np.concatenate([part.eeg for part in parts]),
         conditions=np.concatenate([part.conditions for part in parts]),
         onsets=np.concatenate([part.onsets for part in parts]),
+        file_rows=np.repeat(np.arange(len(parts)), [len(part.eeg) for part in parts]),
         files=sum((part.files for part in parts), ()),
         counts=counts,
     )
@@ -422,6 +414,7 @@ def _epoch(recording, choices, max_bytes):
         eeg=np.concatenate(parts),
         conditions=recording.conditions[rows],
         onsets=recording.onsets[rows],
+        file_rows=np.zeros_like(rows),
         files=(recording.path,),
         ch_names=tuple(raw.ch_names),
         times_s=times_s,
@@ -485,6 +478,7 @@ def _take(trials, rows):
         eeg=trials.eeg[rows],
         conditions=trials.conditions[rows],
         onsets=trials.onsets[rows],
+        file_rows=trials.file_rows[rows],
     )
 
 
@@ -550,7 +544,8 @@ def _describe_recording(session, partition, files):
 
 
 def _write(data_dir, subject, choices, n_images, kept, record):
-    folder = record_path(data_dir, subject).parent
+    folder, record_name = os.path.split(layout.record_path(data_dir, subject))
+    folder = pathlib.Path(folder)
     n_bytes = sum(
         trials.eeg.nbytes for sessions in kept.values() for _, trials in sessions
     )
@@ -572,7 +567,7 @@ def _write(data_dir, subject, choices, n_images, kept, record):
             )
             record[f"{partition}_repetitions"] = eeg.shape[1]
             del eeg
-        (scratch / RECORD_FILE).write_text(
+        (scratch / record_name).write_text(
             json.dumps(record, indent=2) + "\n", encoding="utf-8"
         )
         folder.mkdir(exist_ok=True)
@@ -583,7 +578,7 @@ def _write(data_dir, subject, choices, n_images, kept, record):
         # While one of the EEG files is missing, the folder counts as incomplete.
         (folder / new["test"].name).unlink(missing_ok=True)
         for path in (
-            scratch / RECORD_FILE,
+            scratch / record_name,
             *sorted(scratch.glob("trials_*.csv")),
             new["training"],
             new["test"],
@@ -594,8 +589,17 @@ def _write(data_dir, subject, choices, n_images, kept, record):
 def _write_trials(path, numbers, sessions, origin):
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", "repetition", "session", "onset_sample"))
+        writer.writerow(("image", "repetition", "session", "file", "onset_sample"))
         for image, repetitions in enumerate(origin.tolist()):
             for repetition, (session, row) in enumerate(repetitions):
-                onset = int(sessions[session].onsets[row])
-                writer.writerow((image + 1, repetition, numbers[session], onset))
+                trials = sessions[session]
+                file_name = trials.files[trials.file_rows[row]].name
+                writer.writerow(
+                    (
+                        image + 1,
+                        repetition,
+                        numbers[session],
+                        file_name,
+                        trials.onsets[row],
+                    )
+                )

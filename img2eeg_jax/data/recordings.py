@@ -54,7 +54,7 @@ class Session:
 
     Attributes:
       number: from 1.
-      files: partition → its files.
+      files: partition → its files; none if the session lacks the partition.
       read: called with a file, the partition and the channels (see `choose_channels`).
     """
 

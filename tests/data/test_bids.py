@@ -96,12 +96,16 @@ def write_npy(data_dir, session):
         layout.write_npy_dict(path, content)
 
 
+def write_metadata(data_dir):
+    layout.write_image_metadata(data_dir, **layout.list_images(data_dir))
+
+
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """A folder with data/ and bids/, two sessions of two runs. Not to be changed."""
     folder = tmp_path_factory.mktemp("original")
     write_images(folder / "data")
-    bids.write_metadata_from_folders(folder / "data")
+    write_metadata(folder / "data")
     for session in (1, 2):
         for run in (1, 2):
             write_run(folder / "bids", folder / "source", session, run)
@@ -251,7 +255,7 @@ def test_partition_tells_namesakes_apart(folder):
         path.parent.mkdir(exist_ok=True)
         shutil.copy(folder / "data" / "image_set" / "training_images" / name, path)
     layout.metadata_path(folder / "data").unlink()
-    bids.write_metadata_from_folders(folder / "data")
+    write_metadata(folder / "data")
     refuse(lambda: find(folder), "events.tsv", "line", "the name of 2")
     edit_events(folder, lambda text: text.replace("\tant", "\ttraining_images/ant"))
     edit_events(folder, lambda text: text.replace("\tbee", "\ttest_images/bee"))
@@ -333,25 +337,15 @@ def test_metadata_leaves_out_what_is_no_image(folder):
     ant = folder / "data" / "image_set" / "training_images" / "ant"
     (ant / "notes.txt").write_text("")
     (ant / "._ant_1.png").write_text("")
-    bids.write_metadata_from_folders(folder / "data")
+    write_metadata(folder / "data")
     assert len(layout.read_image_set(folder / "data").training_files) == 4
-
-
-def test_metadata_is_not_written_over(folder):
-    refuse(
-        lambda: bids.write_metadata_from_folders(folder / "data"),
-        layout.metadata_path(folder / "data"),
-        "no such file yet",
-    )
 
 
 def test_metadata_needs_images(folder):
     layout.metadata_path(folder / "data").unlink()
     images = folder / "data" / "image_set" / "test_images"
     shutil.rmtree(images)
-    refuse(
-        lambda: bids.write_metadata_from_folders(folder / "data"), images, "found none"
-    )
+    refuse(lambda: write_metadata(folder / "data"), images, "found none")
     assert not layout.metadata_path(folder / "data").exists()
 
 
@@ -414,14 +408,35 @@ def test_refuses_missing_events(folder):
 
 
 @pytest.mark.parametrize("partition", layout.PARTITIONS)
-def test_refuses_a_session_without_a_partition(folder, partition):
+def test_session_without_a_partition(folder, partition):
     for run in (1, 2):
         path = file_of(folder, "events.tsv", session=2, run=run)
         text = path.read_text()
         for name in IMAGES[partition]:
             text = text.replace(name, "n/a")
         path.write_text(text)
-    refuse(lambda: find(folder), "ses-02", f"found none of {partition} images")
+    sessions = find(folder)
+    assert sessions[1].files[partition] == ()
+    choices = preprocessing.Choices(
+        channels="all", training_repetitions=None, test_repetitions=None
+    )
+    data_dir = folder / "data"
+    preprocessing.preprocess(data_dir, 1, choices, sessions, log=lambda line: None)
+    n_each = {"training": 2, "test": 4}
+    for name, n in n_each.items():
+        n_sessions = 1 if name == partition else 2
+        assert layout.read_eeg(data_dir, 1, name).eeg.shape[1] == n * n_sessions
+    if partition == "training":
+        choices = dataclasses.replace(choices, mvnn_partitions="training")
+        refuse(
+            lambda: preprocessing.preprocess(data_dir, 1, choices, sessions),
+            "MVNN: expected training trials in the same session",
+        )
+    else:
+        refuse(
+            lambda: preprocessing.preprocess(data_dir, 1, choices, sessions[1:]),
+            "expected test trials in one of 1 sessions",
+        )
 
 
 def test_refuses_an_unknown_subject(original):

@@ -119,7 +119,7 @@ def test_without_whitening_epochs_are_cut_by_hand(raw):
 
 
 def read_trials(data_dir, partition):
-    path = preprocessing.record_path(data_dir, 1).with_name(f"trials_{partition}.csv")
+    path = layout.record_path(data_dir, 1).with_name(f"trials_{partition}.csv")
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
@@ -198,7 +198,7 @@ def test_rejection_is_by_peak_to_peak_amplitude(raw):
     result = run(raw, choices, log=lines.append)
     # Stimuli come every 0.2 s, so the artefact lies in five epochs, one a target's
     # at most, and in both ends of another where the baseline begins.
-    record = preprocessing.read_record(raw, 1)
+    record = layout.read_record(raw, 1)
     of_file = next(
         entry
         for entry in record["recordings"]
@@ -229,7 +229,7 @@ def test_bandpass_filters_the_whole_recording(raw):
 
 def test_record_tells_choices_versions_and_files(raw):
     run(raw, dataclasses.replace(OFFICIAL, channels=("Oz", "Pz"), mvnn="epochs"))
-    record = preprocessing.read_record(raw, 1)
+    record = layout.read_record(raw, 1)
     assert record["choices"] == {
         "channels": ["Oz", "Pz"],
         "epoch_s": [-0.2, 0.8],
@@ -259,14 +259,14 @@ def test_what_is_left_of_a_stopped_run_is_not_taken_for_a_result(raw, monkeypatc
     run(raw, OFFICIAL)
     expected = {
         path.name: path.read_bytes()
-        for path in preprocessing.record_path(raw, 1).parent.iterdir()
+        for path in layout.record_path(raw, 1).parent.iterdir()
     }
     with monkeypatch.context() as patch:
         patch.setattr(preprocessing.layout, "write_eeg", stop)
         with pytest.raises(KeyboardInterrupt):
             run(raw, OFFICIAL)
     run(raw, OFFICIAL)
-    folder = preprocessing.record_path(raw, 1).parent
+    folder = layout.record_path(raw, 1).parent
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
     assert [path.name for path in folder.parent.iterdir()] == ["sub-01"]
 
@@ -311,6 +311,6 @@ def test_choices_that_mne_refuses(raw):
 
 def test_damaged_record_is_refused(raw):
     run(raw, OFFICIAL)
-    preprocessing.record_path(raw, 1).write_text("{")
+    layout.record_path(raw, 1).write_text("{")
     with pytest.raises(InputError, match="expected the record of a preprocessing"):
-        preprocessing.read_record(raw, 1)
+        layout.read_record(raw, 1)
