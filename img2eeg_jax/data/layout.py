@@ -506,7 +506,7 @@ def _as_times(values: Any, n_samples: int, path: pathlib.Path) -> np.ndarray:
     if times_s.shape != (n_samples,) or not np.all(np.diff(times_s) > 0):
         raise InputError(
             f"{path}: expected {n_samples} ascending times, one for each sample, found "
-            f"{_short(values)}"
+            f"{_short(values)} of shape {times_s.shape}"
         )
     return times_s
 
