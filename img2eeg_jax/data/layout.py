@@ -476,7 +476,10 @@ def as_names(values: Any, key: str, path: pathlib.Path) -> tuple[str, ...]:
 def _as_epochs(values: Any, path: pathlib.Path) -> np.ndarray:
     """Casts to f32[image, repetition, channel, time] and checks every value."""
     if not isinstance(values, np.ndarray):
-        values = np.array(values, object)
+        raise InputError(
+            f"{path}: expected an array of shape (image, repetition, channel, time), "
+            f"found {type(values).__name__}"
+        )
     if values.dtype.kind not in "fiu" or values.ndim != 4 or not values.size:
         raise InputError(
             f"{path}: expected numbers of shape (image, repetition, channel, time), "
