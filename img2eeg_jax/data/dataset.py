@@ -3,11 +3,18 @@
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from img2eeg_jax.data.layout import PreprocessedEEG
+from img2eeg_jax.data.layout import PARTITIONS, PreprocessedEEG, subject_name
 from img2eeg_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from img2eeg_jax.data.sharded_images import ShardedImages
+
+# Which images a split is of.
+_PARTITION_OF = {"training": "training", "validation": "training", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +22,8 @@ class ZScore:
     """Statistics that turn EEG into unitless z-scores, per channel and time.
 
     Attributes:
-      mean: f32[channel, time], in the units of the EEG.
-      std: f32[channel, time], population standard deviation, in the same units.
+      mean: f32[channel, time], in the units of the EEG; or f32[subject, channel, time].
+      std: of the same shape, population standard deviation, in the same units.
     """
 
     mean: np.ndarray
@@ -32,7 +39,7 @@ class ZScore:
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
     def apply(self, eeg: np.ndarray) -> np.ndarray:
-        """Returns the z-scores f32[..., channel, time] of EEG of that shape."""
+        """Returns the z-scores of EEG, f32, of its shape."""
         return ((eeg - self.mean) / self.std).astype(np.float32)
 
 
@@ -41,19 +48,20 @@ class Split:
     """Images with their averaged responses.
 
     Attributes:
-      images: u8[image, height, width, 3].
-      eeg: f32[image, channel, time], z-scored (unitless).
+      images: u8[image, height, width, 3]; `images[rows]` may read them from files.
+      eeg: f32[image, channel, time], z-scored (unitless); of several subjects
+        f32[image, subject, channel, time].
       index: i32[image], row of each image in its partition.
     """
 
-    images: np.ndarray
+    images: "np.ndarray | ShardedImages"
     eeg: np.ndarray
     index: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodingData:
-    """The data of one subject.
+    """The data of one subject, or of several.
 
     Attributes:
       train: training images without those held out.
@@ -200,7 +208,7 @@ def shuffle_rows(eeg: np.ndarray, seed: int) -> np.ndarray:
 def load_encoding_data(
     shards_dir: str | os.PathLike,
     *,
-    subject: int,
+    subjects: int | Sequence[int],
     image_size: int,
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
@@ -210,11 +218,11 @@ def load_encoding_data(
     zscore: str = "training",
     shuffle_eeg_seed: int | None = None,
 ) -> EncodingData:
-    """Loads one subject's images and z-scored, averaged responses.
+    """Loads images and z-scored, averaged responses of one subject or several.
 
     Args:
       shards_dir: shards that `tfds_builder.ensure_shards` has built.
-      subject: subject number, from 1.
+      subjects: a subject number, from 1; or several, for EEG with an axis of subjects.
       image_size: height and width of the images in pixels.
       channels: names of the channels, or None for all.
       window_s: first and last time in seconds, or None for all.
@@ -222,59 +230,117 @@ def load_encoding_data(
       split_seed: seed of their choice.
       concepts: the concept of each training image.
       zscore: ``"training"`` takes the statistics of the training images that are not
-        held out; ``"training_and_test"`` those of `pooled_zscore`.
+        held out; ``"training_and_test"`` those of `pooled_zscore`. Each subject has
+        its own.
       shuffle_eeg_seed: if given, the training partition's responses, of images held
-        out too, are permuted over its images (a control). The test set is not.
+        out too, are permuted over its images (a control), every subject's in the same
+        way. The test set is not.
 
     Returns:
-      The data, in row order.
+      The data, in row order. Images are read when they are asked for.
 
     Raises:
-      InputError: shards are missing or damaged, or an argument does not fit the data.
+      InputError: shards are missing or damaged, subjects have other channels or times
+        than the first, or an argument does not fit the data.
     """
     # Reading shards needs TensorFlow; the functions above do not.
-    from img2eeg_jax.data import tfds_builder
+    from img2eeg_jax.data import shards
 
     if zscore not in ("training", "training_and_test"):
         raise InputError(
             f"zscore: expected 'training' or 'training_and_test', found {zscore!r}"
         )
-    eeg, images = {}, {}
-    for partition in ("training", "test"):
-        loaded = tfds_builder.load_eeg(shards_dir, subject, partition)
-        selected = select(loaded, channels, window_s)
-        eeg[partition] = average_repetitions(selected)
-        images[partition] = tfds_builder.load_images(shards_dir, image_size, partition)
-        _check_rows(shards_dir, images[partition], eeg[partition], partition)
-    ch_names, times_s = selected.ch_names, selected.times_s
+    numbers = (subjects,) if isinstance(subjects, int) else tuple(subjects)
+    shards.check_same_images(shards_dir, image_size, numbers)
+    images = {
+        partition: shards.load_images(shards_dir, image_size, partition)
+        for partition in PARTITIONS
+    }
     if len(concepts) != len(images["training"]):
         raise InputError(
             f"{shards_dir}: expected {len(concepts)} training images, one for each "
             f"concept listed, found {len(images['training'])}"
         )
-    if shuffle_eeg_seed is not None:
-        eeg["training"] = shuffle_rows(eeg["training"], shuffle_eeg_seed)
     train, validation = split_by_concept(concepts, n_validation_concepts, split_seed)
-    statistics = fit_zscore(eeg["training"][train], ch_names, times_s)
-    if zscore == "training_and_test":
-        test_statistics = fit_zscore(eeg["test"], ch_names, times_s)
-        statistics = pooled_zscore(statistics, test_statistics)
-
-    def take(partition: str, rows: np.ndarray) -> Split:
-        return Split(
-            images=images[partition][rows],
-            eeg=statistics.apply(eeg[partition][rows]),
-            index=rows.astype(np.int32),
+    rows = {"training": train, "test": np.arange(len(images["test"]))}
+    if len(validation):
+        rows["validation"] = validation
+    eeg, statistics, axes = {}, [], None
+    for position, subject in enumerate(numbers):
+        means, found = _load_means(shards_dir, subject, channels, window_s)
+        axes = axes or found
+        _check_subject(shards_dir, subject, images, means, found, axes)
+        if shuffle_eeg_seed is not None:
+            means["training"] = shuffle_rows(means["training"], shuffle_eeg_seed)
+        statistics.append(_fit(means, train, axes, zscore))
+        for name, chosen in rows.items():
+            scores = statistics[-1].apply(means[_PARTITION_OF[name]][chosen])
+            if position == 0:
+                shape = (len(chosen), len(numbers), *scores.shape[1:])
+                eeg[name] = np.empty(shape, np.float32)
+            eeg[name][:, position] = scores
+    if isinstance(subjects, int):
+        eeg = {name: scores[:, 0] for name, scores in eeg.items()}
+    splits = {
+        name: Split(
+            images=images[_PARTITION_OF[name]].take(chosen),
+            eeg=eeg[name],
+            index=chosen.astype(np.int32),
         )
-
+        for name, chosen in rows.items()
+    }
     return EncodingData(
-        train=take("training", train),
-        validation=take("training", validation) if len(validation) else None,
-        test=take("test", np.arange(len(images["test"]))),
-        zscore=statistics,
-        ch_names=ch_names,
-        times_s=times_s,
-        epoch_times_s=loaded.times_s,
+        train=splits["training"],
+        validation=splits.get("validation"),
+        test=splits["test"],
+        zscore=statistics[0] if isinstance(subjects, int) else _stack(statistics),
+        ch_names=axes.ch_names,
+        times_s=axes.times_s,
+        epoch_times_s=axes.epoch_times_s,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Axes:
+    """Names and times of EEG: those selected, and all the times there are."""
+
+    ch_names: tuple[str, ...]
+    times_s: np.ndarray
+    epoch_times_s: np.ndarray
+
+
+def _load_means(
+    shards_dir: str | os.PathLike,
+    subject: int,
+    channels: Sequence[str] | None,
+    window_s: tuple[float, float] | None,
+) -> tuple[dict[str, np.ndarray], _Axes]:
+    """Returns f32[image, channel, time] of each partition, and what its axes are."""
+    from img2eeg_jax.data import shards
+
+    means = {}
+    for partition in PARTITIONS:
+        loaded = shards.load_mean_eeg(shards_dir, subject, partition)
+        selected = select(loaded, channels, window_s)
+        means[partition] = average_repetitions(selected)
+    return means, _Axes(selected.ch_names, selected.times_s, loaded.times_s)
+
+
+def _fit(
+    means: dict[str, np.ndarray], train: np.ndarray, axes: _Axes, zscore: str
+) -> ZScore:
+    names = axes.ch_names, axes.times_s
+    statistics = fit_zscore(means["training"][train], *names)
+    if zscore == "training_and_test":
+        return pooled_zscore(statistics, fit_zscore(means["test"], *names))
+    return statistics
+
+
+def _stack(statistics: Sequence[ZScore]) -> ZScore:
+    """Returns the statistics of several subjects, [subject, channel, time]."""
+    return ZScore(
+        mean=np.stack([one.mean for one in statistics]),
+        std=np.stack([one.std for one in statistics]),
     )
 
 
@@ -308,11 +374,29 @@ def _time_rows(times_s: np.ndarray, window_s: tuple[float, float] | None) -> np.
     return keep
 
 
-def _check_rows(
-    shards_dir: str | os.PathLike, images: np.ndarray, eeg: np.ndarray, partition: str
+def _check_subject(
+    shards_dir: str | os.PathLike,
+    subject: int,
+    images: dict[str, Sequence],
+    means: dict[str, np.ndarray],
+    found: _Axes,
+    expected: _Axes,
 ) -> None:
-    if len(images) != len(eeg):
+    """Checks rows against the images, channels and times against the first subject."""
+    where = f"{shards_dir}: {subject_name(subject)}"
+    for partition in PARTITIONS:
+        if len(images[partition]) != len(means[partition]):
+            raise InputError(
+                f"{where}: expected as many {partition} images as EEG rows, found "
+                f"{len(images[partition])} and {len(means[partition])}"
+            )
+    if found.ch_names != expected.ch_names:
         raise InputError(
-            f"{shards_dir}: expected as many {partition} images as EEG rows, found "
-            f"{len(images)} and {len(eeg)}"
+            f"{where}: expected the first subject's channels "
+            f"{', '.join(expected.ch_names)}, found {', '.join(found.ch_names)}"
+        )
+    if not np.array_equal(found.epoch_times_s, expected.epoch_times_s):
+        raise InputError(
+            f"{where}: expected the first subject's {len(expected.epoch_times_s)} "
+            f"times, found {len(found.epoch_times_s)}, or others"
         )

@@ -1,33 +1,40 @@
-"""Shards: a data set's images and EEG as TFRecords, written once by TFDS.
+"""Builds shards: a data set's images and EEG as TFRecords, written once by TFDS.
 
-    SHARDS_DIR/things_eeg2/images-64/1.0.0    images of 64x64 pixels, for all subjects
-    SHARDS_DIR/things_eeg2/sub-01/1.0.0       EEG of one subject
+    tfds.load("things_eeg2/images-224", data_dir=SHARDS_DIR)    image, index
+    tfds.load("things_eeg2/sub-01", data_dir=SHARDS_DIR)        eeg, index
 
-Each configuration records the size and time of the files that it was made from, and is
-made again when they change. Nothing is downloaded.
+read them, with or without this package; `shards` says where they lie. Each
+configuration records what it was made from, and is made again when that changes.
+Nothing is downloaded.
 """
 
 import contextlib
 import dataclasses
 import functools
-import io
+import hashlib
+import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from absl import logging
+import PIL
+from tqdm import tqdm
 
-from img2eeg_jax.data import layout
+from img2eeg_jax.data import download, layout, shards
 from img2eeg_jax.data.tensorflow_setup import tf, tfds
-from img2eeg_jax.errors import InputError
-from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.errors import InputError, first_line
+from img2eeg_jax.files import check_room, scratch_dir
 
-_VERSION = "1.0.0"
+# What TFDS recommends for a file is 100 to 200 MB.
+_BYTES_A_SHARD = 128 * 2**20
 # Images in flight between the threads that decode and the one that writes.
 _IMAGES_AT_A_TIME = 256
 _BYTES = tfds.features.Encoding.BYTES
@@ -42,6 +49,7 @@ class ImagesConfig(tfds.core.BuilderConfig):
       image_size: height and width in pixels.
     """
 
+    name_of_array: ClassVar[str] = "image"
     image_set: layout.ImageSet
     image_size: int
 
@@ -51,28 +59,30 @@ class ImagesConfig(tfds.core.BuilderConfig):
         images = [self.image_set.files(partition) for partition in layout.PARTITIONS]
         return [layout.metadata_path(self.image_set.root), *images[0], *images[1]]
 
-    def features(self) -> dict[str, Any]:
-        """Returns the TFDS features of an example."""
+    def feature(self) -> tfds.features.Tensor:
+        """Returns what TFDS must know of an example."""
         shape = (self.image_size, self.image_size, 3)
-        return {
-            "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding=_BYTES),
-            "concept": tfds.features.Text(),
-        }
+        return tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding=_BYTES)
 
     def metadata(self) -> dict[str, Any]:
         """Returns what describes all examples."""
-        return {}
+        return {
+            "images": _image_list(self.image_set),
+            "image_size": self.image_size,
+            "resized_by": f"antialiased bilinear filter of Pillow {PIL.__version__}",
+        }
 
-    def examples(self, partition: str) -> Iterator[dict[str, Any]]:
-        """Yields the examples of a partition in row order."""
+    def n_bytes(self, partition: str) -> int:
+        """Returns about how much a partition takes."""
+        return len(self.image_set.files(partition)) * self.image_size**2 * 3
+
+    def arrays(self, partition: str) -> Iterator[np.ndarray]:
+        """Yields u8[height, width, 3] of each image of a partition, in row order."""
         files = self.image_set.files(partition)
-        concepts = self.image_set.concepts(partition)
         with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(files), _IMAGES_AT_A_TIME):
-                rows = slice(start, start + _IMAGES_AT_A_TIME)
-                images = pool.map(self._read, files[rows])
-                for image, concept in zip(images, concepts[rows], strict=True):
-                    yield {"image": image, "concept": concept}
+                paths = files[start : start + _IMAGES_AT_A_TIME]
+                yield from pool.map(self._read, paths)
 
     def _read(self, path: pathlib.Path) -> np.ndarray:
         return layout.read_image(path, self.image_size)
@@ -83,38 +93,51 @@ class EEGConfig(tfds.core.BuilderConfig):
     """Preprocessed EEG of one subject.
 
     Attributes:
-      data_dir: folder in the THINGS-EEG2 layout.
+      image_set: the images that its rows belong to.
       subject: subject number, from 1.
     """
 
-    data_dir: pathlib.Path
+    name_of_array: ClassVar[str] = "eeg"
+    image_set: layout.ImageSet
     subject: int
+
+    @property
+    def eeg_paths(self) -> list[pathlib.Path]:
+        """The EEG of both partitions."""
+        return [
+            layout.eeg_path(self.image_set.root, self.subject, partition)
+            for partition in layout.PARTITIONS
+        ]
 
     @property
     def sources(self) -> list[pathlib.Path]:
         """The files that the shards are made from."""
-        return [
-            layout.eeg_path(self.data_dir, self.subject, partition)
-            for partition in layout.PARTITIONS
-        ]
+        record = layout.record_path(self.image_set.root, self.subject)
+        return [*self.eeg_paths, *([record] if record.exists() else [])]
 
-    def features(self) -> dict[str, Any]:
-        """Returns the TFDS features of an example."""
+    def feature(self) -> tfds.features.Tensor:
+        """Returns what TFDS must know of an example."""
         # The partitions differ in the number of repetitions.
         shape = (None, *map(len, self._axes))
-        return {
-            "eeg": tfds.features.Tensor(shape=shape, dtype=np.float32, encoding=_BYTES)
-        }
+        return tfds.features.Tensor(shape=shape, dtype=np.float32, encoding=_BYTES)
 
     def metadata(self) -> dict[str, Any]:
         """Returns what describes all examples."""
         ch_names, times_s = self._axes
-        return {"ch_names": list(ch_names), "times_s": times_s.tolist()}
+        return {
+            "ch_names": list(ch_names),
+            "times_s": times_s.tolist(),
+            "preprocessing": layout.read_record(self.image_set.root, self.subject),
+        }
 
-    def examples(self, partition: str) -> Iterator[dict[str, Any]]:
-        """Yields the examples of a partition in row order."""
-        for eeg in self._read(partition).eeg:
-            yield {"eeg": eeg}
+    def n_bytes(self, partition: str) -> int:
+        """Returns about how much a partition takes, float64 in the source."""
+        path = layout.eeg_path(self.image_set.root, self.subject, partition)
+        return path.stat().st_size // 2
+
+    def arrays(self, partition: str) -> Iterator[np.ndarray]:
+        """Yields f32[repetition, channel, time] of each image of a partition."""
+        yield from self._read(partition).eeg
 
     @functools.cached_property
     def _axes(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -122,34 +145,83 @@ class EEGConfig(tfds.core.BuilderConfig):
         return eeg.ch_names, eeg.times_s
 
     def _read(self, partition: str) -> layout.PreprocessedEEG:
-        return layout.read_eeg(self.data_dir, self.subject, partition)
+        return layout.read_eeg(self.image_set.root, self.subject, partition)
 
 
-class ThingsEeg2(tfds.core.GeneratorBasedBuilder):
+_Config = ImagesConfig | EEGConfig
+
+
+class ThingsEeg2(tfds.core.ShardBasedBuilder):
     """Images or one subject's EEG of a data set in the THINGS-EEG2 layout."""
 
-    VERSION = tfds.core.Version(_VERSION)
+    VERSION = tfds.core.Version(shards.VERSION)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
-        features = {"index": np.int32, **config.features()}
+        # As bytes, so that all records of images have one length.
+        index = tfds.features.Tensor(shape=(), dtype=np.int32, encoding=_BYTES)
         return tfds.core.DatasetInfo(
             builder=self,
             description=config.description,
-            features=tfds.features.FeaturesDict(features),
+            features=tfds.features.FeaturesDict(
+                {"index": index, config.name_of_array: config.feature()}
+            ),
             metadata=tfds.core.MetadataDict(
-                **config.metadata(), sources=_describe(config)
+                **config.metadata(),
+                image_list_sha256=_digest(config.image_set),
+                sources=_describe(config),
             ),
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # Nothing is downloaded.
-        return {name: self._generate_examples(name) for name in layout.PARTITIONS}
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        self._digest = hashlib.sha256()
+        super()._download_and_prepare(*args, **kwargs)
+        self.info.metadata["data_sha256"] = self._digest.hexdigest()
 
-    def _generate_examples(self, partition: str) -> Iterator[tuple[int, dict]]:
-        for index, example in enumerate(self.builder_config.examples(partition)):
-            yield index, {"index": index, **example}
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> Mapping[str, Sequence[Callable[[], Iterable]]]:
+        del dl_manager  # Nothing is downloaded.
+        return {name: self._shards(name) for name in layout.PARTITIONS}
+
+    def _shards(self, partition: str) -> list[Callable[[], Iterable]]:
+        """Returns what gives the examples of each file."""
+        *counts, _ = _rows_of_shards(self.builder_config, partition)
+        # TFDS writes the files in turn, so that they can share the examples.
+        examples = self._examples(partition)
+        return [
+            functools.partial(itertools.islice, examples, count)
+            for count in (*counts, None)
+        ]
+
+    def _examples(self, partition: str) -> Iterator[tuple[int, dict]]:
+        config = self.builder_config
+        bar = tqdm(
+            config.arrays(partition),
+            desc=f"{config.name} {partition}",
+            total=len(config.image_set.files(partition)),
+            unit="image",
+            # Several processes would write over each other's.
+            disable=None if multiprocessing.parent_process() is None else True,
+        )
+        for index, array in enumerate(bar):
+            self._digest.update(array)
+            yield index, {"index": index, config.name_of_array: array}
+
+    def _example_writer(self) -> tfds.core.ExampleWriter:
+        return _OrderedFeatures(self.info.file_format)
+
+
+class _OrderedFeatures(tfds.core.ExampleWriter):
+    """Writes the features of each example in the order of their names.
+
+    Protocol buffers leave the order open, and Python's differs from process to process.
+    """
+
+    def write(self, path: os.PathLike, examples: Iterable[tuple[int, bytes]]) -> None:
+        """Writes the examples of one file."""
+        super().write(path, ((key, _in_order(example)) for key, example in examples))
 
 
 def default_shards_dir(data_dir: str | os.PathLike) -> pathlib.Path:
@@ -163,96 +235,80 @@ def ensure_shards(
     *,
     subjects: Sequence[int],
     image_size: int,
+    processes: int = 1,
     log: Callable[[str], None] = print,
 ) -> None:
-    """Builds the shards that are missing or older than the files they come from.
+    """Builds the shards that are missing or do not fit the files they come from.
 
-    All EEG is checked before anything is written. Shards appear complete or not at
-    all: a build that is stopped leaves none, and the next one starts it again.
+    All EEG that is to be built is checked before anything is written. What is there
+    must be of the same list of images, with a row for each. A configuration appears
+    complete or not at all: if its build is stopped, the next call starts it again.
 
     Args:
       data_dir: folder in the THINGS-EEG2 layout.
-      shards_dir: where the shards lie or shall lie; made if missing.
+      shards_dir: folder or address where the shards lie or shall lie; made if missing.
       subjects: subject numbers, from 1.
       image_size: height and width of the images in pixels.
+      processes: how many build at a time: one the images, others a subject each.
       log: called with one line for each configuration that is built.
 
     Raises:
-      InputError: the data set is not as it should be (see `layout`).
+      InputError: the data set is not as it should be (see `layout`), or shards cannot
+        be written.
     """
-    data_dir, shards_dir = pathlib.Path(data_dir), pathlib.Path(shards_dir)
     image_set = layout.read_image_set(data_dir)
     images = ImagesConfig(
-        name=_images_name(image_size), image_set=image_set, image_size=image_size
+        name=shards.images_name(image_size), image_set=image_set, image_size=image_size
     )
     subject_eeg = [
-        EEGConfig(name=layout.subject_name(subject), data_dir=data_dir, subject=subject)
+        EEGConfig(
+            name=layout.subject_name(subject), image_set=image_set, subject=subject
+        )
         for subject in subjects
     ]
     configs = [images, *subject_eeg]
     reasons = {config.name: _why_build(shards_dir, config) for config in configs}
     for config in subject_eeg:
-        # A changed image set may no longer fit EEG that has not changed.
-        if reasons[config.name] or reasons[images.name]:
-            _check_eeg(image_set, config)
+        if reasons[config.name]:
+            _check_eeg(config)
     configs = [config for config in configs if reasons[config.name]]
     for config in configs:
         log(f"building shards of {config.name} in {shards_dir}: {reasons[config.name]}")
-        _build(shards_dir, config)
+    if processes > 1 and len(configs) > 1:
+        _build_in_processes(shards_dir, configs, min(processes, len(configs)))
+    else:
+        for config in configs:
+            with _scratch_dir(shards_dir, config) as scratch:
+                _build(scratch, config)
+                _publish(scratch, shards_dir, config)
 
 
-def load_images(
-    shards_dir: str | os.PathLike, image_size: int, partition: str
-) -> np.ndarray:
-    """Reads all images of a partition.
-
-    Args:
-      shards_dir: see `ensure_shards`.
-      image_size: height and width in pixels.
-      partition: ``"training"`` or ``"test"``.
-
-    Returns:
-      u8[image, image_size, image_size, 3], in row order.
+def missing_shards(
+    shards_dir: str | os.PathLike, names: Sequence[str]
+) -> tuple[str, ...]:
+    """Returns which configurations, such as images-224 or sub-01, have no shards.
 
     Raises:
-      InputError: there are no such shards, or they are damaged.
+      InputError: there is no access to the address.
     """
-    return _load(shards_dir, _images_name(image_size), partition, "image")
+    return tuple(name for name in names if not shards.exists(shards_dir, name))
 
 
-def load_eeg(
-    shards_dir: str | os.PathLike, subject: int, partition: str
-) -> layout.PreprocessedEEG:
-    """Reads the EEG of one subject and partition.
-
-    Args:
-      shards_dir: see `ensure_shards`.
-      subject: subject number, from 1.
-      partition: ``"training"`` or ``"test"``.
-
-    Returns:
-      The EEG, in row order.
-
-    Raises:
-      InputError: there are no such shards, or they are damaged.
-    """
-    name = layout.subject_name(subject)
-    eeg = _load(shards_dir, name, partition, "eeg")
-    metadata = _read_metadata(_config_dir(shards_dir, name))
-    return layout.PreprocessedEEG(
-        eeg, tuple(metadata["ch_names"]), np.array(metadata["times_s"], np.float64)
-    )
+def _image_list(image_set: layout.ImageSet) -> dict[str, list[str]]:
+    """Returns CONCEPT/FILE of each image, by partition."""
+    return {
+        name: [f"{path.parent.name}/{path.name}" for path in image_set.files(name)]
+        for name in layout.PARTITIONS
+    }
 
 
-def _images_name(image_size: int) -> str:
-    return f"images-{image_size}"
+def _digest(image_set: layout.ImageSet) -> str:
+    """Returns what tells one list of images from another."""
+    listed = json.dumps(_image_list(image_set), sort_keys=True)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _config_dir(shards_dir: str | os.PathLike, name: str) -> pathlib.Path:
-    return pathlib.Path(shards_dir) / ThingsEeg2.name / name / _VERSION
-
-
-def _describe(config: ImagesConfig | EEGConfig) -> list[list]:
+def _describe(config: _Config) -> list[list]:
     """Returns [path within the data set, bytes, mtime in ns] of each source file."""
     # Relative, so that a data set may move together with its shards.
     root = config.sources[0].parents[1]
@@ -269,108 +325,143 @@ def _describe(config: ImagesConfig | EEGConfig) -> list[list]:
     return described
 
 
-def _read_metadata(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder / "metadata.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected the description of shards, found: {error}"
-        ) from error
-
-
-def _why_build(
-    shards_dir: pathlib.Path, config: ImagesConfig | EEGConfig
-) -> str | None:
+def _why_build(shards_dir: str | os.PathLike, config: _Config) -> str | None:
     """Returns why a configuration must be built, or None if it need not be."""
-    folder = _config_dir(shards_dir, config.name)
-    if not folder.exists():
+    if not shards.exists(shards_dir, config.name):
         return "there are none yet"
     try:
-        found = _read_metadata(folder).get("sources")
+        found = shards.read_metadata(shards_dir, config.name)
+        counts = shards.count_examples(shards_dir, config.name)
     except InputError:
-        return f"those in {folder} are damaged"
+        return f"those in {shards.config_dir(shards_dir, config.name)} are damaged"
+    if found.get("image_list_sha256") != _digest(config.image_set):
+        return "the list of images has changed since they were built"
+    for partition, n_found in counts.items():
+        n_images = len(config.image_set.files(partition))
+        if n_found != n_images:
+            return f"they hold {n_found} of {n_images} {partition} images"
     expected = _describe(config)
-    if found == expected:
+    if found.get("sources") == expected:
         return None
-    changed = [entry for entry in expected if entry not in (found or [])]
+    changed = [entry for entry in expected if entry not in found.get("sources", [])]
     what = changed[0][0] if changed else "the list of files"
     return f"{what} has changed since they were built"
 
 
-def _check_eeg(image_set: layout.ImageSet, config: EEGConfig) -> None:
+def _check_eeg(config: EEGConfig) -> None:
     """Checks both partitions of a subject against the images and each other."""
     shapes = []
-    for partition, path in zip(layout.PARTITIONS, config.sources, strict=True):
-        eeg = layout.read_eeg(config.data_dir, config.subject, partition)
-        layout.check_alignment(image_set, eeg, partition, path)
+    for partition, path in zip(layout.PARTITIONS, config.eeg_paths, strict=True):
+        eeg = layout.read_eeg(config.image_set.root, config.subject, partition)
+        layout.check_alignment(config.image_set, eeg, partition, path)
         shapes.append((eeg.ch_names, eeg.times_s.tolist()))
     if shapes[0] != shapes[1]:
         raise InputError(
-            f"{config.sources[1]}: expected the channels and times of "
-            f"{config.sources[0]} ({len(shapes[0][0])} and {len(shapes[0][1])}), found "
-            f"others ({len(shapes[1][0])} and {len(shapes[1][1])})"
+            f"{config.eeg_paths[1]}: expected the channels and times of "
+            f"{config.eeg_paths[0]} ({len(shapes[0][0])} and {len(shapes[0][1])}), "
+            f"found others ({len(shapes[1][0])} and {len(shapes[1][1])})"
         )
 
 
-def _build(shards_dir: pathlib.Path, config: ImagesConfig | EEGConfig) -> None:
-    """Builds a configuration aside and moves it into place."""
-    target = _config_dir(shards_dir, config.name).parent
-    with scratch_dir(shards_dir, config.name) as scratch:
-        with _quiet_tfds():
+def _rows_of_shards(config: _Config, partition: str) -> list[int]:
+    """Returns the number of examples of each file."""
+    n_rows = len(config.image_set.files(partition))
+    n_shards = -(-config.n_bytes(partition) // _BYTES_A_SHARD)
+    rows = np.array_split(np.arange(n_rows), min(n_rows, n_shards))
+    return [len(part) for part in rows]
+
+
+def _in_order(example: bytes) -> bytes:
+    return tf.train.Example.FromString(example).SerializeToString(deterministic=True)
+
+
+def _build_in_processes(
+    shards_dir: str | os.PathLike, configs: Sequence[_Config], processes: int
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        # Removed last, when nobody writes to them any more.
+        scratch_dirs = {
+            config.name: stack.enter_context(_scratch_dir(shards_dir, config))
+            for config in configs
+        }
+        pool = futures.ProcessPoolExecutor(processes, context, _follow_parent)
+        stack.enter_context(pool)
+        stack.enter_context(_ending_workers())
+        running = {
+            pool.submit(_build, scratch_dirs[config.name], config): config
+            for config in configs
+        }
+        done = futures.as_completed(running)
+        for future in tqdm(done, "shards", len(running), disable=None):
+            config = running[future]
+            try:
+                future.result()
+            except futures.BrokenExecutor as error:
+                raise InputError(
+                    f"shards of {config.name}: expected a process that builds them, "
+                    "found that it was killed; memory may be short, and one process "
+                    "needs less"
+                ) from error
+            _publish(scratch_dirs[config.name], shards_dir, config)
+
+
+def _follow_parent() -> None:
+    """Ends a worker with its parent, which all of Ctrl-C is left to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _ending_workers() -> Iterator[None]:
+    """Ends the processes that were started meanwhile if something goes wrong."""
+    others = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+
+
+def _scratch_dir(
+    shards_dir: str | os.PathLike, config: _Config
+) -> contextlib.AbstractContextManager[pathlib.Path]:
+    parent = download.cache_dir() if shards.is_remote(shards_dir) else shards_dir
+    return scratch_dir(parent, config.name)
+
+
+def _build(scratch: pathlib.Path, config: _Config) -> None:
+    check_room(scratch, sum(map(config.n_bytes, layout.PARTITIONS)))
+    try:
+        with shards.quiet_tfds():
             builder = ThingsEeg2(data_dir=scratch, config=config)
             builder.download_and_prepare(
                 download_dir=scratch / "downloads",
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
             )
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(scratch / ThingsEeg2.name / config.name, target)
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Silences TFDS, which announces downloads and warns of custom configurations."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-def _load(
-    shards_dir: str | os.PathLike, name: str, partition: str, feature: str
-) -> np.ndarray:
-    """Reads one feature of all examples into an array, each at its index."""
-    folder = _config_dir(shards_dir, name)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected shards of {name}, found no such folder")
-    try:
-        with _quiet_tfds():
-            builder = tfds.builder_from_directory(folder)
-            split = builder.info.splits[partition]
-            dataset = builder.as_dataset(
-                split=partition, read_config=tfds.ReadConfig(try_autocache=False)
-            )
-        return _gather(dataset, split.num_examples, feature)
-    except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+    except (OSError, tf.errors.OpError) as error:
         raise InputError(
-            f"{folder}: expected complete shards of the {partition} partition, found "
-            f"{' '.join(str(error).split())}; delete the folder to build them again"
+            f"{scratch.parent}: expected a folder that shards of {config.name} can be "
+            f"written to, found: {first_line(error)}"
         ) from error
 
 
-def _gather(dataset: tf.data.Dataset, n_examples: int, feature: str) -> np.ndarray:
-    values, n_seen = None, 0
-    for example in dataset.as_numpy_iterator():
-        value = example[feature]
-        if values is None:
-            values = np.empty((n_examples, *value.shape), value.dtype)
-        values[example["index"]] = value
-        n_seen += 1
-    if n_seen != n_examples:
-        raise ValueError(f"{n_seen} of {n_examples} examples")
-    return values
+def _publish(
+    scratch: pathlib.Path, shards_dir: str | os.PathLike, config: _Config
+) -> None:
+    """Puts what was built where it is read, in the place of any older version."""
+    built = pathlib.Path(shards.config_dir(scratch, config.name))
+    if shards.is_remote(shards_dir):
+        shards.upload(built, os.fspath(shards_dir), config.name)
+        return
+    target = pathlib.Path(shards.config_dir(shards_dir, config.name)).parent
+    target.parent.mkdir(exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(built.parent, target)

@@ -10,7 +10,14 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from img2eeg_jax.data import dataset, layout, pipeline, synthetic, tfds_builder
+from img2eeg_jax.data import (
+    dataset,
+    layout,
+    pipeline,
+    shards,
+    synthetic,
+    tfds_builder,
+)
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.realnet import ReAlNet
@@ -71,7 +78,7 @@ def _with_absolute_paths(config):
     """Makes what a run records hold from any folder that it is used from."""
     config = config.copy_and_resolve_references()
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key]:
+        if config[key] and not shards.is_remote(config[key]):
             config[key] = os.path.abspath(config[key])
     return config
 
@@ -166,7 +173,7 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
     )
     return dataset.load_encoding_data(
         shards_dir,
-        subject=subject,
+        subjects=subject,
         image_size=config.image_size,
         channels=tuple(config.channels) or None,
         window_s=tuple(config.window_s),
@@ -208,7 +215,7 @@ def one_subject(subjects: str | int) -> tuple[int]:
 
 def shards_folder(
     shards_dir: str, data_dir: pathlib.Path, workdir: pathlib.Path
-) -> pathlib.Path:
+) -> str | pathlib.Path:
     """Returns where the shards are or go: with the data, where those can be written to.
 
     Args:
@@ -217,7 +224,7 @@ def shards_folder(
       workdir: the run.
     """
     if shards_dir:
-        return pathlib.Path(shards_dir)
+        return shards_dir
     # The mode, because root may write to a folder that is meant to stay as it is.
     is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
     with_data = tfds_builder.default_shards_dir(data_dir)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -31,7 +33,7 @@ def load(shards, tiny_original):
 
     def run(**changes):
         arguments = {
-            "subject": 2,
+            "subjects": 2,
             "image_size": 16,
             "channels": ["Oz", "P8"],
             "window_s": (0.1, 0.3),
@@ -226,6 +228,68 @@ def test_encoding_data_shuffled(load):
     np.testing.assert_allclose(true_test, control_test, atol=1e-9)
 
 
+def test_several_subjects(load):
+    alone = {subject: load(subjects=subject) for subject in (1, 2)}
+    both = load(subjects=[2, 1])
+    for name in ("train", "validation", "test"):
+        split = getattr(both, name)
+        for position, subject in enumerate((2, 1)):
+            one = getattr(alone[subject], name)
+            np.testing.assert_array_equal(split.eeg[:, position], one.eeg)
+            np.testing.assert_array_equal(split.index, one.index)
+            np.testing.assert_array_equal(split.images, one.images)
+        assert split.eeg.shape == (len(split.index), 2, 2, 21)
+    for name in ("mean", "std"):
+        values = getattr(both.zscore, name)
+        for position, subject in enumerate((2, 1)):
+            expected = getattr(alone[subject].zscore, name)
+            np.testing.assert_array_equal(values[position], expected)
+    assert both.ch_names == alone[1].ch_names
+
+
+def test_several_subjects_shuffled_alike(load):
+    true, control = load(subjects=(1, 2)), load(subjects=(1, 2), shuffle_eeg_seed=5)
+
+    def in_volts(data):
+        index = np.concatenate([data.train.index, data.validation.index])
+        both = np.concatenate([data.train.eeg, data.validation.eeg])
+        return (both * data.zscore.std + data.zscore.mean)[np.argsort(index)]
+
+    order = np.random.default_rng(5).permutation(15)
+    np.testing.assert_allclose(in_volts(control), in_volts(true)[order], atol=1e-9)
+
+
+def test_one_subject_of_a_list_keeps_the_axis(load):
+    assert load(subjects=[2]).train.eeg.shape[1:] == (1, 2, 21)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda eeg: dataclasses.replace(eeg, ch_names=eeg.ch_names[::-1]), "channels"),
+        (lambda eeg: dataclasses.replace(eeg, times_s=eeg.times_s + 0.001), "times"),
+    ],
+)
+def test_subjects_must_agree(tiny, change, message):
+    for partition in layout.PARTITIONS:
+        changed = change(layout.read_eeg(tiny, 2, partition))
+        layout.write_eeg(tiny, 2, partition, changed)
+    tfds_builder.ensure_shards(
+        tiny, tiny / "shards", subjects=(1, 2), image_size=16, log=lambda line: None
+    )
+    with pytest.raises(InputError, match=f"sub-02: .*first subject's .*{message}"):
+        dataset.load_encoding_data(
+            tiny / "shards",
+            subjects=(1, 2),
+            image_size=16,
+            channels=None,
+            window_s=None,
+            n_validation_concepts=0,
+            split_seed=0,
+            concepts=layout.read_image_set(tiny).training_concepts,
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -234,7 +298,7 @@ def test_encoding_data_shuffled(load):
         ({"window_s": (2.0, 3.0)}, "window: expected"),
         ({"n_validation_concepts": 5}, "found 5"),
         ({"concepts": ["a"] * 14}, "expected 14 training images"),
-        ({"subject": 3}, "expected shards of sub-03"),
+        ({"subjects": 3}, "expected shards of sub-03"),
         ({"image_size": 8}, "expected shards of images-8"),
     ],
 )

@@ -1,7 +1,11 @@
+import dataclasses
+import threading
+
 import numpy as np
 import pytest
 
 from img2eeg_jax.data import dataset, pipeline, tensorflow_setup
+from img2eeg_jax.errors import InputError
 
 
 @pytest.fixture
@@ -103,6 +107,92 @@ def test_resuming_gives_the_rest(split, first_step):
 def test_two_runs_are_equal(split):
     runs = [list(pipeline.batches(split, batch_size=3, seed=1)) for _ in range(2)]
     _assert_equal(*runs)
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 3, 6])
+def test_processes_share_each_batch(split, process_count):
+    arguments = {"batch_size": 6, "seed": 1, "epoch": 2}
+    whole = list(pipeline.batches(split, **arguments))
+    shares = [
+        list(
+            pipeline.batches(
+                split, **arguments, process_index=k, process_count=process_count
+            )
+        )
+        for k in range(process_count)
+    ]
+    joined = [
+        {key: np.concatenate([share[key] for share in step]) for key in step[0]}
+        for step in zip(*shares, strict=True)
+    ]
+    _assert_equal(joined, whole)
+    assert len(shares[0][0]["image"]) == 6 // process_count
+
+
+def test_a_process_reads_its_own_rows_only(split):
+    class Watched:
+        def __init__(self):
+            self.rows = []
+
+        def __getitem__(self, rows):
+            self.rows += rows.tolist()
+            return split.images[rows]
+
+    watched = Watched()
+    data = dataclasses.replace(split, images=watched)
+    list(pipeline.batches(data, batch_size=4, process_index=1, process_count=2))
+    # Rows 2, 3 of each batch; the last one has a row of padding.
+    assert sorted(watched.rows) == [0, 2, 3, 6, 7, 10]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"process_index": 2},
+        {"process_index": -1},
+        {"process_count": 3},
+        {"process_count": 0},
+    ],
+)
+def test_wrong_processes(split, wrong):
+    arguments = {"batch_size": 4, "process_count": 2} | wrong
+    with pytest.raises(ValueError, match="expected a process from 0 to"):
+        next(pipeline.batches(split, **arguments))
+
+
+def test_several_subjects(split):
+    eeg = np.stack([split.eeg, -split.eeg, 2 * split.eeg], axis=1)
+    found = next(
+        pipeline.batches(dataclasses.replace(split, eeg=eeg), batch_size=4, seed=0)
+    )
+    np.testing.assert_array_equal(found["eeg"], eeg[found["index"] - 100])
+    assert found["eeg"].shape == (4, 3, 2, 5)
+
+
+def _reader_threads():
+    return [t for t in threading.enumerate() if t.name.startswith("batches")]
+
+
+def test_stopping_early_ends_the_threads(split):
+    found = pipeline.batches(split, batch_size=1)
+    next(found)
+    assert _reader_threads()
+    found.close()
+    assert not _reader_threads()
+    for _ in pipeline.batches(split, batch_size=1):
+        break
+    assert not _reader_threads()
+
+
+def test_what_reading_raises_arrives(split):
+    class Damaged:
+        def __getitem__(self, rows):
+            raise InputError("images: expected bytes, found none")
+
+    data = dataclasses.replace(split, images=Damaged())
+    with pytest.raises(InputError, match="found none"):
+        list(pipeline.batches(data, batch_size=4))
+    assert not _reader_threads()
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"first_step": -1}])

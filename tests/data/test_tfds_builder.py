@@ -1,10 +1,16 @@
 import dataclasses
+import errno
+import hashlib
+import json
 import os
+import shutil
 
 import numpy as np
+import PIL
 import pytest
 
-from img2eeg_jax.data import layout, tfds_builder
+from img2eeg_jax.data import layout, shards, tfds_builder
+from img2eeg_jax.data.tensorflow_setup import tf
 from img2eeg_jax.errors import InputError
 
 
@@ -12,13 +18,14 @@ from img2eeg_jax.errors import InputError
 def build(tiny):
     """Returns a function that builds shards and returns what it logged."""
 
-    def run(subjects=(1,), image_size=16):
+    def run(subjects=(1,), image_size=16, processes=1):
         lines = []
         tfds_builder.ensure_shards(
             tiny,
             tfds_builder.default_shards_dir(tiny),
             subjects=subjects,
             image_size=image_size,
+            processes=processes,
             log=lines.append,
         )
         return lines
@@ -38,15 +45,15 @@ def test_default_folder(tiny):
 
 def test_round_trip_equals_direct_reading(tiny, build):
     build(subjects=(1, 2), image_size=12)
-    shards = tiny / "shards"
+    folder = tiny / "shards"
     image_set = layout.read_image_set(tiny)
     for partition in layout.PARTITIONS:
-        images = tfds_builder.load_images(shards, 12, partition)
+        images = shards.load_images(folder, 12, partition)
         expected = [layout.read_image(path, 12) for path in image_set.files(partition)]
         assert images.dtype == np.uint8
         np.testing.assert_array_equal(images, np.stack(expected))
         for subject in (1, 2):
-            eeg = tfds_builder.load_eeg(shards, subject, partition)
+            eeg = shards.load_eeg(folder, subject, partition)
             direct = layout.read_eeg(tiny, subject, partition)
             np.testing.assert_array_equal(eeg.eeg, direct.eeg)
             assert eeg.eeg.dtype == np.float32
@@ -57,7 +64,7 @@ def test_round_trip_equals_direct_reading(tiny, build):
 def test_float64_is_cast(tiny, build):
     _write(tiny, 1, "test", lambda eeg: eeg.astype(np.float64) / 3)
     build()
-    eeg = tfds_builder.load_eeg(tiny / "shards", 1, "test").eeg
+    eeg = shards.load_eeg(tiny / "shards", 1, "test").eeg
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
     assert eeg.dtype == np.float32
 
@@ -82,7 +89,7 @@ def test_changed_eeg_is_built_again(tiny, build):
     _write(tiny, 1, "test", lambda eeg: -eeg)
     (line,) = build((1, 2))
     assert "sub-01/preprocessed_eeg_test.npy has changed" in line
-    eeg = tfds_builder.load_eeg(tiny / "shards", 1, "test").eeg
+    eeg = shards.load_eeg(tiny / "shards", 1, "test").eeg
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
 
 
@@ -92,7 +99,7 @@ def test_changed_image_is_built_again(tiny, build):
     files[3].write_bytes(files[4].read_bytes())
     (line,) = build()
     assert f"{files[3].name} has changed" in line
-    images = tfds_builder.load_images(tiny / "shards", 16, "training")
+    images = shards.load_images(tiny / "shards", 16, "training")
     np.testing.assert_array_equal(images[3], images[4])
 
 
@@ -113,7 +120,81 @@ def test_data_set_may_move_with_its_shards(tiny, build, tmp_path):
         moved, moved / "shards", subjects=(1,), image_size=16, log=lines.append
     )
     assert lines == []
-    assert tfds_builder.load_images(moved / "shards", 16, "test").shape[0] == 4
+    assert shards.load_images(moved / "shards", 16, "test").shape[0] == 4
+
+
+def _metadata(data_dir, name):
+    return shards.read_metadata(data_dir / "shards", name)
+
+
+def test_metadata_say_where_the_images_are_from(tiny, build):
+    build()
+    found = _metadata(tiny, "images-16")
+    files = layout.read_image_set(tiny).test_files
+    assert found["images"]["test"] == [f"{p.parent.name}/{p.name}" for p in files]
+    assert len(found["images"]["training"]) == 15
+    assert found["image_size"] == 16
+    assert found["resized_by"].endswith(f"Pillow {PIL.__version__}")
+    pixels = b"".join(
+        layout.read_image(path, 16).tobytes()
+        for partition in layout.PARTITIONS
+        for path in layout.read_image_set(tiny).files(partition)
+    )
+    assert found["data_sha256"] == hashlib.sha256(pixels).hexdigest()
+    assert shards.count_examples(tiny / "shards", "images-16") == {
+        "training": 15,
+        "test": 4,
+    }
+
+
+def test_metadata_hold_the_preprocessing(tiny, build):
+    build()
+    assert _metadata(tiny, "sub-01")["preprocessing"] is None
+    record = {"format": 1, "choices": {"mvnn": "time"}, "unit": "whitened, no unit"}
+    path = layout.record_path(tiny, 1)
+    path.write_text(json.dumps(record))
+    (line,) = build()
+    assert "preprocessing.json has changed" in line
+    assert _metadata(tiny, "sub-01")["preprocessing"] == record
+    assert build() == []
+    path.unlink()
+    (line,) = build()
+    assert "the list of files has changed" in line
+
+
+def test_wrong_number_of_examples_is_built_again(tiny, build):
+    build()
+    path = next((tiny / "shards/things_eeg2/images-16").rglob("dataset_info.json"))
+    info = json.loads(path.read_text())
+    info["splits"][0]["shardLengths"] = ["14"]
+    path.write_text(json.dumps(info))
+    (line,) = build()
+    assert "14 of 15 training images" in line
+    assert build() == []
+
+
+def test_missing_shards(tiny, build):
+    names = ("images-16", "sub-01", "sub-02")
+    assert tfds_builder.missing_shards(tiny / "shards", names) == names
+    build()
+    assert tfds_builder.missing_shards(tiny / "shards", names) == ("sub-02",)
+
+
+def test_processes(tiny, build, snapshot):
+    """Several processes tell of bad input, and write the same bytes as one."""
+    path = layout.read_image_set(tiny).test_files[-1]
+    content, status = path.read_bytes(), path.stat()
+    path.write_bytes(content[:400])
+    with pytest.raises(InputError, match="expected a readable image"):
+        build(processes=2)
+    assert not [p for p in (tiny / "shards").glob(".*") if "incomplete" in p.name]
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    build((1, 2), processes=2)
+    written = snapshot(tiny / "shards")
+    shutil.rmtree(tiny / "shards")
+    assert len(build((1, 2))) == 3
+    assert snapshot(tiny / "shards") == written
 
 
 def _nan(data_dir):
@@ -211,14 +292,29 @@ def test_stopped_build_leaves_nothing_and_starts_again(
     assert len(build()) == 2
 
 
+def _full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [(os, "posix_fallocate"), (tf.io.TFRecordWriter, "write")]
+)
+def test_full_disk(tiny, build, snapshot, monkeypatch, where, name):
+    before = snapshot(tiny)
+    monkeypatch.setattr(where, name, _full)
+    with pytest.raises(InputError, match=r"expected .*No space left on device"):
+        build()
+    assert snapshot(tiny) == before
+
+
 def test_loading_what_is_not_there(tiny, build):
     with pytest.raises(InputError, match=r"images-16.*expected shards"):
-        tfds_builder.load_images(tiny / "shards", 16, "test")
+        shards.load_images(tiny / "shards", 16, "test")
     build()
     with pytest.raises(InputError, match=r"sub-02.*expected shards"):
-        tfds_builder.load_eeg(tiny / "shards", 2, "test")
+        shards.load_eeg(tiny / "shards", 2, "test")
     with pytest.raises(InputError, match=r"images-17.*expected shards"):
-        tfds_builder.load_images(tiny / "shards", 17, "test")
+        shards.load_images(tiny / "shards", 17, "test")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
@@ -234,7 +330,7 @@ def test_loading_damaged_shards(tiny, build, damage):
     else:
         path.unlink()
     with pytest.raises(InputError, match="expected complete shards") as caught:
-        tfds_builder.load_eeg(tiny / "shards", 1, "test")
+        shards.load_eeg(tiny / "shards", 1, "test")
     assert "\n" not in str(caught.value)
 
 
@@ -243,9 +339,9 @@ def test_n170_recordings(n170_dir, tmp_path):
     tfds_builder.ensure_shards(
         n170_dir, tmp_path, subjects=(1,), image_size=32, log=lambda line: None
     )
-    eeg = tfds_builder.load_eeg(tmp_path, 1, "training")
+    eeg = shards.load_eeg(tmp_path, 1, "training")
     assert eeg.eeg.shape == (76, 9, 4, 100)
     np.testing.assert_array_equal(eeg.eeg, layout.read_eeg(n170_dir, 1, "training").eeg)
     files = layout.read_image_set(n170_dir).test_files
-    images = tfds_builder.load_images(tmp_path, 32, "test")
+    images = shards.load_images(tmp_path, 32, "test")
     np.testing.assert_array_equal(images[7], layout.read_image(files[7], 32))

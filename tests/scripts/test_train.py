@@ -97,7 +97,7 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
         source
     )
     data = loop.load_data(tiny_config({"data_dir": str(data_original)}), tmp_path)
-    images = normalise_pixels(data.train.images)
+    images = normalise_pixels(data.train.images[:])
     apply = functools.partial(loaded.model.apply, train=True, mutable=["batch_stats"])
     (logits, signal), _ = jax.jit(apply)(loaded.variables, images)
     backbone, variables = loaded.backbone
