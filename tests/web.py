@@ -22,6 +22,8 @@ class Server(http.server.ThreadingHTTPServer):
       ranges: whether ranges are served.
       etags: whether answers carry an ETag.
       failures: status codes of the next answers.
+      redirects: path to the path that is answered for it.
+      lies: path to the number of bytes that Content-Length says too much.
       tamper: whether the hub's files are other than it says.
     """
 
@@ -31,6 +33,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.repos, self.requests = {}, {}, []
         self.cut_after, self.failures = [], []
+        self.redirects, self.lies = {}, {}
         self.ranges, self.etags, self.tamper = True, True, False
 
     @property
@@ -59,6 +62,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.requests.append((self.command, path, span))
         if server.failures:
             return self.send(server.failures.pop(0), b"", with_body)
+        if path in server.redirects:
+            headers = {"Location": server.url + server.redirects[path]}
+            return self.send(302, b"", with_body, headers)
         if path.startswith("/api/models/"):
             return self.answer_api(path.removeprefix("/api/models/"), with_body)
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
@@ -120,15 +126,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         if self.server.ranges:
             self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(body)))
+        lie = self.server.lies.get(self.path, 0) if status < 300 else 0
+        self.send_header("Content-Length", str(len(body) + lie))
         self.end_headers()
         if not with_body:
             return
         if self.server.cut_after and status < 400:
             body = body[: self.server.cut_after.pop(0)]
             self.close_connection = True
+        self.close_connection |= lie > 0
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) + min(lie, 0)])
 
 
 @contextlib.contextmanager

@@ -1,0 +1,115 @@
+"""Zip archives of strangers, unpacked without harm."""
+
+import pathlib
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from img2eeg_jax.errors import InputError, first_line
+
+# What compresses better than this is a bomb; small files may.
+_MAX_RATIO = 1000
+_SMALL_BYTES = 10 * 2**20
+_CHUNK_BYTES = 2**20
+# What macOS adds to archives.
+_LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._[^/]*$)")
+
+
+def unzip(
+    archive: pathlib.Path,
+    folder: pathlib.Path,
+    is_wanted: Callable[[str], bool] = lambda name: True,
+) -> None:
+    """Unpacks an archive. All entries are checked before anything is written.
+
+    Args:
+      archive: zip file.
+      folder: where to; must exist. Files in it are not overwritten.
+      is_wanted: tells by an entry's name whether to unpack it.
+
+    Raises:
+      InputError: the archive is damaged, or an entry points out of the folder, is no
+        plain file, is encrypted, is there twice, or is larger than it can honestly be.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            entries = [
+                entry
+                for entry in zipped.infolist()
+                if is_wanted(entry.filename) and not _LITTER.search(entry.filename)
+            ]
+            _check_entries(archive, folder, entries)
+            _write_entries(zipped, folder, [e for e in entries if not e.is_dir()])
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise InputError(
+            f"{archive}: expected a whole zip archive, found: {first_line(error)}"
+        ) from error
+
+
+def _check_entries(archive, folder, entries):
+    seen = set()
+    for entry in entries:
+        problem = _problem(entry)
+        if entry.filename in seen:
+            problem = "is there twice"
+        if problem:
+            raise InputError(
+                f"{archive}: expected entries that stay in their folder and are what "
+                f"they say, found that {entry.orig_filename!r} {problem}"
+            )
+        seen.add(entry.filename)
+    n_bytes = sum(entry.file_size for entry in entries)
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise InputError(
+            f"{archive}: expected room for {n_bytes / 1e9:.2f} GB in {folder}, found "
+            f"{free / 1e9:.2f} GB"
+        )
+
+
+def _problem(entry: zipfile.ZipInfo) -> str | None:
+    """Returns what is wrong with an entry, or None."""
+    # zipfile mends some names, and we want none that needs it.
+    name = entry.orig_filename
+    is_relative = not re.match(r"/|[A-Za-z]:", name)
+    if "\\" in name or "\0" in name or ".." in name.split("/") or not is_relative:
+        return "points out of the folder"
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    if entry.flag_bits & 1:
+        return "is encrypted"
+    largest = max(_SMALL_BYTES, _MAX_RATIO * entry.compress_size)
+    if entry.file_size > largest:
+        return f"unpacks {entry.compress_size} bytes to {entry.file_size}"
+    return None
+
+
+def _write_entries(zipped, folder, entries):
+    bar = tqdm(
+        desc=pathlib.Path(zipped.filename).name,
+        total=sum(entry.file_size for entry in entries),
+        unit="B",
+        unit_scale=True,
+        disable=None,
+    )
+    with bar:
+        for entry in entries:
+            path = folder / entry.filename
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Reading ends with an error where size or checksum are not as declared.
+            with zipped.open(entry) as source, open(path, "xb") as target:
+                while chunk := source.read(_CHUNK_BYTES):
+                    target.write(chunk)
+                    bar.update(len(chunk))

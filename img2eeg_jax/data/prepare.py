@@ -1,0 +1,387 @@
+"""From nothing to shards in three stages, each of which does what is missing.
+
+    download     images and EEG of THINGS-EEG2, or a synthetic data set
+    preprocess   raw recordings to epochs in the layout
+    shards       images and EEG, ready to train from
+
+What a stage writes appears complete or not at all, so the same call goes on wherever
+it was stopped.
+"""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Callable, Sequence
+
+from img2eeg_jax.data import layout, preprocessing, recordings, synthetic, things_eeg2
+from img2eeg_jax.data.recordings import Session
+from img2eeg_jax.errors import InputError
+
+STAGES = ("download", "preprocess", "shards")
+SOURCES = ("osf", "local", "synthetic")
+# Channels of THINGS-EEG2's recordings, to guess sizes before they are there.
+_N_CHANNELS = {"official": 17, "all": 63}
+_N_SESSIONS = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to prepare.
+
+    Attributes:
+      data_dir: folder in the THINGS-EEG2 layout, or to become one.
+      shards_dir: where shards go; may be an address such as ``gs://``.
+      source: ``"osf"`` downloads THINGS-EEG2, ``"local"`` takes what lies in
+        `data_dir`, ``"synthetic"`` simulates a data set there.
+      subjects: subject numbers; empty for all that the source has.
+      stages: out of `STAGES`; None for all.
+      eeg: what ``"osf"`` downloads: ``"preprocessed"`` or ``"raw"``.
+      mirrors: addresses to download from first, see `things_eeg2`.
+      bids_root: BIDS data set to take the recordings from; None for the layout's own.
+      image_column: the column of its events tables that names the image.
+      choices: how to preprocess.
+      overwrite: whether preprocessed EEG made otherwise may be replaced.
+      image_size: height and width of the images in the shards, in pixels.
+      processes: how many build shards.
+      max_bytes: memory for the blocks of preprocessing.
+    """
+
+    data_dir: pathlib.Path
+    shards_dir: str
+    source: str = "local"
+    subjects: tuple[int, ...] = ()
+    stages: tuple[str, ...] | None = None
+    eeg: str = "preprocessed"
+    mirrors: tuple[str, ...] = ()
+    bids_root: pathlib.Path | None = None
+    image_column: str = "stim_file"
+    choices: preprocessing.Choices = dataclasses.field(
+        default_factory=preprocessing.Choices
+    )
+    overwrite: bool = False
+    image_size: int = 224
+    processes: int = 1
+    max_bytes: float = 1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One thing that a stage will do.
+
+    Attributes:
+      what: in words.
+      folder: where it writes.
+      n_bytes: about how much; None if unknown.
+    """
+
+    what: str
+    folder: str
+    n_bytes: float | None
+
+
+def prepare(request: Request, log: Callable[[str], None] = print) -> None:
+    """Goes through the stages.
+
+    Args:
+      request: what to prepare.
+      log: called with lines on what is done.
+
+    Raises:
+      InputError: something the user gave is wrong, or the disk is full.
+    """
+    for stage in _stages(request):
+        _RUN[stage](request, log)
+
+
+def plan(request: Request) -> dict[str, list[Task]]:
+    """Returns what each stage would do; writes nothing and asks no server.
+
+    Later stages are planned for what earlier ones will leave.
+
+    Raises:
+      InputError: as far as it can be told beforehand, what `prepare` would raise.
+    """
+    return {stage: _PLAN[stage](request) for stage in _stages(request)}
+
+
+def describe_plan(planned: dict[str, list[Task]], folder: pathlib.Path) -> str:
+    """Returns a plan as a table, with the room that it needs and the disk has.
+
+    Args:
+      planned: from `plan`.
+      folder: on the disk in question; need not exist yet.
+    """
+    lines = []
+    for stage, tasks in planned.items():
+        lines.append(f"{stage}: {'nothing to do' if not tasks else ''}".rstrip())
+        lines += [
+            f"  {_gigabytes(task.n_bytes):>10}  {task.what} -> {task.folder}"
+            for task in tasks
+        ]
+    tasks = [task for of_stage in planned.values() for task in of_stage]
+    known = [task.n_bytes for task in tasks if task.n_bytes is not None]
+    unknown = len(tasks) - len(known)
+    more = f" and {unknown} of unknown size" if unknown else ""
+    free = shutil.disk_usage(_existing_parent(folder)).free
+    fits = "enough" if free > sum(known) else "NOT ENOUGH"
+    lines.append(
+        f"together about {_gigabytes(sum(known))}{more}; free in {folder}: "
+        f"{_gigabytes(free)}, {fits}"
+    )
+    return "\n".join(lines)
+
+
+def _stages(request: Request) -> Sequence[str]:
+    chosen = STAGES if request.stages is None else request.stages
+    return [stage for stage in STAGES if stage in chosen]
+
+
+def _subjects(request: Request) -> tuple[int, ...]:
+    """Returns the subjects asked for, or all that the source has."""
+    if request.subjects:
+        return request.subjects
+    if request.source == "osf":
+        return things_eeg2.SUBJECTS
+    if request.source == "synthetic":
+        return synthetic.Parameters().subjects
+    if request.bids_root is not None:
+        from img2eeg_jax.data import bids
+
+        found = bids.find_subjects(request.bids_root)
+    else:
+        folders = ("preprocessed_data", "raw_data", "source_data")
+        found = [
+            subject
+            for folder in folders
+            for subject in layout.subjects_in(request.data_dir, folder)
+        ]
+    if not found:
+        where = request.bids_root or request.data_dir
+        raise InputError(
+            f"{where}: expected EEG of at least one subject, found none; "
+            "--source=osf downloads THINGS-EEG2"
+        )
+    return tuple(sorted(set(found)))
+
+
+def _download(request: Request, log: Callable[[str], None]) -> None:
+    subjects = _subjects(request)
+    if request.source == "osf":
+        things_eeg2.fetch(
+            request.data_dir, subjects, request.eeg, request.mirrors, log=log
+        )
+    elif request.source == "synthetic" and synthetic.write_synthetic(
+        request.data_dir, subjects=subjects
+    ):
+        log(f"wrote a synthetic data set to {request.data_dir}")
+
+
+def _plan_download(request: Request) -> list[Task]:
+    subjects = _subjects(request)
+    if request.source == "osf":
+        return [
+            Task(f"download {file.name}", str(request.data_dir), file.size)
+            for file in things_eeg2.plan(request.data_dir, subjects, request.eeg)
+        ]
+    if request.source == "synthetic" and not _has_images(request):
+        return [Task("simulate a data set", str(request.data_dir), None)]
+    return []
+
+
+def _preprocess(request: Request, log: Callable[[str], None]) -> None:
+    if request.source == "local" and not _has_images(request):
+        layout.write_image_metadata(
+            request.data_dir, **layout.list_images(request.data_dir)
+        )
+        log(f"wrote {layout.metadata_path(request.data_dir)} from the folders")
+    for subject in _subjects(request):
+        sessions = _find_sessions(request, subject)
+        reason = _why_preprocess(request, subject, sessions, log)
+        if reason:
+            name = layout.subject_name(subject)
+            log(f"preprocessing {name} in {request.data_dir}: {reason}")
+            preprocessing.preprocess(
+                request.data_dir,
+                subject,
+                request.choices,
+                sessions,
+                max_bytes=request.max_bytes,
+                log=log,
+            )
+
+
+def _plan_preprocess(request: Request) -> list[Task]:
+    if request.source == "local" and not _has_images(request):
+        path = layout.metadata_path(request.data_dir)
+        return [
+            Task("list the images in the folders", str(path), 0.0),
+            Task("preprocess what is not yet", str(request.data_dir), None),
+        ]
+    tasks = []
+    for subject in _subjects(request):
+        will_be_there = request.source == "synthetic" or (
+            request.source == "osf" and request.eeg == "preprocessed"
+        )
+        sessions = _find_sessions(request, subject)
+        if sessions:
+            reason = _why_preprocess(request, subject, sessions, _ignore)
+        else:
+            reason = None if will_be_there else "once its recordings are there"
+        if reason:
+            tasks.append(
+                Task(
+                    f"preprocess {layout.subject_name(subject)} ({reason})",
+                    str(layout.record_path(request.data_dir, subject).parent),
+                    _preprocessed_bytes(request, len(sessions) or _N_SESSIONS),
+                )
+            )
+    return tasks
+
+
+def _find_sessions(request: Request, subject: int) -> list[Session]:
+    if request.bids_root is None:
+        return recordings.find_sessions(request.data_dir, subject)
+    from img2eeg_jax.data import bids
+
+    return bids.find_sessions(
+        request.bids_root, subject, request.data_dir, image_column=request.image_column
+    )
+
+
+def _why_preprocess(request, subject, sessions, log) -> str | None:
+    """Returns why a subject must be preprocessed, or None if it need not be.
+
+    Raises:
+      InputError: there is nothing to start from, or preprocessed EEG of another kind
+        is in the way.
+    """
+    paths = _eeg_paths(request, subject)
+    folder = paths[0].parent
+    present = [path.name for path in paths if path.exists()]
+    is_complete = len(present) == len(paths)
+    record = layout.read_record(request.data_dir, subject)
+    other = f"{' and '.join(present)} made elsewhere" if present else None
+    if record is not None:
+        other = preprocessing.difference(record, request.choices, sessions)
+    if record is None and is_complete and not _is_asked_for(request):
+        if sessions:
+            log(f"{folder}: kept, made elsewhere; --overwrite makes it again")
+        return None
+    if other is None and is_complete:
+        return None
+    if not sessions:
+        raw = request.data_dir / "raw_data" / folder.name
+        raise InputError(
+            f"{folder}: expected EEG preprocessed with these choices, or recordings in "
+            f"{raw} to make it from, found {other or 'neither'}"
+        )
+    if other and not request.overwrite:
+        raise InputError(
+            f"{folder}: expected EEG preprocessed with these choices, found {other}; "
+            "--overwrite makes it again, --stages=shards keeps it"
+        )
+    return f"found {other}" if other else "there is none yet"
+
+
+def _is_asked_for(request: Request) -> bool:
+    """Tells whether the user wants EEG that was preprocessed here."""
+    return (
+        request.overwrite
+        or request.stages is not None
+        or request.choices != preprocessing.Choices()
+    )
+
+
+def _build_shards(request: Request, log: Callable[[str], None]) -> None:
+    # TensorFlow takes seconds to import.
+    from img2eeg_jax.data import tfds_builder
+
+    tfds_builder.ensure_shards(
+        request.data_dir,
+        request.shards_dir,
+        subjects=_subjects(request),
+        image_size=request.image_size,
+        processes=request.processes,
+        log=log,
+    )
+
+
+def _plan_shards(request: Request) -> list[Task]:
+    from img2eeg_jax.data import tfds_builder
+
+    n_images = sum(_n_images(request).values())
+    sizes = {f"images-{request.image_size}": n_images * request.image_size**2 * 3.0}
+    for subject in _subjects(request):
+        sizes[layout.subject_name(subject)] = _eeg_bytes(request, subject) / 2
+    missing = tfds_builder.missing_shards(request.shards_dir, tuple(sizes))
+    return [
+        Task(f"shards of {name}", str(request.shards_dir), n_bytes)
+        for name, n_bytes in sizes.items()
+        if name in missing
+    ]
+
+
+def _eeg_paths(request: Request, subject: int) -> list[pathlib.Path]:
+    return [
+        layout.eeg_path(request.data_dir, subject, name) for name in layout.PARTITIONS
+    ]
+
+
+def _has_images(request: Request) -> bool:
+    return layout.metadata_path(request.data_dir).exists()
+
+
+def _n_images(request: Request) -> dict[str, int]:
+    """Returns the number of images of each partition, there or to be downloaded."""
+    if not _has_images(request):
+        if request.source != "local":
+            return things_eeg2.N_IMAGES
+        listed = layout.list_images(request.data_dir)
+        return {name: len(images) for name, images in listed.items()}
+    image_set = layout.read_image_set(request.data_dir)
+    return {name: len(image_set.files(name)) for name in layout.PARTITIONS}
+
+
+def _eeg_bytes(request: Request, subject: int) -> float:
+    """Returns the size of a subject's preprocessed EEG in float64, there or to come."""
+    paths = _eeg_paths(request, subject)
+    if all(path.exists() for path in paths):
+        return float(sum(path.stat().st_size for path in paths))
+    return _preprocessed_bytes(request, _N_SESSIONS) or 0.0
+
+
+def _preprocessed_bytes(request: Request, n_sessions: int) -> float | None:
+    """Returns the size of preprocessed EEG in float64, None if it cannot be guessed."""
+    choices = request.choices
+    n_channels = _N_CHANNELS.get(choices.channels, len(choices.channels))
+    n_times = (choices.epoch_s[1] - choices.epoch_s[0]) * choices.sfreq_hz
+    n_trials = 0
+    for partition, n_images in _n_images(request).items():
+        n_each = choices.repetitions(partition)
+        if n_each is None:
+            return None
+        # Each training image of THINGS-EEG2 is shown in half of the sessions.
+        share = 0.5 if partition == "training" and n_sessions > 1 else 1.0
+        n_trials += n_images * n_each * max(1.0, n_sessions * share)
+    return n_trials * n_channels * n_times * 8
+
+
+def _gigabytes(n_bytes: float | None) -> str:
+    return "unknown" if n_bytes is None else f"{n_bytes / 1e9:.2f} GB"
+
+
+def _existing_parent(folder: pathlib.Path) -> pathlib.Path:
+    folder = pathlib.Path(folder).absolute()
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _ignore(line: str) -> None:
+    pass
+
+
+_RUN = {"download": _download, "preprocess": _preprocess, "shards": _build_shards}
+_PLAN = {
+    "download": _plan_download,
+    "preprocess": _plan_preprocess,
+    "shards": _plan_shards,
+}
