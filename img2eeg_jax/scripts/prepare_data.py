@@ -42,6 +42,9 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 224, "Of the images in the shards, pixels.", 1, 1024
 )
 _PROCESSES = flags.DEFINE_integer("processes", 1, "How many build shards.", 1, 64)
+_TEACHER = flags.DEFINE_string(
+    "teacher", "", "Checkpoint whose logits of all images are kept beside the shards."
+)
 _MEMORY_MB = flags.DEFINE_integer(
     "memory_mb", 1000, "For the blocks of preprocessing.", lower_bound=10
 )
@@ -197,7 +200,15 @@ def main() -> None:
     if _DRY_RUN.value:
         print(prepare.describe_plan(prepare.plan(request), data_dir))
         return
+    if _TEACHER.value:
+        with common.importing():
+            from img2eeg_jax.training import checkpoint, teacher
+
+        # Refused now rather than after what comes before its turn.
+        loaded = checkpoint.load(_TEACHER.value)
     prepare.prepare(request)
+    if _TEACHER.value:
+        teacher.load_logits(request.shards_dir, *loaded.backbone, request.image_size)
     if "shards" in (request.stages or prepare.STAGES):
         shards = request.shards_dir
         print(f"ready: --config.data_dir={data_dir} --config.shards_dir={shards}")

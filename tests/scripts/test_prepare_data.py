@@ -537,8 +537,11 @@ def test_wrong_flags(flag, commands, tmp_path):
     check_refused(result, f"^wrong flags: .*{name}", status=2)
 
 
-def test_command_from_recordings_to_shards(raw, prepared_original, commands):
+def test_command_from_recordings_to_shards(
+    raw, prepared_original, trained_original, commands
+):
     flags = [f"--data_dir={raw}", f"--image_size={SIZE}"]
+    flags.append(f"--teacher={trained_original[0]}")
     plan = commands.run("prepare_data.py", *flags, "--dry_run")
     check_done(plan)
     assert re.search(r"preprocess sub-01 \(there is none yet\)", plan.stdout)
@@ -546,6 +549,8 @@ def test_command_from_recordings_to_shards(raw, prepared_original, commands):
     result = commands.run("prepare_data.py", *flags)
     check_done(result)
     assert "ready: --config.data_dir=" in result.stdout
+    logits = {path.name for path in (raw / "shards" / "teacher_logits").rglob("*.npy")}
+    assert logits == {"training-00000.npy", "test-00000.npy"}
     for partition in layout.PARTITIONS:
         expected = eeg_file(prepared_original, partition).read_bytes()
         assert eeg_file(raw, partition).read_bytes() == expected

@@ -24,7 +24,8 @@ def data_sets(tmp_path_factory, commands):
     folder = tmp_path_factory.mktemp("kills")
     raw = folder / "preprocess"
     raw_recordings.write_images(raw)
-    raw_recordings.write_raw(raw)
+    for subject in (1, 2, 3, 4):
+        raw_recordings.write_raw(raw, subject=subject)
     many = folder / "shards"
     flags = ["--source=synthetic", "--stages=download", "--subjects=1,2"]
     check_done(commands.run("prepare_data.py", f"--data_dir={many}", *flags))
