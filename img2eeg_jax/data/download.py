@@ -112,6 +112,12 @@ def fetch(url: str, sha256: str = "", folder: pathlib.Path | None = None) -> str
     return str(path)
 
 
+def discard(path: pathlib.Path) -> None:
+    """Removes a copy that `fetch` made, so that the next call fetches it again."""
+    path.unlink()
+    _record_path(path).unlink()
+
+
 def _local_name(parts: urllib.parse.SplitResult) -> str:
     """Returns a file name that no other URL has."""
     name = urllib.parse.unquote(parts.path).rsplit("/", 1)[-1] or "download"

@@ -312,7 +312,9 @@ def _plan_shards(request: Request) -> list[Task]:
     n_images = sum(_n_images(request).values())
     sizes = {f"images-{request.image_size}": n_images * request.image_size**2 * 3.0}
     for subject in _subjects(request):
-        sizes[layout.subject_name(subject)] = _eeg_bytes(request, subject) / 2
+        # In float32 instead of float64.
+        n_bytes = _eeg_bytes(request, subject)
+        sizes[layout.subject_name(subject)] = n_bytes and n_bytes / 2
     missing = tfds_builder.missing_shards(request.shards_dir, tuple(sizes))
     return [
         Task(f"shards of {name}", str(request.shards_dir), n_bytes)
@@ -334,20 +336,22 @@ def _has_images(request: Request) -> bool:
 def _n_images(request: Request) -> dict[str, int]:
     """Returns the number of images of each partition, there or to be downloaded."""
     if not _has_images(request):
-        if request.source != "local":
+        if request.source == "osf":
             return things_eeg2.N_IMAGES
+        if request.source == "synthetic":
+            return synthetic.Parameters().n_images
         listed = layout.list_images(request.data_dir)
         return {name: len(images) for name, images in listed.items()}
     image_set = layout.read_image_set(request.data_dir)
     return {name: len(image_set.files(name)) for name in layout.PARTITIONS}
 
 
-def _eeg_bytes(request: Request, subject: int) -> float:
-    """Returns the size of a subject's preprocessed EEG in float64, there or to come."""
+def _eeg_bytes(request: Request, subject: int) -> float | None:
+    """Returns the size of a subject's preprocessed EEG, there or to come."""
     paths = _eeg_paths(request, subject)
     if all(path.exists() for path in paths):
         return float(sum(path.stat().st_size for path in paths))
-    return _preprocessed_bytes(request, _N_SESSIONS) or 0.0
+    return _preprocessed_bytes(request, _N_SESSIONS)
 
 
 def _preprocessed_bytes(request: Request, n_sessions: int) -> float | None:

@@ -118,6 +118,12 @@ class Parameters:
     test_repetitions: int = 20
     subjects: tuple[int, ...] = (1,)
 
+    @property
+    def n_images(self) -> dict[str, int]:
+        """Returns the number of images of each partition."""
+        n_training = self.n_training_concepts * self.images_per_concept
+        return {"training": n_training, "test": self.n_test_concepts}
+
     def __post_init__(self):
         object.__setattr__(self, "subjects", tuple(self.subjects))
         values = dataclasses.asdict(self)

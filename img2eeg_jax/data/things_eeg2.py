@@ -29,6 +29,8 @@ N_IMAGES = {"training": 16540, "test": 200}
 _TIMEOUT_S = 30
 # About; hosts tell the exact ones.
 _SUBJECT_BYTES = {"preprocessed_data": 1.1e9, "raw_data": 10e9}
+# Folders: of the archive of all subjects, and to unpack in.
+_ALL, _SCRATCH = "all", "unpacked"
 # Pages of a listing; a host that sends in circles must come to an end.
 _MAX_PAGES = 100
 
@@ -111,19 +113,13 @@ def plan(
             f"THINGS-EEG2: expected subjects from 1 to {SUBJECTS[-1]}, found "
             f"{', '.join(map(str, unknown))}"
         )
-    images = data_dir / "image_set"
-    files = [
-        RemoteFile(f"image_set/{partition}_images.zip", None)
-        for partition in layout.PARTITIONS
-        if not (images / f"{partition}_images").is_dir()
-    ]
-    if not layout.metadata_path(data_dir).exists():
-        files.append(RemoteFile("image_set/image_metadata.npy", None))
-    folder = f"{eeg}_data"
-    return files + [
-        RemoteFile(f"{folder}/{name}.zip", _SUBJECT_BYTES[folder])
-        for name in map(layout.subject_name, subjects)
-        if not _holds(folder, data_dir / folder / name)
+    names = [f"image_set/{partition}_images.zip" for partition in layout.PARTITIONS]
+    names.append("image_set/image_metadata.npy")
+    names += [f"{eeg}_data/{layout.subject_name(subject)}.zip" for subject in subjects]
+    return [
+        RemoteFile(name, _SUBJECT_BYTES.get(name.split("/")[0]))
+        for name in names
+        if not _is_there(data_dir, name)
     ]
 
 
@@ -152,16 +148,44 @@ def fetch(
     """
     data_dir = pathlib.Path(data_dir)
     files = plan(data_dir, subjects, eeg)
-    if not files:
-        return
     downloads = data_dir / "downloads"
-    downloads.mkdir(parents=True, exist_ok=True)
-    check_room(downloads, int(max(file.size or 0 for file in files)))
-    for file in files:
-        _fetch_file(data_dir, file.name, mirrors, hosts or Hosts(), log)
-    for path in downloads.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
+    if files:
+        downloads.mkdir(parents=True, exist_ok=True)
+        check_room(downloads, int(max(file.size or 0 for file in files)))
+    try:
+        for file in files:
+            _fetch_file(data_dir, file.name, mirrors, hosts or Hosts(), log)
+    finally:
+        if downloads.exists():
+            _remove_leftovers(data_dir)
+    if (downloads / _ALL).exists():
+        shutil.rmtree(downloads / _ALL)
+
+
+def _is_there(data_dir: pathlib.Path, name: str) -> bool:
+    """Tells whether what a file holds is in the layout."""
+    path = data_dir / name
+    if path.suffix == ".npy":
+        return path.exists()
+    kind, folder = name.split("/")[0], path.with_suffix("")
+    # Of images, which have no fixed names, any folder is trusted: ours are moved whole.
+    return folder.is_dir() if kind == "image_set" else _holds(kind, folder)
+
+
+def _remove_leftovers(data_dir: pathlib.Path) -> None:
+    """Removes what a killed call left of files that are there, and what is empty."""
+    downloads = data_dir / "downloads"
+    for folder in [path for path in downloads.iterdir() if path.is_dir()]:
+        name = folder.name.replace("-", "/", 1)
+        fetched = [path for path in folder.iterdir() if path.suffix != ".json"]
+        has_bytes = any(path.stat().st_size for path in fetched)
+        if not has_bytes or (folder.name != _ALL and _is_there(data_dir, name)):
+            shutil.rmtree(folder)
+    if any(data_dir.glob(f".{_SCRATCH}.incomplete-*")):
+        with scratch_dir(data_dir, _SCRATCH):
+            pass
+    if not any(downloads.iterdir()):
+        downloads.rmdir()
 
 
 def _fetch_file(data_dir, name, mirrors, hosts, log):
@@ -194,11 +218,11 @@ def _fetch_from(data_dir, name, source, folder):
     if source.size:
         check_room(folder, source.size)
     # A copy that holds all subjects serves the others, too.
-    where = folder if not source.member else folder.parent / "all"
+    where = folder.parent / _ALL if source.member else folder
     known = "" if source.member else checksums.get(name, source.sha256)
     fetched = path = pathlib.Path(download.fetch(source.url, known, where))
     try:
-        with scratch_dir(data_dir, "unpacked") as scratch:
+        with scratch_dir(data_dir, _SCRATCH) as scratch:
             if source.member:
                 archives.unzip(path, scratch, lambda entry: entry == source.member)
                 path = scratch / source.member
@@ -213,7 +237,7 @@ def _fetch_from(data_dir, name, source, folder):
     except InputError:
         # To go on from these bytes would fail again. A mirror's own file stays.
         if where in fetched.parents:
-            fetched.unlink()
+            download.discard(fetched)
         raise
     write_text(
         _checksums_path(data_dir),

@@ -164,8 +164,12 @@ def main() -> None:
     """Calls `prepare.prepare`, or prints the plan."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
+        from huggingface_hub.utils import logging
+
         from img2eeg_jax.data import layout, prepare, preprocessing
 
+    # Of attempts that failed and were repeated.
+    logging.set_verbosity_error()
     read = {
         name: reader(flags.FLAGS[name].value) for name, (reader, _) in _READERS.items()
     }

@@ -364,6 +364,29 @@ def test_interrupted_anywhere_the_same_call_goes_on(
     check_same(tmp_path / "data", original, KINDS["preprocessed"], snapshot)
 
 
+def test_leftovers_of_killed_calls_go(fetch, tmp_path, original, snapshot):
+    """Killed after the last file was in place, and amid another subject's download."""
+    fetch(subjects=(1,))
+    downloads = tmp_path / "data" / "downloads"
+    for name in ("preprocessed_data-sub-01.zip", "preprocessed_data-sub-03.zip"):
+        (downloads / name).mkdir()
+        (downloads / name / "x.part").write_text("half")
+    (tmp_path / "data" / ".unpacked.incomplete-elsewhere-1-x").mkdir()
+    fetch(subjects=(1,))
+    left = sorted(path.name for path in downloads.iterdir())
+    assert left == ["checksums.json", "preprocessed_data-sub-03.zip"]
+    (tmp_path / "data" / ".unpacked.incomplete-elsewhere-1-x").rmdir()
+    fetch()
+    check_same(tmp_path / "data", original, KINDS["preprocessed"], snapshot)
+
+
+def test_nothing_is_left_of_sources_that_have_nothing(fetch, server, tmp_path):
+    server.files = {}
+    with pytest.raises(InputError):
+        fetch()
+    assert not any((tmp_path / "data").iterdir())
+
+
 def test_files_of_the_user_stay(fetch, tmp_path):
     mine = tmp_path / "data" / "preprocessed_data" / "sub-01"
     mine.mkdir(parents=True)

@@ -4,6 +4,7 @@ import dataclasses
 import pickle
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -514,6 +515,30 @@ def test_refuses_in_one_line(name, commands, request, snapshot):
     )
     check_refused(result, "^error: ", *patterns)
     assert snapshot(data_dir) == before
+
+
+@pytest.mark.slow
+def test_archive_that_leaves_its_folder_is_refused_in_one_line(
+    raw, commands, tmp_path, snapshot
+):
+    shutil.rmtree(raw / "image_set" / "training_images")
+    path = tmp_path / "mirror" / "image_set" / "training_images.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("../../escaped.jpg", "x")
+    before = snapshot(tmp_path)
+    # Nobody listens there, so that no other source has the file.
+    nowhere = "http://127.0.0.1:9"
+    result = commands.run(
+        "prepare_data.py",
+        f"--data_dir={raw}",
+        "--source=osf",
+        f"--mirror={(tmp_path / 'mirror').as_uri()}",
+        HTTP_PROXY=nowhere,
+        HTTPS_PROXY=nowhere,
+    )
+    check_refused(result, "training_images.zip: .*points out of the folder")
+    assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize(
