@@ -43,7 +43,7 @@ class Hosts:
       images: name of each file of the image set → its address.
       preprocessed: listing of the subjects' archives, of OSF's API.
       preprocessed_all: archive of those archives.
-      raw: description of the raw data set, of Figshare's API.
+      raw: listing of the subjects' archives, of Figshare's API.
     """
 
     images: dict[str, str] = dataclasses.field(
@@ -57,7 +57,8 @@ class Hosts:
     preprocessed_all: str = (
         "https://files.de-1.osf.io/v1/resources/anp5v/providers/osfstorage/?zip="
     )
-    raw: str = "https://api.figshare.com/v2/articles/18470912"
+    # Without a page size it lists ten files.
+    raw: str = "https://api.figshare.com/v2/articles/18470912/files?page_size=1000"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +326,7 @@ def _read_figshare(url: str) -> dict[str, _Source]:
         file["name"]: _Source(
             file["download_url"], md5=file.get("computed_md5") or "", size=file["size"]
         )
-        for file in _get_json(url)["files"]
+        for file in _get_json(url)
     }
 
 

@@ -91,18 +91,16 @@ def hosts(server, files):
         },
         "/osf2/": {"data": [osf_file(server, files, names[1])], "links": {}},
         "/more/": {"data": [osf_file(server, files, names[2])], "links": {}},
-        "/figshare": {
-            "files": [
-                {
-                    "name": name.split("/")[1],
-                    "size": len(files[name]),
-                    "download_url": f"{server.url}/mirror/{name}",
-                    "computed_md5": hashlib.md5(files[name]).hexdigest(),
-                }
-                for name in files
-                if name.startswith("raw_data/")
-            ]
-        },
+        "/figshare": [
+            {
+                "name": name.split("/")[1],
+                "size": len(files[name]),
+                "download_url": f"{server.url}/mirror/{name}",
+                "computed_md5": hashlib.md5(files[name]).hexdigest(),
+            }
+            for name in files
+            if name.startswith("raw_data/")
+        ],
     }
     for path, content in pages.items():
         server.files[path] = json.dumps(content).encode()
