@@ -150,10 +150,10 @@ def fetch(
     data_dir = pathlib.Path(data_dir)
     files = plan(data_dir, subjects, eeg)
     downloads = data_dir / "downloads"
-    if files:
-        downloads.mkdir(parents=True, exist_ok=True)
-        check_room(downloads, int(max(file.size or 0 for file in files)))
     try:
+        if files:
+            downloads.mkdir(parents=True, exist_ok=True)
+            check_room(downloads, int(max(file.size or 0 for file in files)))
         for file in files:
             _fetch_file(data_dir, file.name, mirrors, hosts or Hosts(), log)
     finally:
