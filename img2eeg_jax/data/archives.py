@@ -1,5 +1,8 @@
 """Zip archives of strangers, unpacked without harm."""
 
+import collections
+import errno
+import lzma
 import pathlib
 import re
 import shutil
@@ -16,8 +19,20 @@ from img2eeg_jax.errors import InputError, first_line
 _MAX_RATIO = 1000
 _SMALL_BYTES = 10 * 2**20
 _CHUNK_BYTES = 2**20
+_DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)
 # What macOS adds to archives.
 _LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._[^/]*$)")
+
+
+class WriteError(InputError):
+    """The disk has no room or cannot be written to: no fault of the archive."""
 
 
 def unzip(
@@ -35,6 +50,7 @@ def unzip(
     Raises:
       InputError: the archive is damaged, or an entry points out of the folder, is no
         plain file, is encrypted, is there twice, or is larger than it can honestly be.
+      WriteError: the disk has no room or cannot be written to.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
@@ -45,12 +61,22 @@ def unzip(
             ]
             _check_entries(archive, folder, entries)
             _write_entries(zipped, folder, [e for e in entries if not e.is_dir()])
+    except InputError:
+        raise
+    except OSError as error:
+        kind = WriteError if error.errno in _DISK_ERRORS else InputError
+        raise kind(
+            f"{archive}: expected to unpack it to {folder}, found: {first_line(error)}"
+        ) from error
+    # Damaged archives make zipfile raise all of these.
     except (
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
         EOFError,
         NotImplementedError,
         RuntimeError,
+        ValueError,
     ) as error:
         raise InputError(
             f"{archive}: expected a whole zip archive, found: {first_line(error)}"
@@ -58,21 +84,23 @@ def unzip(
 
 
 def _check_entries(archive, folder, entries):
-    seen = set()
+    # As paths: a//b is a/b, and a file a leaves no room for a folder a.
+    files = [pathlib.PurePosixPath(e.filename) for e in entries if not e.is_dir()]
+    taken = collections.Counter(files)
+    taken.update({folder for file in files for folder in file.parents})
     for entry in entries:
         problem = _problem(entry)
-        if entry.filename in seen:
+        if not entry.is_dir() and taken[pathlib.PurePosixPath(entry.filename)] > 1:
             problem = "is there twice"
         if problem:
             raise InputError(
                 f"{archive}: expected entries that stay in their folder and are what "
                 f"they say, found that {entry.orig_filename!r} {problem}"
             )
-        seen.add(entry.filename)
     n_bytes = sum(entry.file_size for entry in entries)
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
-        raise InputError(
+        raise WriteError(
             f"{archive}: expected room for {n_bytes / 1e9:.2f} GB in {folder}, found "
             f"{free / 1e9:.2f} GB"
         )

@@ -200,6 +200,8 @@ def _fetch_file(data_dir, name, mirrors, hosts, log):
             log(f"downloading {name} from {source.url}")
             try:
                 _fetch_from(data_dir, name, source, folder)
+            except archives.WriteError:
+                raise
             except InputError as error:
                 failures.append(first_line(error))
                 log(f"{name}: {failures[-1]}")
@@ -235,6 +237,8 @@ def _fetch_from(data_dir, name, source, folder):
             _check_md5(path, source)
             sha256 = download.sha256_of(path)
             _put_into_place(data_dir, name, path, scratch)
+    except archives.WriteError:
+        raise
     except InputError:
         # To go on from these bytes would fail again. A mirror's own file stays.
         if where in fetched.parents:

@@ -385,6 +385,18 @@ def test_nothing_is_left_of_sources_that_have_nothing(fetch, server, tmp_path):
     assert not any((tmp_path / "data").iterdir())
 
 
+def test_full_disk_keeps_what_was_fetched(fetch, server, monkeypatch):
+    usage = shutil.disk_usage(".")._replace(free=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(things_eeg2.archives.shutil, "disk_usage", lambda folder: usage)
+        with pytest.raises(InputError, match="expected room for"):
+            fetch()
+    server.requests.clear()
+    fetch()
+    asked = [path for method, path, _ in server.requests if method == "GET"]
+    assert not any("training_images" in path for path in asked)
+
+
 def test_files_of_the_user_stay(fetch, tmp_path):
     mine = tmp_path / "data" / "preprocessed_data" / "sub-01"
     mine.mkdir(parents=True)
