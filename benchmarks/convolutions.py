@@ -1,9 +1,9 @@
-"""Times both CPU convolution algorithms on CORnet-S's layers: one JSON line per layer.
+"""Times the CPU convolution algorithms on CORnet-S's layers: one JSON line per layer.
 
     python benchmarks/convolutions.py --width=64 --image_size=224 --batch_size=16
 
-`img2eeg_jax.models.layers` chooses between them by a rule; `chosen` is its choice.
-Seconds are of a forward pass and both gradients, the two taken in turns.
+`img2eeg_jax.models.convolution` chooses between them by a rule; `chosen` is its choice.
+Seconds are of a forward pass and both gradients, all taken in turns.
 """
 
 import functools
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from img2eeg_jax.models import layers
+from img2eeg_jax.models import convolution
 from img2eeg_jax.models.cornet_s import AREA_WIDTHS, EXPANSION, STEPS
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images.")
@@ -23,7 +23,11 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels.")
 _WIDTH = flags.DEFINE_integer("width", 64, "Channels of V1.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Timed runs of each, after one.")
 
-ALGORITHMS = {"xla": layers._xla_conv, "matmul": layers._matmul_conv}
+ALGORITHMS = {
+    "xla": convolution.xla_conv,
+    "matmul": convolution.matmul_conv,
+    "winograd": convolution.winograd_conv,
+}
 
 
 def network_layers(width, image_size):
@@ -58,7 +62,8 @@ def main(argv):
         seconds = compare(x, kernel, stride)
         line = {"name": name, "input": shape, "kernel": kernel.shape, "stride": stride}
         line |= {key: round(value, 5) for key, value in seconds.items()}
-        line["chosen"] = "matmul" if layers.uses_matmul(x, kernel, stride) else "xla"
+        chosen = convolution.cpu_algorithm(x.shape, kernel.shape, stride)
+        line["chosen"] = chosen.__name__.removesuffix("_conv")
         print(json.dumps(line), flush=True)
 
 
@@ -69,11 +74,12 @@ def compare(x, kernel, stride):
         out, vjp = jax.vjp(functools.partial(algorithm, stride=stride), x, kernel)
         return out, vjp(grad)
 
-    convolve = functools.partial(layers._xla_conv, stride=stride)
+    convolve = functools.partial(convolution.xla_conv, stride=stride)
     grad = np.ones(jax.eval_shape(convolve, x, kernel).shape, x.dtype)
     runs = {
         name: jax.jit(functools.partial(run, algorithm))
         for name, algorithm in ALGORITHMS.items()
+        if name != "winograd" or kernel.shape[0] == 3
     }
     seconds = {name: [] for name in runs}
     for _ in range(_REPEATS.value + 1):

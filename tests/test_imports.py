@@ -17,6 +17,7 @@ PACKAGE = ROOT / "img2eeg_jax"
 
 # Rule 1. Each module of the core may import those before it, and `OUTSIDE`.
 CORE = (
+    "img2eeg_jax.models.convolution",
     "img2eeg_jax.models.layers",
     "img2eeg_jax.models.cornet_s",
     "img2eeg_jax.models.realnet",

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from img2eeg_jax.models.convolution import max_pool
 from img2eeg_jax.models.layers import BatchNorm, Conv, Linear
 
 Array = jax.Array
@@ -68,7 +69,7 @@ class V1(_Area):
         """Maps [batch, height, width, 3] to [batch, height/4, width/4, features]."""
         x = self.conv(self.features, 7, "conv1")(x, stride=2)
         x = nn.relu(self.norm("norm1", x, train, mask))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x)
         x = self.conv(self.features, 3, "conv2")(x)
         return nn.relu(self.norm("norm2", x, train, mask))
 

@@ -1,6 +1,5 @@
 """Convolution, batch normalisation and linear layer with PyTorch's semantics, NHWC."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -8,104 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from img2eeg_jax.models.convolution import conv
+
 Array = jax.Array
 
 # PyTorch's BatchNorm2d defaults. Its momentum weighs the *new* statistics.
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
-
-
-# Below this many output rows or columns XLA's CPU convolution falls far behind a matrix
-# product: at 2 × 2 positions to a fiftieth of its rate.
-_FEW_POSITIONS = 8
-
-# With fewer input channels than this, patches cost more to gather than to multiply.
-_FEW_CHANNELS = 8
-
-
-def _xla_conv(x: Array, kernel: Array, stride: int) -> Array:
-    padding = kernel.shape[0] // 2
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _matmul_conv(x: Array, kernel: Array, stride: int) -> Array:
-    """Gathers the patch that each output position sees; then one matrix product."""
-    size, _, in_channels, features = kernel.shape
-    rows, columns = (-(-length // stride) for length in x.shape[1:3])
-    padding = size // 2
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    span = [stride * (length - 1) + 1 for length in (rows, columns)]
-    windows = [
-        x[:, i : i + span[0] : stride, j : j + span[1] : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
-    patches = jnp.concatenate(windows, axis=-1).reshape(-1, size * size * in_channels)
-    out = patches @ kernel.reshape(-1, features)
-    return out.reshape(-1, rows, columns, features)
-
-
-def uses_matmul(x: Array, kernel: Array, stride: int) -> bool:
-    """Whether a matrix product is the faster on CPU (`benchmarks/convolutions.py`)."""
-    size, _, in_channels, _ = kernel.shape
-    few_positions = min(x.shape[1:3]) // stride <= _FEW_POSITIONS
-    return in_channels >= _FEW_CHANNELS and (size == 1 or stride > 1 or few_positions)
-
-
-def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
-    algorithm = _matmul_conv if uses_matmul(x, kernel, stride) else _xla_conv
-    return algorithm(x, kernel, stride)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv(x: Array, kernel: Array, stride: int) -> Array:
-    """2-D convolution, the algorithm chosen per platform.
-
-    Zeros pad each side by half of the kernel, symmetrically, as PyTorch does (and
-    "SAME" does not, for stride 2).
-
-    Args:
-      x: [batch, height, width, in].
-      kernel: [size, size, in, out], size odd.
-      stride: step in both directions.
-
-    Returns:
-      [batch, ⌈height / stride⌉, ⌈width / stride⌉, out].
-    """
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_cpu_conv, stride=stride),
-        default=functools.partial(_xla_conv, stride=stride),
-    )
-
-
-def _conv_forward(x, kernel, stride):
-    return conv(x, kernel, stride), (x, kernel)
-
-
-def _conv_backward(stride, residuals, grad):
-    # Differentiated per platform: through `platform_dependent` itself, JAX would keep
-    # the residuals of every branch.
-    def gradients(algorithm):
-        def of(x, kernel, grad):
-            _, vjp = jax.vjp(functools.partial(algorithm, stride=stride), x, kernel)
-            return vjp(grad)
-
-        return of
-
-    return lax.platform_dependent(
-        *residuals, grad, cpu=gradients(_cpu_conv), default=gradients(_xla_conv)
-    )
-
-
-conv.defvjp(_conv_forward, _conv_backward)
 
 
 class Conv(nn.Module):

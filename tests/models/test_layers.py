@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from scipy import signal
 
-from img2eeg_jax.models import layers
+from img2eeg_jax.models import convolution
 from img2eeg_jax.models.layers import BatchNorm, Conv, Linear
 
-ALGORITHMS = [layers._xla_conv, layers._matmul_conv]
+ALGORITHMS = [convolution.xla_conv, convolution.matmul_conv]
 
 # Kernel size, stride, height, width, input channels. Between them they make
-# `layers._cpu_conv` take either algorithm for every kernel size above 1.
+# `convolution.conv` take every algorithm, and leave tiles and strides incomplete.
 SHAPES = [
     (1, 1, 5, 4, 8),
     (1, 2, 5, 4, 3),
@@ -21,6 +22,8 @@ SHAPES = [
     (3, 1, 20, 18, 9),
     (3, 2, 7, 8, 8),
     (3, 2, 8, 5, 3),
+    (3, 1, 15, 16, 256),
+    (3, 2, 31, 33, 256),
     (7, 2, 9, 12, 3),
     (7, 1, 6, 7, 8),
 ]
@@ -59,7 +62,8 @@ class TestConvolution:
         assert expected.shape == (2, rows, columns, 4)
         grad = draw(2, *expected.shape)
         gradients = []
-        for convolve in (*ALGORITHMS, layers.conv):
+        winograd = [convolution.winograd_conv] if size == 3 else []
+        for convolve in (*ALGORITHMS, *winograd, convolution.conv):
 
             @jax.jit
             def run(x, kernel, grad, convolve=convolve):
@@ -79,7 +83,16 @@ class TestConvolution:
             ):
                 np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4)
 
-    @pytest.mark.parametrize("convolve", ALGORITHMS)
+    def test_every_algorithm_is_chosen(self):
+        chosen = {
+            convolution.cpu_algorithm(
+                (2, height, width, channels), (size, size, channels, 4), stride
+            )
+            for size, stride, height, width, channels in SHAPES
+        }
+        assert chosen == {*ALGORITHMS, convolution.winograd_conv}
+
+    @pytest.mark.parametrize("convolve", [*ALGORITHMS, convolution.winograd_conv])
     def test_padding_is_symmetric(self, convolve):
         """At stride 2 the first window is centred on the first pixel, as in PyTorch."""
         x = np.arange(1.0, 17, dtype=np.float32).reshape(1, 4, 4, 1)
@@ -87,6 +100,21 @@ class TestConvolution:
         centre[1, 1] = 1
         out = convolve(x, centre, 2)
         np.testing.assert_array_equal(out[0, ..., 0], [[1, 3], [9, 11]])
+
+
+class TestMaxPool:
+    @pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 5), (1, 2)])
+    def test_like_pytorch_also_where_values_are_equal(self, height, width):
+        # Half of the values are equal, as after a ReLU.
+        x = np.maximum(draw(0, 2, height, width, 3).round(1), 0.0)
+        reference = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+        expected = torch.nn.functional.max_pool2d(reference, 3, 2, 1)
+        grad = draw(1, *expected.permute(0, 2, 3, 1).shape)
+        expected.backward(torch.tensor(grad.transpose(0, 3, 1, 2)))
+        out, vjp = jax.vjp(convolution.max_pool, x)
+        np.testing.assert_array_equal(out, expected.detach().permute(0, 2, 3, 1))
+        (found,) = vjp(grad)
+        np.testing.assert_allclose(found, reference.grad.permute(0, 2, 3, 1), rtol=1e-6)
 
 
 def batch_norm(x, train=True, mask=None, mean=0, var=1, **arguments):

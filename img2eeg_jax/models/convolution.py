@@ -1,0 +1,253 @@
+"""2-D convolution and pooling, NHWC, by the fastest algorithm of each platform.
+
+On CPU XLA's own convolution is near the rate of its matrix product for the forward pass
+only, and far behind it on small maps. `benchmarks/convolutions.py` compares.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = jax.Array
+
+# Below this many output rows or columns XLA's CPU convolution falls far behind a matrix
+# product: at 2 × 2 positions to a fiftieth of its rate.
+_FEW_POSITIONS = 8
+
+# With fewer input channels than this, patches cost more to gather than to multiply.
+_FEW_CHANNELS = 8
+
+# Winograd's fewer products pay for its additions from this many channels on,
+_MANY_CHANNELS = 256
+# and, for each stride, with this many tiles of 2 × 2 outputs per channel: its transform
+# of the kernel costs the same for any number of them.
+_TILES_PER_CHANNEL = {1: 1 / 8, 2: 1 / 2}
+
+
+def xla_conv(x: Array, kernel: Array, stride: int) -> Array:
+    """Convolves as `conv` does, by XLA's own operation."""
+    padding = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def matmul_conv(x: Array, kernel: Array, stride: int) -> Array:
+    """Convolves as `conv` does: gathers the patches, then one matrix product."""
+    size, _, in_channels, features = kernel.shape
+    rows, columns = (-(-length // stride) for length in x.shape[1:3])
+    padding = size // 2
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    span = [stride * (length - 1) + 1 for length in (rows, columns)]
+    windows = [
+        x[:, i : i + span[0] : stride, j : j + span[1] : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    patches = jnp.concatenate(windows, axis=-1).reshape(-1, size * size * in_channels)
+    out = patches @ kernel.reshape(-1, features)
+    return out.reshape(-1, rows, columns, features)
+
+
+def winograd_conv(x: Array, kernel: Array, stride: int) -> Array:
+    """Convolves as `conv` does, 3 × 3 kernels only, with fewer multiplications.
+
+    Two neighbouring outputs of a 1-D convolution with three weights cost 4 instead of 6
+    products at stride 1, and 5 at stride 2 (Lavin & Gray 2016, arXiv:1509.09308); in
+    2-D the transforms nest: 16 or 25 matrix products instead of 36 for 2 × 2 outputs.
+    The transforms only add and halve, so that rounding errors stay those of `xla_conv`.
+    """
+    batch, height, width, _ = x.shape
+    features = kernel.shape[-1]
+    rows, columns = -(-height // stride), -(-width // stride)
+    tiles = -(-rows // 2), -(-columns // 2)
+    # A zero before the first position, and enough after the last for whole tiles.
+    step = 2 * stride
+    padding = [
+        (1, step * (n + 1) - 1 - length)
+        for n, length in zip(tiles, (height, width), strict=True)
+    ]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    inputs, weights, outputs = _WINOGRAD[stride]
+    along_rows = []
+    for x_row, kernel_row in zip(
+        inputs(every(x, 1, step)), weights(_split(kernel, 0)), strict=True
+    ):
+        products = [
+            tile.reshape(-1, tile.shape[-1]) @ weight
+            for tile, weight in zip(
+                inputs(every(x_row, 2, step)),
+                weights(_split(kernel_row, 0)),
+                strict=True,
+            )
+        ]
+        along_rows.append(outputs(products))
+    left_and_right = [outputs(column) for column in zip(*along_rows, strict=True)]
+    # [tile, row of 2, column of 2, feature]
+    out = jnp.stack([jnp.stack(column, 1) for column in left_and_right], 2)
+    out = out.reshape(batch, *tiles, 2, 2, features).swapaxes(2, 3)
+    out = out.reshape(batch, 2 * tiles[0], 2 * tiles[1], features)
+    return out[:, :rows, :columns]
+
+
+def every(x: Array, axis: int, step: int) -> Callable[[int], Array]:
+    """Returns offset → every `step`-th entry of an axis from there.
+
+    By way of a split, whose gradient is a concatenation: that of a strided slice is a
+    sum of arrays that are mostly zeros.
+
+    Args:
+      x: array.
+      axis: its axis, of a length (n + 1) · `step`.
+      step: distance of the entries.
+
+    Returns:
+      Function that takes an offset up to `step` and returns n entries.
+    """
+    n = x.shape[axis] // step - 1
+    shape = (*x.shape[:axis], n + 1, step, *x.shape[axis + 1 :])
+    phases = _split(x.reshape(shape), axis + 1)
+
+    def take(offset):
+        first, phase = divmod(offset, step)
+        return lax.slice_in_dim(phases[phase], first, first + n, axis=axis)
+
+    return take
+
+
+def _split(x: Array, axis: int) -> list[Array]:
+    """Returns the entries of a short axis."""
+    parts = lax.split(x, (1,) * x.shape[axis], axis)
+    return [part.squeeze(axis) for part in parts]
+
+
+def _inputs_1(x):
+    return x(0) - x(2), x(1) + x(2), x(2) - x(1), x(1) - x(3)
+
+
+def _weights_1(w):
+    even, odd = (w[0] + w[2]) / 2, w[1] / 2
+    return w[0], even + odd, even - odd, w[2]
+
+
+def _outputs_1(m):
+    return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
+
+
+def _inputs_2(x):
+    return x(0) - x(2), x(2), x(2) - x(4), x(1), x(3)
+
+
+def _weights_2(w):
+    return w[0], w[0] + w[2], w[2], w[1], w[1]
+
+
+def _outputs_2(m):
+    return m[0] + m[1] + m[3], m[1] - m[2] + m[4]
+
+
+# Stride → the transforms of inputs, weights and products along one axis.
+_WINOGRAD = {
+    1: (_inputs_1, _weights_1, _outputs_1),
+    2: (_inputs_2, _weights_2, _outputs_2),
+}
+
+
+def cpu_algorithm(
+    x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int
+) -> Callable[[Array, Array, int], Array]:
+    """Returns the fastest algorithm on CPU (`benchmarks/convolutions.py`).
+
+    Args:
+      x_shape: [batch, height, width, in].
+      kernel_shape: [size, size, in, out].
+      stride: step in both directions.
+    """
+    size, _, in_channels, _ = kernel_shape
+    rows, columns = (-(-length // stride) for length in x_shape[1:3])
+    if size == 3 and in_channels >= _MANY_CHANNELS:
+        tiles = x_shape[0] * -(-rows // 2) * -(-columns // 2)
+        if tiles >= _TILES_PER_CHANNEL[stride] * in_channels:
+            return winograd_conv
+    few_positions = min(rows, columns) <= _FEW_POSITIONS
+    if in_channels >= _FEW_CHANNELS and (size == 1 or stride > 1 or few_positions):
+        return matmul_conv
+    return xla_conv
+
+
+def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
+    return cpu_algorithm(x.shape, kernel.shape, stride)(x, kernel, stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(x: Array, kernel: Array, stride: int) -> Array:
+    """2-D convolution, the algorithm chosen per platform.
+
+    Zeros pad each side by half of the kernel, symmetrically, as PyTorch does (and
+    "SAME" does not, for stride 2).
+
+    Args:
+      x: [batch, height, width, in].
+      kernel: [size, size, in, out], size odd.
+      stride: step in both directions.
+
+    Returns:
+      [batch, ⌈height / stride⌉, ⌈width / stride⌉, out].
+    """
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_cpu_conv, stride=stride),
+        default=functools.partial(xla_conv, stride=stride),
+    )
+
+
+def _conv_forward(x, kernel, stride):
+    return conv(x, kernel, stride), (x, kernel)
+
+
+def _conv_backward(stride, residuals, grad):
+    # Differentiated per platform: through `platform_dependent` itself, JAX would keep
+    # the residuals of every branch.
+    def gradients(algorithm):
+        def of(x, kernel, grad):
+            _, vjp = jax.vjp(functools.partial(algorithm, stride=stride), x, kernel)
+            return vjp(grad)
+
+        return of
+
+    return lax.platform_dependent(
+        *residuals, grad, cpu=gradients(_cpu_conv), default=gradients(xla_conv)
+    )
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def max_pool(x: Array) -> Array:
+    """Takes the maximum over 3 × 3 windows at stride 2, padded by 1 on each side.
+
+    The gradient goes to the first of equal values, row by row, as in PyTorch. XLA's own
+    gradient sorts on CPU.
+
+    Args:
+      x: [batch, height, width, channel].
+
+    Returns:
+      [batch, ⌈height / 2⌉, ⌈width / 2⌉, channel].
+    """
+    padding = [(1, 1 + length % 2) for length in x.shape[1:3]]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    for axis in (2, 1):
+        window = every(x, axis, 2)
+        x = window(0)
+        for offset in (1, 2):
+            x = jnp.where(window(offset) > x, window(offset), x)
+    return x
