@@ -218,6 +218,8 @@ def _conv_backward(stride, residuals, grad):
     # the residuals of every branch.
     def gradients(algorithm):
         def of(x, kernel, grad):
+            # Or XLA would keep patches and transforms from the forward pass.
+            x, kernel, grad = lax.optimization_barrier((x, kernel, grad))
             _, vjp = jax.vjp(functools.partial(algorithm, stride=stride), x, kernel)
             return vjp(grad)
 

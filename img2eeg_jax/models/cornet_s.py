@@ -56,9 +56,17 @@ class _Area(nn.Module):
     def conv(self, features: int, size: int, name: str) -> Conv:
         return Conv(features, size, dtype=self.dtype, name=name)
 
-    def norm(self, name: str, x: Array, train: bool, mask: Array | None) -> Array:
+    def norm(
+        self,
+        name: str,
+        x: Array,
+        train: bool,
+        mask: Array | None,
+        skip: Array | None = None,
+        relu: bool = True,
+    ) -> Array:
         layer = BatchNorm(self.axis_name, self.bn_updates, self.dtype, name=name)
-        return layer(x, not train, mask)
+        return layer(x, not train, mask, skip, relu)
 
 
 class V1(_Area):
@@ -68,10 +76,10 @@ class V1(_Area):
     def __call__(self, x: Array, train: bool, mask: Array | None) -> Array:
         """Maps [batch, height, width, 3] to [batch, height/4, width/4, features]."""
         x = self.conv(self.features, 7, "conv1")(x, stride=2)
-        x = nn.relu(self.norm("norm1", x, train, mask))
+        x = self.norm("norm1", x, train, mask)
         x = max_pool(x)
         x = self.conv(self.features, 3, "conv2")(x)
-        return nn.relu(self.norm("norm2", x, train, mask))
+        return self.norm("norm2", x, train, mask)
 
 
 class RecurrentBlock(_Area):
@@ -96,10 +104,10 @@ class RecurrentBlock(_Area):
             skip = x
             if step == 0:
                 skip = self.conv(self.features, 1, "skip")(x, stride)
-                skip = self.norm("norm_skip", skip, train, mask)
-            x = nn.relu(self.norm(f"norm1_{step}", conv1(x), train, mask))
-            x = nn.relu(self.norm(f"norm2_{step}", conv2(x, stride), train, mask))
-            x = nn.relu(self.norm(f"norm3_{step}", conv3(x), train, mask) + skip)
+                skip = self.norm("norm_skip", skip, train, mask, relu=False)
+            x = self.norm(f"norm1_{step}", conv1(x), train, mask)
+            x = self.norm(f"norm2_{step}", conv2(x, stride), train, mask)
+            x = self.norm(f"norm3_{step}", conv3(x), train, mask, skip)
         return x
 
 

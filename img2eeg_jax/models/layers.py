@@ -1,5 +1,6 @@
 """Convolution, batch normalisation and linear layer with PyTorch's semantics, NHWC."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -68,7 +69,12 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, use_running_average: bool, mask: Array | None = None
+        self,
+        x: Array,
+        use_running_average: bool,
+        mask: Array | None = None,
+        skip: Array | None = None,
+        relu: bool = False,
     ) -> Array:
         """Normalises [batch, height, width, channel] per channel.
 
@@ -76,6 +82,8 @@ class BatchNorm(nn.Module):
           x: [batch, height, width, channel].
           use_running_average: normalise with the stored statistics (eval mode).
           mask: f32[batch], 0 on padding rows; None if every row is real.
+          skip: what is added after normalisation, of the shape of `x`, or None.
+          relu: whether negative values then become 0.
 
         Returns:
           Same shape as `x`.
@@ -85,36 +93,113 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
-        x = x.astype(jnp.float32)
+        x = x.astype(self.dtype)
         if use_running_average:
-            batch_mean, batch_var = mean.value, var.value
-        else:
-            batch_mean, batch_var, count = self._batch_statistics(x, mask)
-            if not self.is_initializing():
-                unbiased_var = batch_var * count / jnp.maximum(count - 1, 1)
-                mean.value = self._running(mean.value, batch_mean, count)
-                var.value = self._running(var.value, unbiased_var, count)
-        factor = lax.rsqrt(batch_var + BATCH_NORM_EPSILON) * scale
-        normalised = (x - _per_channel(batch_mean)) * _per_channel(factor)
-        return (normalised + _per_channel(bias)).astype(self.dtype)
-
-    def _batch_statistics(self, x, mask):
-        rows = jnp.ones(x.shape[:1]) if mask is None else mask
-        weight = rows[:, None, None, None]
-        count = self._sum_over_devices(rows.sum()) * (x.shape[1] * x.shape[2])
-        divisor = jnp.maximum(count, 1)
-        mean = self._sum_over_devices((x * weight).sum((0, 1, 2))) / divisor
-        squares = jnp.square(x - _per_channel(mean)) * weight
-        return mean, self._sum_over_devices(squares.sum((0, 1, 2))) / divisor, count
-
-    def _sum_over_devices(self, value):
-        if self.axis_name is None or self.is_initializing():
-            return value
-        return lax.psum(value, self.axis_name)
+            return _normalise(x, mean.value, var.value, scale, bias, skip, relu)
+        mask = jnp.ones(x.shape[:1]) if mask is None else mask
+        axis_name = None if self.is_initializing() else self.axis_name
+        out, batch_mean, batch_var, count = normalise_batch(
+            x, scale, bias, skip, mask, relu, axis_name
+        )
+        if not self.is_initializing():
+            unbiased_var = batch_var * count / jnp.maximum(count - 1, 1)
+            mean.value = self._running(mean.value, batch_mean, count)
+            var.value = self._running(var.value, unbiased_var, count)
+        return out
 
     def _running(self, old, new, count):
         keep = (1 - BATCH_NORM_MOMENTUM) ** self.updates
         return jnp.where(count > 0, keep * old + (1 - keep) * new, old)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def normalise_batch(
+    x: Array,
+    scale: Array,
+    bias: Array,
+    skip: Array | None,
+    mask: Array,
+    relu: bool,
+    axis_name: str | None,
+) -> tuple[Array, Array, Array, Array]:
+    """Normalises with the statistics of the batch, adds a skip, rectifies.
+
+    One function, because its gradient needs no more than its input and its output,
+    which the convolutions before and after it keep anyway.
+
+    Args:
+      x: [batch, height, width, channel].
+      scale: f32[channel].
+      bias: f32[channel].
+      skip: of the shape of `x`, or None.
+      mask: f32[batch], 0 on rows that the statistics leave out.
+      relu: whether to rectify.
+      axis_name: mapped axis that the batch is split over, or None.
+
+    Returns:
+      Output like `x`; then, without gradients, f32[channel] mean and biased variance,
+      and the number of values of a channel, over all devices.
+    """
+    return _normalise_forward(x, scale, bias, skip, mask, relu, axis_name)[0]
+
+
+def _normalise_forward(x, scale, bias, skip, mask, relu, axis_name):
+    weight = mask[:, None, None, None]
+    count = _sum_over_devices(mask.sum(), axis_name) * (x.shape[1] * x.shape[2])
+    divisor = jnp.maximum(count, 1)
+
+    def average(values):
+        return _sum_over_devices(_sum_per_channel(values * weight), axis_name) / divisor
+
+    mean = average(x.astype(jnp.float32))
+    var = average(jnp.square(x.astype(jnp.float32) - _per_channel(mean)))
+    out = _normalise(x, mean, var, scale, bias, skip, relu)
+    has_skip = None if skip is None else ()
+    residuals = x, scale, mean, var, divisor, mask, out if relu else None, has_skip
+    return (out, mean, var, count), residuals
+
+
+def _normalise_backward(relu, axis_name, residuals, grads):
+    x, scale, mean, var, divisor, mask, out, has_skip = residuals
+    grad = grads[0].astype(jnp.float32)
+    if relu:
+        grad = jnp.where(out > 0, grad, 0)
+    inverse_std = lax.rsqrt(var + BATCH_NORM_EPSILON)
+    centred = x.astype(jnp.float32) - _per_channel(mean)
+    bias_grad = _sum_per_channel(grad)
+    scale_grad = _sum_per_channel(grad * centred) * inverse_std
+    # Through the statistics, every row of every device moves with every real one.
+    through_mean, through_std = (
+        _sum_over_devices(total, axis_name) / divisor
+        for total in (bias_grad, scale_grad)
+    )
+    weight = mask[:, None, None, None]
+    through_std = _per_channel(through_std * inverse_std)
+    through_statistics = (_per_channel(through_mean) + centred * through_std) * weight
+    x_grad = (grad - through_statistics) * _per_channel(scale * inverse_std)
+    skip_grad = None if has_skip is None else grad.astype(x.dtype)
+    no_grad = jnp.zeros_like(mask)
+    return x_grad.astype(x.dtype), scale_grad, bias_grad, skip_grad, no_grad
+
+
+normalise_batch.defvjp(_normalise_forward, _normalise_backward)
+
+
+def _normalise(x, mean, var, scale, bias, skip, relu):
+    factor = lax.rsqrt(var + BATCH_NORM_EPSILON) * scale
+    out = (x.astype(jnp.float32) - _per_channel(mean)) * _per_channel(factor)
+    out = out + _per_channel(bias)
+    if skip is not None:
+        out = out + skip.astype(jnp.float32)
+    return (jnp.maximum(out, 0) if relu else out).astype(x.dtype)
+
+
+def _sum_over_devices(value: Array, axis_name: str | None) -> Array:
+    return value if axis_name is None else lax.psum(value, axis_name)
+
+
+def _sum_per_channel(x: Array) -> Array:
+    return x.sum((0, 1, 2))
 
 
 def _per_channel(vector: Array) -> Array:
