@@ -94,6 +94,11 @@ def make_train_step(
 
         grads, (sums, batch_stats) = jax.grad(loss_share, has_aux=True)(state.params)
         grads, sums = _sum_over_devices((grads, sums), axis_name)
+        # One that is not finite spoils all, so that no run trains on unnoticed. It also
+        # lets XLA update in place: every update waits for the last use of the old.
+        norm = optax.global_norm(grads)
+        factor = jnp.where(jnp.isfinite(norm), 1.0, jnp.nan)
+        grads = jax.tree.map(lambda grad: grad * factor, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         state = TrainState(
             step=state.step + 1,
