@@ -3,7 +3,8 @@
     python benchmarks/convolutions.py --width=64 --image_size=224 --batch_size=16
 
 `img2eeg_jax.models.convolution` chooses between them by a rule; `chosen` is its choice.
-Seconds are of a forward pass and both gradients, all taken in turns.
+Seconds are of a forward pass and both gradients, all taken in turns; a step of training
+does `times` of each.
 """
 
 import functools
@@ -16,7 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from img2eeg_jax.models import convolution
-from img2eeg_jax.models.cornet_s import AREA_WIDTHS, EXPANSION, STEPS
+from img2eeg_jax.models.flops import convolutions
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels.")
@@ -30,39 +31,25 @@ ALGORITHMS = {
 }
 
 
-def network_layers(width, image_size):
-    """Yields (name, input's height, in, out, kernel size, stride), as in REFERENCE."""
-    yield "V1.conv1", image_size, 3, width, 7, 2
-    side = image_size // 4
-    yield "V1.conv2", side, width, width, 3, 1
-    channels = width
-    for area in STEPS:
-        features = AREA_WIDTHS[area] * width
-        inner = EXPANSION * features
-        yield f"{area}.conv_input", side, channels, features, 1, 1
-        yield f"{area}.skip", side, features, features, 1, 2
-        yield f"{area}.conv1 step 0", side, features, inner, 1, 1
-        yield f"{area}.conv2 step 0", side, inner, inner, 3, 2
-        side //= 2
-        yield f"{area}.conv2 step 1", side, inner, inner, 3, 1
-        yield f"{area}.conv3", side, inner, features, 1, 1
-        channels = features
-
-
 def main(argv):
     """Prints one JSON line per layer."""
     del argv
-    for name, side, inputs, outputs, size, stride in network_layers(
-        _WIDTH.value, _IMAGE_SIZE.value
-    ):
+    for layer in convolutions(_WIDTH.value, _IMAGE_SIZE.value):
         rng = np.random.default_rng(0)
-        shape = (_BATCH_SIZE.value, side, side, inputs)
+        shape = (_BATCH_SIZE.value, layer.side, layer.side, layer.inputs)
         x = rng.standard_normal(shape, np.float32)
-        kernel = rng.standard_normal((size, size, inputs, outputs), np.float32)
-        seconds = compare(x, kernel, stride)
-        line = {"name": name, "input": shape, "kernel": kernel.shape, "stride": stride}
+        kernel_shape = (layer.size, layer.size, layer.inputs, layer.outputs)
+        kernel = rng.standard_normal(kernel_shape, np.float32)
+        seconds = compare(x, kernel, layer.stride)
+        line = {
+            "name": layer.name,
+            "input": shape,
+            "kernel": kernel_shape,
+            "stride": layer.stride,
+            "times": layer.times,
+        }
         line |= {key: round(value, 5) for key, value in seconds.items()}
-        chosen = convolution.cpu_algorithm(x.shape, kernel.shape, stride)
+        chosen = convolution.cpu_algorithm(shape, kernel_shape, layer.stride)
         line["chosen"] = chosen.__name__.removesuffix("_conv")
         print(json.dumps(line), flush=True)
 

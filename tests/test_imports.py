@@ -21,6 +21,7 @@ CORE = (
     "img2eeg_jax.models.layers",
     "img2eeg_jax.models.cornet_s",
     "img2eeg_jax.models.realnet",
+    "img2eeg_jax.models.flops",
     "img2eeg_jax.objectives",
     "img2eeg_jax.training.state",
     "img2eeg_jax.training.step",
