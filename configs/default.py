@@ -24,7 +24,11 @@ def get_config() -> ConfigDict:
     # Data. All in the layout of THINGS-EEG2.
     config.data_dir = ""  # folder with image_set/ and preprocessed_data/
     config.shards_dir = ""  # where the shards are or go; "" for DATA_DIR/shards
-    config.subjects = "1"  # one subject
+    config.subjects = "1"  # e.g. "3", "1,3" or "1-10": a network for each
+    # "one_by_one"; "side_by_side", on devices of their own; "vmapped", in step on the
+    # same devices; "auto" for the first two; or "shared_backbone": one network for all
+    # of them, with an output layer for each.
+    config.subjects_mode = "auto"
     config.channels = ()  # names; () for all that the data have
     config.window_s = (0.0, 0.19)  # seconds from image onset, both ends included
     config.image_size = 224  # pixels
@@ -39,7 +43,13 @@ def get_config() -> ConfigDict:
     config.width = 64  # channels of V1
     config.num_classes = 1000  # size of the logits
     config.bn_updates = 1  # running-statistics updates a step; 2 as published
-    config.dtype = "float32"  # of the computation; parameters stay float32
+    # Of the computation: "float32", "tf32" (faster on NVIDIA GPUs) or "bfloat16"
+    # (fastest on GPU and TPU); parameters, statistics and losses stay float32.
+    config.precision = "float32"
+    config.frozen_areas = ()  # of V1, V2, V4, IT: stay as they are
+    # What the backward pass computes again to save memory, on GPU and TPU: "none",
+    # "elementwise" (all but convolutions) or "areas".
+    config.remat = "none"
 
     # Objective: task + generation_weight * (MSE + contrast).
     config.task = "mse"  # to the teacher's logits, or "cross_entropy" to its argmax
@@ -56,10 +66,23 @@ def get_config() -> ConfigDict:
     config.learning_rate = 2e-5
     # "constant", or "cosine": to 0 at num_epochs, which more epochs later would raise.
     config.learning_rate_schedule = "constant"
+    config.warmup_steps = 0  # over which the learning rate rises from 0
     config.adam_eps = 1e-8
+    config.weight_decay = 0.0  # decoupled, of kernels only
+    config.max_gradient_norm = 0.0  # longer gradients are scaled to it; 0 for any
+    config.accumulate_steps = 1  # batches an update
+    config.ema_decay = 0.0  # of averaged parameters, which are then used; 0 for none
+    config.nonfinite = "stop"  # or "skip" steps whose loss or gradient is not finite
     config.seed = 2023  # of initial weights, data order and validation split
 
     # Which epoch is best: the smallest loss on "validation" or (leaky) on "test".
     config.select_by = "validation"
     config.first_selectable_epoch = 0
+    config.early_stopping_epochs = 0  # without a better one; 0 for never
+
+    # May change when a run goes on.
+    config.max_seconds = 0.0  # then it saves and stops; 0 for no limit
+    config.checkpoint_minutes = 10.0  # between saves within an epoch; 0 for none
+    config.profile_steps = 0  # traced into WORKDIR/profile
+    config.peak_tflops = 0.0  # of all devices, for the summary; 0 if unknown
     return config

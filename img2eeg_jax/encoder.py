@@ -50,6 +50,7 @@ def write_predictions(
     output: str | os.PathLike,
     *,
     which: str = "best",
+    subject: int | None = None,
     overwrite: bool = False,
 ) -> str:
     """Predicts the signal of image files and writes it to an `.npz` file.
@@ -65,6 +66,7 @@ def write_predictions(
       images: image files, and folders to search for images.
       output: the file to write.
       which: "best" or "last" checkpoint.
+      subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
 
     Returns:
@@ -81,7 +83,7 @@ def write_predictions(
             "replaces it"
         )
     files = find_images(images)
-    loaded = checkpoint.load(checkpoint_dir, which)
+    loaded = checkpoint.load(checkpoint_dir, which, subject)
     size = loaded.description["image_size"]
     signal = predict(loaded, (layout.read_image(path, size) for path in files))
     arrays = _name_signal(loaded, signal)

@@ -7,6 +7,7 @@ Summed over devices and divided, the pair is the loss of the whole batch; only
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Array = jax.Array
@@ -123,6 +124,42 @@ def contrast(
     matching = (signal * target).sum(-1)
     others = (signal @ target_sum - matching) / jnp.maximum(count - 1, 1)
     return _masked_sum(1 - matching + others, mask)
+
+
+def moments(signal: Array, target: Array, mask: Array) -> SumAndCount:
+    """Sums over images of what a correlation over images is made of.
+
+    Args:
+      signal: f32[batch, ..., n].
+      target: of the same shape.
+      mask: f32[batch], 0 on padding rows.
+
+    Returns:
+      (f32[5, ..., n] sums of signal, target, their squares and their product, number of
+      real rows).
+
+    Raises:
+      ValueError: shapes differ.
+    """
+    _check_same_shape(signal, target)
+    values = jnp.stack([signal, target, signal**2, target**2, signal * target])
+    return jnp.tensordot(values, mask, axes=((1,), (0,))), mask.sum()
+
+
+def correlation(sums: np.ndarray, count: float) -> np.ndarray:
+    """Computes Pearson r over images from `moments`.
+
+    Args:
+      sums: f64[5, ..., n], added up over batches.
+      count: number of images.
+
+    Returns:
+      f64[..., n]; NaN where signal or target does not vary.
+    """
+    x, y, xx, yy, xy = np.asarray(sums, np.float64) / count
+    variances = (xx - x**2) * (yy - y**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(variances > 0, (xy - x * y) / np.sqrt(variances), np.nan)
 
 
 def _unit_rows(x: Array) -> Array:

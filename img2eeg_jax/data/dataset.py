@@ -52,11 +52,13 @@ class Split:
       eeg: f32[image, channel, time], z-scored (unitless); of several subjects
         f32[image, subject, channel, time].
       index: i32[image], row of each image in its partition.
+      teacher_logits: f32[row, class] of the whole partition, or None.
     """
 
     images: "np.ndarray | ShardedImages"
     eeg: np.ndarray
     index: np.ndarray
+    teacher_logits: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,9 @@ class EncodingData:
       ch_names: the name of each channel.
       times_s: f64[time], seconds from image onset, of the selected window.
       epoch_times_s: f64[time'], all the times that the data have.
+      validation_halves: f32[2, image, channel, time], or with an axis of subjects after
+        images: the validation images' responses to the repetitions at even and at odd
+        places, z-scored, NaN where there is one repetition; or None.
     """
 
     train: Split
@@ -80,6 +85,7 @@ class EncodingData:
     ch_names: tuple[str, ...]
     times_s: np.ndarray
     epoch_times_s: np.ndarray
+    validation_halves: np.ndarray | None = None
 
 
 def select(
@@ -265,14 +271,16 @@ def load_encoding_data(
     rows = {"training": train, "test": np.arange(len(images["test"]))}
     if len(validation):
         rows["validation"] = validation
-    eeg, statistics, axes = {}, [], None
+    eeg, statistics, halves, axes = {}, [], [], None
     for position, subject in enumerate(numbers):
-        means, found = _load_means(shards_dir, subject, channels, window_s)
+        means, of_halves, found = _load_means(shards_dir, subject, channels, window_s)
         axes = axes or found
         _check_subject(shards_dir, subject, images, means, found, axes)
         if shuffle_eeg_seed is not None:
             means["training"] = shuffle_rows(means["training"], shuffle_eeg_seed)
+            of_halves = shuffle_rows(of_halves, shuffle_eeg_seed)
         statistics.append(_fit(means, train, axes, zscore))
+        halves.append(statistics[-1].apply(of_halves[validation].swapaxes(0, 1)))
         for name, chosen in rows.items():
             scores = statistics[-1].apply(means[_PARTITION_OF[name]][chosen])
             if position == 0:
@@ -297,7 +305,12 @@ def load_encoding_data(
         ch_names=axes.ch_names,
         times_s=axes.times_s,
         epoch_times_s=axes.epoch_times_s,
+        validation_halves=_halves(halves, subjects) if len(validation) else None,
     )
+
+
+def _halves(halves, subjects):
+    return halves[0] if isinstance(subjects, int) else np.stack(halves, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,16 +327,23 @@ def _load_means(
     subject: int,
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
-) -> tuple[dict[str, np.ndarray], _Axes]:
-    """Returns f32[image, channel, time] of each partition, and what its axes are."""
+) -> tuple[dict[str, np.ndarray], np.ndarray, _Axes]:
+    """Returns f32[image, channel, time] of each partition, halves, and the axes.
+
+    Halves are f32[image, 2, channel, time] of the training partition.
+    """
     from img2eeg_jax.data import shards
 
     means = {}
     for partition in PARTITIONS:
-        loaded = shards.load_mean_eeg(shards_dir, subject, partition)
+        with_halves = partition == "training"
+        loaded = shards.load_mean_eeg(shards_dir, subject, partition, with_halves)
         selected = select(loaded, channels, window_s)
-        means[partition] = average_repetitions(selected)
-    return means, _Axes(selected.ch_names, selected.times_s, loaded.times_s)
+        means[partition] = selected.eeg[:, 0]
+        if with_halves:
+            halves = selected.eeg[:, 1:]
+    axes = _Axes(selected.ch_names, selected.times_s, loaded.times_s)
+    return means, halves, axes
 
 
 def _fit(

@@ -45,8 +45,9 @@ def batches(
     Yields:
       With B = batch_size / process_count, dicts of ``image`` u8[B, height, width, 3],
       ``eeg`` f32[B, channel, time] or f32[B, subject, channel, time], ``mask`` f32[B],
-      1 on examples and 0 on padding, and ``index`` i32[B], the row in the partition,
-      -1 on padding. Padding repeats the split's first example.
+      1 on examples and 0 on padding, ``index`` i32[B], the row in the partition, -1 on
+      padding, and ``teacher_logits`` f32[B, class] if the split has them. Padding
+      repeats the split's first example.
 
     Raises:
       ValueError: the batch size is not positive or not a multiple of the number of
@@ -68,12 +69,15 @@ def batches(
     def read(batch_rows: np.ndarray) -> dict[str, np.ndarray]:
         is_real = batch_rows >= 0
         taken = np.where(is_real, batch_rows, 0)
-        return {
+        batch = {
             "image": split.images[taken],
             "eeg": split.eeg[taken],
             "mask": is_real.astype(np.float32),
             "index": np.where(is_real, split.index[taken], -1).astype(np.int32),
         }
+        if split.teacher_logits is not None:
+            batch["teacher_logits"] = split.teacher_logits[split.index[taken]]
+        return batch
 
     ahead = collections.deque()
     with futures.ThreadPoolExecutor(_THREADS, "batches") as pool:

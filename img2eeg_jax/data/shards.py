@@ -164,16 +164,39 @@ def load_eeg(
 
 
 def load_mean_eeg(
-    shards_dir: str | os.PathLike, subject: int, partition: str
+    shards_dir: str | os.PathLike,
+    subject: int,
+    partition: str,
+    with_halves: bool = False,
 ) -> layout.PreprocessedEEG:
     """Reads EEG as `load_eeg` does, averaged over repetitions block by block.
 
+    Args:
+      shards_dir: a folder or an address.
+      subject: subject number, from 1.
+      partition: ``"training"`` or ``"test"``.
+      with_halves: whether to average every other repetition, too.
+
     Returns:
-      The EEG with one repetition: the mean, computed in float64.
+      The EEG with one repetition, the mean, computed in float64; `with_halves` with
+      three: the mean, and those of the repetitions at even and at odd places. Of a
+      single repetition the last is NaN.
+
+    Raises:
+      InputError: there are no such shards, or they are damaged.
     """
 
     def average(eeg: np.ndarray) -> np.ndarray:
-        return eeg.mean(1, np.float64, keepdims=True).astype(np.float32)
+        means = [eeg.mean(1, np.float64)]
+        if with_halves:
+            means.append(eeg[:, ::2].mean(1, np.float64))
+            odd = eeg[:, 1::2]
+            means.append(
+                odd.mean(1, np.float64)
+                if odd.shape[1]
+                else np.full_like(means[0], np.nan)
+            )
+        return np.stack(means, 1).astype(np.float32)
 
     return _load_eeg(shards_dir, subject, partition, average)
 

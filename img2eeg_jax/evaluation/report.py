@@ -50,7 +50,7 @@ def evaluate(
       InputError: something the user gave is wrong; nothing is written then.
     """
     checkpoint_dir = pathlib.Path(checkpoint_dir)
-    loaded = checkpoint.load(checkpoint_dir, which)
+    loaded = checkpoint.load(checkpoint_dir, which, _one_subject(subjects))
     signal_layout = _eeg_layout(loaded)
     data_dir = _data_dir(loaded, data_dir)
     subject = _subject(loaded, subjects, data_dir)
@@ -134,10 +134,20 @@ def _data_dir(loaded, data_dir):
     return pathlib.Path(config["data_dir"] or loaded.path / "data")
 
 
+def _one_subject(subjects):
+    """Returns the subject that the flag names, or None if it names none."""
+    if not subjects:
+        return None
+    numbers = layout.parse_subjects(subjects)
+    if len(numbers) != 1:
+        raise InputError(f"--subjects: expected one subject, found {subjects!r}")
+    return numbers[0]
+
+
 def _subject(loaded, subjects, data_dir):
     numbers = (loaded.description["subject"],)
     if subjects:
-        numbers = layout.parse_subjects(subjects)
+        numbers = (_one_subject(subjects),)
     elif numbers == (None,):
         # Converted weights need not say whose they are.
         numbers = layout.subjects_in(data_dir)

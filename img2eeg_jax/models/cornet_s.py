@@ -9,9 +9,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from img2eeg_jax.models.convolution import max_pool
-from img2eeg_jax.models.layers import BatchNorm, Conv, Linear
+from img2eeg_jax.models.layers import KEPT, BatchNorm, Conv, Linear
 
 Array = jax.Array
 
@@ -119,7 +120,12 @@ class CORnetS(nn.Module):
       num_classes: size of the logits.
       axis_name: mapped axis that the batch is split over, or None.
       bn_updates: see `BatchNorm.updates`.
-      dtype: dtype of the computation; parameters and statistics are float32.
+      dtype: dtype of the areas' computation; parameters, statistics and logits are
+        float32.
+      frozen_areas: areas that stay in eval mode when the others train.
+      remat: what the backward pass computes again instead of keeping it: "none";
+        "elementwise", all but convolutions' outputs; or "areas", everything inside the
+        areas. On CPU XLA undoes it.
     """
 
     width: int = 64
@@ -127,6 +133,8 @@ class CORnetS(nn.Module):
     axis_name: str | None = None
     bn_updates: int = 1
     dtype: Any = jnp.float32
+    frozen_areas: tuple[str, ...] = ()
+    remat: str = "none"
 
     @nn.compact
     def __call__(
@@ -145,6 +153,7 @@ class CORnetS(nn.Module):
         """
         x = images
         areas = {}
+        is_trained = False
         for area in AREAS:
             settings = dict(
                 features=AREA_WIDTHS[area] * self.width,
@@ -153,23 +162,35 @@ class CORnetS(nn.Module):
                 dtype=self.dtype,
                 name=area,
             )
-            if area == "V1":
-                module = V1(**settings)
-            else:
-                module = RecurrentBlock(**settings, steps=STEPS[area])
-            x = areas[area] = module(x, train, mask)
-        logits = _Decoder(self.num_classes, self.dtype, name="decoder")(x)
+            kind = V1 if area == "V1" else RecurrentBlock
+            if area != "V1":
+                settings["steps"] = STEPS[area]
+            is_frozen = area in self.frozen_areas
+            module = self._rematerialised(kind)(**settings)
+            x = module(x, train and not is_frozen, mask)
+            is_trained |= not is_frozen
+            # Gradients need not come this far.
+            areas[area] = x = x if is_trained else lax.stop_gradient(x)
+        logits = _Decoder(self.num_classes, name="decoder")(x)
         return logits, areas
+
+    def _rematerialised(self, area: type[nn.Module]) -> type[nn.Module]:
+        if self.remat == "none":
+            return area
+        policy = {
+            "elementwise": jax.checkpoint_policies.save_only_these_names(KEPT),
+            "areas": jax.checkpoint_policies.nothing_saveable,
+        }[self.remat]
+        # `train` is the second argument after self.
+        return nn.remat(area, static_argnums=(2,), policy=policy)
 
 
 class _Decoder(nn.Module):
-    """Global average pool and a linear layer."""
+    """Global average pool and a linear layer, in float32."""
 
     num_classes: int
-    dtype: Any
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         pooled = x.astype(jnp.float32).mean((1, 2))
-        logits = Linear(self.num_classes, self.dtype, name="linear")(pooled)
-        return logits.astype(jnp.float32)
+        return Linear(self.num_classes, name="linear")(pooled)

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from img2eeg_jax.models.convolution import conv
 
@@ -15,6 +16,10 @@ Array = jax.Array
 # PyTorch's BatchNorm2d defaults. Its momentum weighs the *new* statistics.
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
+
+# What "elementwise" rematerialisation keeps: the outputs of convolutions and the
+# statistics of batch norms; all else is quickly made from these.
+KEPT = "kept"
 
 
 class Conv(nn.Module):
@@ -45,7 +50,7 @@ class Conv(nn.Module):
             (self.size, self.size, x.shape[-1], self.features),
         )
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        return conv(x, kernel, stride)
+        return checkpoint_name(conv(x, kernel, stride), KEPT)
 
 
 class BatchNorm(nn.Module):
@@ -151,8 +156,9 @@ def _normalise_forward(x, scale, bias, skip, mask, relu, axis_name):
     def average(values):
         return _sum_over_devices(_sum_per_channel(values * weight), axis_name) / divisor
 
-    mean = average(x.astype(jnp.float32))
-    var = average(jnp.square(x.astype(jnp.float32) - _per_channel(mean)))
+    mean = checkpoint_name(average(x.astype(jnp.float32)), KEPT)
+    squares = jnp.square(x.astype(jnp.float32) - _per_channel(mean))
+    var = checkpoint_name(average(squares), KEPT)
     out = _normalise(x, mean, var, scale, bias, skip, relu)
     has_skip = None if skip is None else ()
     residuals = x, scale, mean, var, divisor, mask, out if relu else None, has_skip

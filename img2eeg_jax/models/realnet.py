@@ -29,7 +29,10 @@ class ReAlNet(nn.Module):
       num_classes: size of the logits.
       axis_name: mapped axis that the batch is split over, or None.
       bn_updates: see `BatchNorm.updates`.
-      dtype: dtype of the computation; parameters and statistics are float32.
+      dtype: dtype of the computation up to the areas' features; parameters, statistics
+        and outputs are float32.
+      frozen_areas: see `CORnetS`.
+      remat: see `CORnetS`.
     """
 
     signal_shape: tuple[int, ...] = (17, 20)
@@ -40,6 +43,8 @@ class ReAlNet(nn.Module):
     axis_name: str | None = None
     bn_updates: int = 1
     dtype: Any = jnp.float32
+    frozen_areas: tuple[str, ...] = ()
+    remat: str = "none"
 
     @nn.compact
     def __call__(
@@ -62,12 +67,13 @@ class ReAlNet(nn.Module):
             axis_name=self.axis_name,
             bn_updates=self.bn_updates,
             dtype=self.dtype,
+            frozen_areas=self.frozen_areas,
+            remat=self.remat,
             name="realnet",
         )(images, train, mask)
         features = [self._head(area, outputs[area]) for area in self.areas]
         size = math.prod(self.signal_shape)
-        signal = Linear(size, self.dtype, name="fc")(jnp.concatenate(features, -1))
-        return logits, signal.astype(jnp.float32)
+        return logits, Linear(size, name="fc")(jnp.concatenate(features, -1))
 
     def _head(self, area: str, output: Array) -> Array:
         head = Linear(self.features, self.dtype, name=f"fc_{area.lower()}")

@@ -13,6 +13,9 @@ _IMAGES = flags.DEFINE_list(
 _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
 _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace what is at --output.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.")
+_SUBJECTS = flags.DEFINE_integer(
+    "subjects", None, "Whose EEG, where subjects share a network.", lower_bound=1
+)
 
 
 def main() -> None:
@@ -27,6 +30,7 @@ def main() -> None:
             _IMAGES.value,
             _OUTPUT.value,
             which=_WHICH.value,
+            subject=_SUBJECTS.value,
             overwrite=_OVERWRITE.value,
         )
     )

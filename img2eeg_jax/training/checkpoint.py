@@ -121,13 +121,25 @@ class CheckpointStore:
         """Blocks until the save under way is on disk; raises if it failed."""
         self._manager.wait_until_finished()
 
+    def steps(self) -> list[int]:
+        """Returns the steps of the checkpoints that are there, ascending."""
+        self.wait()
+        return sorted(self._manager.all_steps())
+
+    def discard_after(self, step: int) -> None:
+        """Removes the checkpoints that are newer than a step."""
+        for newer in self.steps():
+            if newer > step:
+                self._manager.delete(newer)
+
     def restore(
-        self, like: TrainState
+        self, like: TrainState, step: int | None = None
     ) -> tuple[TrainState, dict[str, Any], dict[str, Any]] | None:
         """Restores the last checkpoint.
 
         Args:
           like: a state of the same structure and shapes.
+          step: which one; None for the last.
 
         Returns:
           (state of NumPy arrays, description, progress), or None if there is no
@@ -137,7 +149,7 @@ class CheckpointStore:
           InputError: it is damaged, or of other shapes.
         """
         self.wait()
-        step = self._manager.latest_step()
+        step = self._manager.latest_step() if step is None else step
         if step is None:
             return None
         source = f"{self._folder}/{step}"
@@ -154,7 +166,7 @@ class CheckpointStore:
                     progress=ocp.args.JsonRestore(),
                 ),
             )
-        state = TrainState(**restored.variables, **restored.optimizer)
+        state = _state(restored.variables, restored.optimizer)
         return state, restored.description, restored.progress
 
 
@@ -189,17 +201,56 @@ def write_weights(
         manager.close()
 
 
-def load(path: str | pathlib.Path, which: str = "best") -> Checkpoint:
+def load(
+    path: str | pathlib.Path, which: str = "best", subject: int | None = None
+) -> Checkpoint:
     """Loads a network from a work directory or a converter's output folder.
 
     Args:
       path: the folder.
       which: "best" or "last"; where no checkpoint was selected, both are the last.
+      subject: whose network, where several share one.
 
     Raises:
       InputError: no checkpoint there, or one that is damaged or whose arrays do not
-        fit its description.
+        fit its description; or the network has no output for this subject.
     """
+    return _of_subject(_load(path, which), subject)
+
+
+def _of_subject(loaded: Checkpoint, subject: int | None) -> Checkpoint:
+    """Takes one subject's outputs of a network that several share."""
+    description = loaded.description
+    subjects = description.get("subjects")
+    if subjects is None:
+        return loaded
+    if subject not in subjects:
+        raise InputError(
+            f"{loaded.path}: expected one of the subjects {subjects} that share this "
+            f"network, found {subject or 'none'}; --subjects names one"
+        )
+    position = subjects.index(subject)
+    params = dict(loaded.variables["params"])
+    params["fc"] = {
+        name: np.split(value, len(subjects), axis=-1)[position]
+        for name, value in params["fc"].items()
+    }
+    description = {
+        **{key: value for key, value in description.items() if key != "subjects"},
+        "subject": subject,
+        "model": {
+            **description["model"],
+            "signal_shape": description["model"]["signal_shape"][1:],
+        },
+        "zscore": {
+            name: values[position] for name, values in description["zscore"].items()
+        },
+    }
+    variables = {**loaded.variables, "params": params}
+    return Checkpoint(loaded.path, loaded.step, description, variables)
+
+
+def _load(path: str | pathlib.Path, which: str) -> Checkpoint:
     path = pathlib.Path(path)
     folder = path / FOLDER
     if which not in ("best", "last"):
@@ -308,7 +359,17 @@ def _expected_variables(model, image_size):
 
 
 def _optimizer_item(state: TrainState) -> dict[str, Any]:
-    return {"opt_state": state.opt_state, "step": state.step}
+    item = {"opt_state": state.opt_state, "step": state.step}
+    if state.ema_params is not None:
+        # `variables` holds their average then.
+        item["params"] = state.params
+    return item
+
+
+def _state(variables: dict[str, Any], optimizer: dict[str, Any]) -> TrainState:
+    """Puts together what was saved as two items."""
+    averaged = variables["params"] if "params" in optimizer else None
+    return TrainState(**{**variables, **optimizer}, ema_params=averaged)
 
 
 def _host_like(tree):

@@ -11,7 +11,16 @@ from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES
 _CHOICES = {
     "zscore": ("training", "training_and_test"),
     "signal": (CHANNELS_BY_TIMES, CHANNEL_MEAN),
-    "dtype": ("float32", "bfloat16"),
+    "precision": ("float32", "tf32", "bfloat16"),
+    "remat": ("none", "elementwise", "areas"),
+    "subjects_mode": (
+        "auto",
+        "one_by_one",
+        "side_by_side",
+        "vmapped",
+        "shared_backbone",
+    ),
+    "nonfinite": ("stop", "skip"),
     "task": ("none", "mse", "cross_entropy"),
     "correlation": ("pearson", "spearman"),
     "learning_rate_schedule": ("constant", "cosine"),
@@ -29,6 +38,15 @@ _SMALLEST = {
     "batch_size": 1,
     "learning_rate": 0.0,
     "adam_eps": 0.0,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "max_gradient_norm": 0.0,
+    "accumulate_steps": 1,
+    "early_stopping_epochs": 0,
+    "max_seconds": 0.0,
+    "checkpoint_minutes": 0.0,
+    "profile_steps": 0,
+    "peak_tflops": 0.0,
     "seed": 0,
 }
 
@@ -53,6 +71,11 @@ def check_values(config: ConfigDict) -> None:
     areas = tuple(config.areas)
     known = set(areas) <= set(AREAS) and len(set(areas)) == len(areas) > 0
     _check(config, "areas", known, f"different names out of {', '.join(AREAS)}")
+    frozen = tuple(config.frozen_areas)
+    known = set(frozen) <= set(AREAS) and len(set(frozen)) == len(frozen)
+    _check(config, "frozen_areas", known, f"different names out of {', '.join(AREAS)}")
+    fits = 0 <= config.ema_decay < 1
+    _check(config, "ema_decay", fits, "a number from 0 to less than 1")
     fits = len(config.window_s) == 2 and all(map(math.isfinite, config.window_s))
     _check(config, "window_s", fits, "(first, last) in seconds")
 

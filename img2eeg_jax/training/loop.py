@@ -1,12 +1,19 @@
 """Training from a config to a work directory."""
 
+import contextlib
+import copy
 import dataclasses
 import json
 import os
 import pathlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -18,16 +25,19 @@ from img2eeg_jax.data import (
     synthetic,
     tfds_builder,
 )
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.models.cornet_s import CORnetS
+from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import checkpoint, config_check
+from img2eeg_jax.training import checkpoint, config_check, teacher
 from img2eeg_jax.training import logging as run_logging
+from img2eeg_jax.training import optimizer as optimizers
 from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.training.run import Run, Selection
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
-from img2eeg_jax.training.trainer import Trainer
+from img2eeg_jax.training.trainer import Limits, Trainer, stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +47,7 @@ class _Networks:
     Attributes:
       signal_layout: what the model's signal means.
       model: the network.
+      model_arguments: what a checkpoint's description records of it.
       initial: the initial values that are not drawn at random.
       teacher: CORnet-S, or None.
       teacher_variables: of the teacher; {} if there is none.
@@ -44,15 +55,41 @@ class _Networks:
 
     signal_layout: SignalLayout
     model: ReAlNet
+    model_arguments: dict[str, Any]
     initial: dict[str, Any]
     teacher: CORnetS | None
     teacher_variables: dict[str, Any]
 
 
-def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
-    """Trains one network, or goes on where the same command stopped.
+# Matrix products of float32 numbers, as `jax.default_matmul_precision` names them.
+_MATMUL_PRECISION = {
+    "float32": "highest",
+    "tf32": "tensorfloat32",
+    "bfloat16": "default",
+}
 
-    Everything that may be refused is checked before anything is written.
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """Data on disk, ready to be read.
+
+    Attributes:
+      data_dir: the data set.
+      shards_dir: its shards.
+      concepts: the concept of each training image.
+    """
+
+    data_dir: pathlib.Path
+    shards_dir: str | pathlib.Path
+    concepts: Sequence[str]
+
+
+def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
+    """Trains the networks of a config, or goes on where the same command stopped.
+
+    Everything that may be refused is checked before anything is written. Several
+    subjects have a network and a folder WORKDIR/sub-XX each, which end as if each had
+    been trained alone; unless they share one ("shared_backbone").
 
     Args:
       config: see configs/default.py.
@@ -60,18 +97,101 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
 
     Raises:
       InputError: something the user gave is wrong, or the loss became non-finite.
-      StoppedBySignal: SIGINT or SIGTERM came; the state is saved.
+      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
     """
     workdir = pathlib.Path(workdir)
     config = _with_absolute_paths(config)
     config_check.check_values(config)
-    checkpoint.check_folder(workdir)
-    run_logging.check_config(workdir, config.to_dict())
-    networks = _load_networks(config, build_layout(config, workdir))
-    data = load_data(config, workdir)
-    trainer = _build_trainer(config, data, networks)
-    workdir.mkdir(parents=True, exist_ok=True)
-    trainer.train(workdir, config.num_epochs)
+    subjects = layout.parse_subjects(str(config.subjects))
+    mode = _mode(config, subjects)
+    configs = _configs_by_folder(config, workdir, subjects, mode)
+    for folder, own in configs.items():
+        checkpoint.check_folder(folder)
+        run_logging.check_config(folder, own.to_dict())
+    networks = _load_networks(config, workdir, subjects, mode)
+    with jax.default_matmul_precision(_MATMUL_PRECISION[config.precision]):
+        data = _prepare_data(config, workdir, subjects)
+        if mode == "side_by_side":
+            _train_side_by_side(configs, data, networks)
+        elif mode == "one_by_one":
+            for folder, own in configs.items():
+                _train_together({folder: own}, data, networks, DataParallel())
+        else:
+            n_subjects = len(subjects) if mode == "vmapped" else None
+            _train_together(configs, data, networks, DataParallel(None, n_subjects))
+
+
+def _train_together(configs, data, networks, parallel):
+    """Trains one network, or several in step."""
+    trainer = _build_trainer(configs, data, networks, parallel)
+    with _stop_requests() as stop:
+        trainer.train(stop.is_set)
+
+
+def _mode(config, subjects):
+    """Returns how several subjects are trained."""
+    if config.subjects_mode == "shared_backbone":
+        return config.subjects_mode
+    if len(subjects) == 1:
+        return "one_by_one"
+    if config.subjects_mode != "auto":
+        return config.subjects_mode
+    return "side_by_side" if jax.device_count() > 1 else "one_by_one"
+
+
+def _configs_by_folder(config, workdir, subjects, mode):
+    """Returns the config of each network's folder: that of a run of its own."""
+    if mode == "shared_backbone" or len(subjects) == 1:
+        return {workdir: config}
+    configs = {}
+    for subject in subjects:
+        own = copy.deepcopy(config)
+        own.subjects, own.subjects_mode = str(subject), "auto"
+        own.data_dir = os.path.abspath(data_folder(config, workdir))
+        configs[workdir / layout.subject_name(subject)] = own
+    return configs
+
+
+def _train_side_by_side(configs, data, networks):
+    """Trains each network on devices of its own, as many at a time as there are."""
+    process, n_processes = jax.process_index(), jax.process_count()
+    configs = dict([*configs.items()][process::n_processes])
+    devices = jax.local_devices()
+    n_groups = max(1, min(len(configs), len(devices)))
+    groups = [tuple(group) for group in np.array_split(np.array(devices), n_groups)]
+    lock = threading.Lock()
+
+    def train_one(folder, stop):
+        with lock:
+            if stop.is_set():
+                return
+            group = groups.pop()
+        try:
+            own = {folder: configs[folder]}
+            # Another thread has its own.
+            precision = _MATMUL_PRECISION[configs[folder].precision]
+            with jax.default_matmul_precision(precision):
+                parallel = DataParallel(group)
+                trainer = _build_trainer(own, data, networks, parallel)
+                trainer.train(stop.is_set)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            with lock:
+                groups.append(group)
+
+    with (
+        _stop_requests() as stop,
+        futures.ThreadPoolExecutor(n_groups, "subject") as pool,
+    ):
+        ended = [pool.submit(train_one, folder, stop) for folder in configs]
+    errors = [future.exception() for future in ended if future.exception()]
+    # What went wrong matters more than that the others were stopped for it.
+    for error in sorted(errors, key=lambda error: isinstance(error, StoppedBySignal)):
+        raise error
+    if stop.is_set():
+        raise StoppedBySignal("stopped")
 
 
 def _with_absolute_paths(config):
@@ -93,7 +213,7 @@ def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
     Raises:
       InputError: the config asks for something that the data do not have.
     """
-    (subject,) = one_subject(config.subjects)
+    subject, *_ = layout.parse_subjects(str(config.subjects))
     data_dir = data_folder(config, workdir)
     if config.data_dir:
         concepts = layout.read_image_set(data_dir).concepts("training")
@@ -122,19 +242,25 @@ def model_arguments(config: ConfigDict, signal_layout: SignalLayout) -> dict[str
         "width": config.width,
         "num_classes": config.num_classes,
         "bn_updates": config.bn_updates,
-        "dtype": config.dtype,
+        "dtype": "bfloat16" if config.precision == "bfloat16" else "float32",
     }
 
 
 def build_optimizer(
     config: ConfigDict, steps_per_epoch: int = 1
 ) -> optax.GradientTransformation:
-    """Returns Adam with the config's learning rate and schedule."""
-    learning_rate = config.learning_rate
-    if config.learning_rate_schedule == "cosine":
-        steps = config.num_epochs * steps_per_epoch
-        learning_rate = optax.cosine_decay_schedule(learning_rate, steps)
-    return optax.adam(learning_rate, eps=config.adam_eps)
+    """Returns the config's optimizer."""
+    return optimizers.build(
+        learning_rate=config.learning_rate,
+        schedule=config.learning_rate_schedule,
+        total_steps=config.num_epochs * steps_per_epoch,
+        warmup_steps=config.warmup_steps,
+        eps=config.adam_eps,
+        weight_decay=config.weight_decay,
+        max_gradient_norm=config.max_gradient_norm,
+        accumulate_steps=config.accumulate_steps,
+        frozen_areas=tuple(config.frozen_areas),
+    )
 
 
 def build_recipe(
@@ -149,6 +275,8 @@ def build_recipe(
         average_channels=signal_layout.kind == CHANNEL_MEAN,
         signal_window=signal_layout.window,
         teacher_batch_stats=config.teacher_batch_stats,
+        skip_nonfinite=config.nonfinite == "skip",
+        ema_decay=config.ema_decay,
     )
 
 
@@ -162,18 +290,33 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
     Raises:
       InputError: something about the data is wrong.
     """
+    subjects = layout.parse_subjects(str(config.subjects))
+    data = _prepare_data(config, workdir, subjects)
+    return _read_data(config, data, subjects[0] if len(subjects) == 1 else subjects)
+
+
+def _prepare_data(config, workdir, subjects):
+    """Builds what is missing on disk; of several processes the first one does."""
     data_dir = data_folder(config, workdir)
-    (subject,) = one_subject(config.subjects)
-    if not config.data_dir:
-        synthetic.write_synthetic(data_dir, **config.synthetic, subjects=(subject,))
-    image_set = layout.read_image_set(data_dir)
-    shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
-    tfds_builder.ensure_shards(
-        data_dir, shards_dir, subjects=(subject,), image_size=config.image_size
-    )
+    shards_dir = config.shards_dir
+    if jax.process_index() == 0:
+        if not config.data_dir:
+            synthetic.write_synthetic(data_dir, **config.synthetic, subjects=subjects)
+        shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
+        tfds_builder.ensure_shards(
+            data_dir, shards_dir, subjects=subjects, image_size=config.image_size
+        )
+    parallel = DataParallel()
+    parallel.wait_for_all("data")
+    shards_dir = parallel.object_from_first_process(os.fspath(shards_dir))
+    concepts = layout.read_image_set(data_dir).concepts("training")
+    return _Data(data_dir, shards_dir, concepts)
+
+
+def _read_data(config, data, subjects):
     return dataset.load_encoding_data(
-        shards_dir,
-        subjects=subject,
+        data.shards_dir,
+        subjects=subjects,
         image_size=config.image_size,
         channels=tuple(config.channels) or None,
         window_s=tuple(config.window_s),
@@ -181,7 +324,7 @@ def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData
         split_seed=config.seed,
         zscore=config.zscore,
         shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
-        concepts=image_set.concepts("training"),
+        concepts=data.concepts,
     )
 
 
@@ -196,21 +339,6 @@ def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     if "synthetic" not in config:
         raise InputError("--config.data_dir: expected a folder, found nothing")
     return workdir / "data"
-
-
-def one_subject(subjects: str | int) -> tuple[int]:
-    """Returns the one subject that the flag names.
-
-    Raises:
-      InputError: it names none or several.
-    """
-    numbers = layout.parse_subjects(str(subjects))
-    if len(numbers) != 1:
-        raise InputError(
-            f"subjects: expected one subject a run, found {subjects!r}; start a run "
-            "with a --workdir of its own for each"
-        )
-    return numbers
 
 
 def shards_folder(
@@ -268,47 +396,185 @@ def _draw_variables(config, model):
     return init_variables(model.clone(axis_name=None), config.image_size, config.seed)
 
 
-def _load_networks(config, signal_layout):
-    teacher, teacher_variables = _load_teacher(config)
-    model = ReAlNet(**model_arguments(config, signal_layout), axis_name=BATCH_AXIS)
+def _load_networks(config, workdir, subjects, mode):
+    signal_layout = build_layout(config, workdir)
+    teacher_model, teacher_variables = _load_teacher(config)
+    arguments = model_arguments(config, signal_layout)
+    if mode == "shared_backbone":
+        arguments["signal_shape"] = (len(subjects), *signal_layout.shape)
+    model = ReAlNet(
+        **arguments,
+        axis_name=BATCH_AXIS,
+        frozen_areas=tuple(config.frozen_areas),
+        remat=config.remat,
+    )
     initial = _load_initial(config, model)
-    return _Networks(signal_layout, model, initial, teacher, teacher_variables)
+    return _Networks(
+        signal_layout, model, arguments, initial, teacher_model, teacher_variables
+    )
 
 
-def _build_trainer(config, data, networks):
-    signal_layout, model = networks.signal_layout, networks.model
-    recipe = build_recipe(config, signal_layout, networks.teacher is not None)
-    steps_per_epoch = pipeline.num_batches(data.train, config.batch_size)
+def _teacher_logits(config, data, networks):
+    """Returns partition → the teacher's logits, or None where it runs in the step."""
+    if networks.teacher is None or config.teacher_batch_stats:
+        return None
+    arguments = (
+        data.shards_dir,
+        networks.teacher.clone(axis_name=None),
+        networks.teacher_variables,
+        config.image_size,
+    )
+    parallel = DataParallel()
+    if parallel.process_index == 0:
+        teacher.load_logits(*arguments)
+    parallel.wait_for_all("teacher")
+    return teacher.load_logits(*arguments)
+
+
+def _build_trainer(configs, data, networks, parallel):
+    """Builds the trainer of one folder's network, or of several in step."""
+    config = next(iter(configs.values()))
+    subjects = [
+        subject
+        for own in configs.values()
+        for subject in layout.parse_subjects(str(own.subjects))
+    ]
+    encoding_data = _read_data(
+        config, data, subjects[0] if len(subjects) == 1 else subjects
+    )
+    logits = _teacher_logits(config, data, networks)
+    splits = {
+        "train": encoding_data.train,
+        "validation": encoding_data.validation,
+        "test": encoding_data.test,
+    }
+    if logits is not None:
+        splits = {
+            name: split
+            and dataclasses.replace(
+                split, teacher_logits=logits["test" if name == "test" else "training"]
+            )
+            for name, split in splits.items()
+        }
+    live_teacher = networks.teacher if logits is None else None
+    recipe = build_recipe(config, networks.signal_layout, networks.teacher is not None)
+    steps_per_epoch = pipeline.num_batches(splits["train"], config.batch_size)
     optimizer = build_optimizer(config, steps_per_epoch)
-    drawn = _draw_variables(config, model)
-    variables = {name: {**drawn[name], **networks.initial[name]} for name in drawn}
-    step_arguments = recipe, networks.teacher, BATCH_AXIS
-    selection = {"validation": data.validation, "test": data.test}
+    step_arguments = recipe, live_teacher, BATCH_AXIS
     return Trainer(
-        parallel=DataParallel(),
-        train_step=make_train_step(model, optimizer, *step_arguments),
-        loss_step=make_loss_step(model, *step_arguments),
-        state=create_state(variables, optimizer),
-        teacher_variables=networks.teacher_variables,
-        train_split=data.train,
-        selection_split=selection[config.select_by],
-        selection_name=config.select_by,
+        parallel=parallel,
+        train_step=make_train_step(networks.model, optimizer, *step_arguments),
+        loss_step=make_loss_step(networks.model, *step_arguments),
+        state=_initial_state(config, networks, optimizer, parallel.n_subjects),
+        teacher_variables={} if live_teacher is None else networks.teacher_variables,
+        train_split=splits["train"],
+        selection_split=splits[config.select_by],
+        selection=Selection(
+            config.select_by,
+            config.first_selectable_epoch,
+            config.early_stopping_epochs,
+        ),
+        ceiling=_ceiling(config, networks.signal_layout, encoding_data),
         batch_size=config.batch_size,
         seed=config.seed,
-        first_selectable_epoch=config.first_selectable_epoch,
-        description={
+        runs=_build_runs(configs, subjects, encoding_data, networks),
+        limits=Limits(
+            num_epochs=config.num_epochs,
+            max_seconds=config.max_seconds,
+            checkpoint_minutes=config.checkpoint_minutes,
+            profile_steps=config.profile_steps,
+            peak_tflops=config.peak_tflops,
+        ),
+        flops_per_image=_flops(config, networks),
+        counts_skipped=recipe.skip_nonfinite,
+    )
+
+
+def _initial_state(config, networks, optimizer, n_subjects):
+    drawn = _draw_variables(config, networks.model)
+    variables = {name: {**drawn[name], **networks.initial[name]} for name in drawn}
+    state = create_state(variables, optimizer, with_ema=config.ema_decay > 0)
+    state = jax.tree.map(np.asarray, state)
+    return state if n_subjects is None else stack([state] * n_subjects)
+
+
+def _ceiling(config, signal_layout, encoding_data):
+    """Returns the r that a perfect prediction would reach, for each subject.
+
+    From the reliability of the validation images' mean response, by the formula of
+    Spearman and Brown from that of two halves; None if it is not known.
+    """
+    halves = encoding_data.validation_halves
+    if config.select_by != "validation" or halves is None or np.isnan(halves).any():
+        return None
+    if halves.ndim == 4:
+        halves = halves[:, :, np.newaxis]
+    even, odd = (
+        half - half.mean(0)
+        for half in signal_layout.measured(halves.astype(np.float64))
+    )
+    variances = (even**2).sum(0) * (odd**2).sum(0)
+    r = (even * odd).sum(0) / np.sqrt(np.maximum(variances, np.finfo(float).tiny))
+    reliability = 2 * np.maximum(r, 0) / (1 + np.maximum(r, 0))
+    return np.sqrt(reliability).mean((1, 2)).tolist()
+
+
+def _flops(config, networks):
+    arguments = networks.model_arguments
+    return training_flops(
+        width=arguments["width"],
+        image_size=config.image_size,
+        num_classes=arguments["num_classes"],
+        signal_size=int(np.prod(arguments["signal_shape"])),
+        features=arguments["features"],
+        areas=arguments["areas"],
+    )
+
+
+def _build_runs(configs, subjects, encoding_data, networks):
+    runs = []
+    for position, (folder, own) in enumerate(configs.items()):
+        zscore = encoding_data.zscore
+        if len(configs) > 1:
+            zscore = dataset.ZScore(zscore.mean[position], zscore.std[position])
+        whose = {"subject": subjects[position]}
+        if len(configs) == 1 and own.subjects_mode == "shared_backbone":
+            whose = {"subject": None, "subjects": subjects}
+        description = {
             "format": 1,
             "kind": "realnet",
-            "model": _plain(model_arguments(config, signal_layout)),
-            "image_size": config.image_size,
-            "signal": signal_layout.to_dict(),
-            "ch_names": list(data.ch_names),
-            "zscore": data.zscore.to_dict(),
-            "subject": one_subject(config.subjects)[0],
-            "initial_weights": config.init_from or "random",
-            "config": _plain(config.to_dict()),
-        },
-    )
+            "model": _plain(networks.model_arguments),
+            "image_size": own.image_size,
+            "signal": networks.signal_layout.to_dict(),
+            "ch_names": list(encoding_data.ch_names),
+            "zscore": zscore.to_dict(),
+            **whose,
+            "initial_weights": own.init_from or "random",
+            "config": _plain(own.to_dict()),
+        }
+        is_one_of_several = folder.name == layout.subject_name(subjects[position])
+        label = folder.name if is_one_of_several else ""
+        runs.append(Run(folder, description, label))
+    return runs
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """Turns the first SIGINT or SIGTERM into a request; a second one acts at once."""
+    stop = threading.Event()
+    previous = {}
+
+    def request(number, _):
+        stop.set()
+        signal.signal(number, previous[number])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _plain(tree: Any) -> Any:

@@ -1,15 +1,17 @@
-"""Data parallelism: the one place that knows of devices.
+"""Data parallelism: the one place that knows of devices and processes.
 
 State goes in and comes out un-replicated (`in_axes=None`, `out_axes=None`): pmap keeps
 it on every device without a leading axis, so that a checkpoint of 8 devices is a
 checkpoint of 1.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 # The mapped axis that batches are split over.
@@ -21,13 +23,30 @@ Batch = dict[str, np.ndarray]
 class DataParallel:
     """Runs steps on several devices, each on its share of the batch.
 
+    With `n_subjects` it runs the steps of so many networks as one: states, teachers'
+    variables aside, have a leading axis of subjects, and so have losses; a batch's EEG
+    is f32[b, subject, channel, time], and all else in it is common to all.
+
     Attributes:
-      devices: the devices.
+      devices: the devices of this process.
+      n_subjects: number of networks, or None for one without the axis.
+      process_index: number of this process among those that share each batch.
+      process_count: number of those processes.
     """
 
-    def __init__(self, devices: Sequence[jax.Device] | None = None):
-        """Takes the local devices unless `devices` names others."""
+    def __init__(
+        self,
+        devices: Sequence[jax.Device] | None = None,
+        n_subjects: int | None = None,
+    ):
+        """Takes all devices of all processes unless `devices` names local ones."""
         self.devices = tuple(devices or jax.local_devices())
+        self.n_subjects = n_subjects
+        self._mapped_devices = None if devices is None else self.devices
+        is_alone = devices is not None
+        self.process_index = 0 if is_alone else jax.process_index()
+        self.process_count = 1 if is_alone else jax.process_count()
+        self._mesh = Mesh(np.array(self.devices), (BATCH_AXIS,))
 
     def train_step(self, step: Callable) -> Callable:
         """Maps (state, teacher's variables, batch) → (state, metrics); donates state.
@@ -35,6 +54,7 @@ class DataParallel:
         Args:
           step: what `make_train_step` returns for `axis_name=BATCH_AXIS`.
         """
+        step = self._over_subjects(step)
         return self._map(step, (None, None, 0), out_axes=None, donate_argnums=(0,))
 
     def loss_step(self, step: Callable) -> Callable:
@@ -43,6 +63,7 @@ class DataParallel:
         Args:
           step: what `make_loss_step` returns for `axis_name=BATCH_AXIS`.
         """
+        step = self._over_subjects(step)
         return self._map(step, (None, None, 0), out_axes=None)
 
     def predict_step(self, step: Callable) -> Callable:
@@ -54,7 +75,7 @@ class DataParallel:
         return self._map(step, (None, 0), out_axes=0)
 
     def split(self, batch: Batch) -> Batch:
-        """Splits each array's first axis over devices.
+        """Splits each array's first axis over this process's devices.
 
         Args:
           batch: dict of arrays [b, ...] with `mask`; rows that even the shares out
@@ -75,6 +96,22 @@ class DataParallel:
 
         return {name: split(name, array) for name, array in batch.items()}
 
+    def load(self, batches: Iterable[Batch]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Puts batches on the devices, each while the one before is computed with.
+
+        Yields:
+          The batch, split, and its number of real rows.
+        """
+        sharding = NamedSharding(self._mesh, PartitionSpec(BATCH_AXIS))
+        ahead = None
+        for batch in batches:
+            loaded = jax.device_put(self.split(batch), sharding)
+            if ahead is not None:
+                yield ahead
+            ahead = loaded, int(batch["mask"].sum())
+        if ahead is not None:
+            yield ahead
+
     def merge(self, predictions: jax.Array, mask: np.ndarray) -> np.ndarray:
         """Drops the device axis and the padding rows of a prediction.
 
@@ -91,8 +128,46 @@ class DataParallel:
 
     def replicate(self, tree: Any) -> Any:
         """Puts a tree on every device once, so that steps need not copy it."""
-        mesh = Mesh(np.array(self.devices), (BATCH_AXIS,))
-        return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+
+    def any_process(self, flags: Sequence[bool]) -> list[bool]:
+        """Tells of each flag whether it is true in any process; waits for all."""
+        if self.process_count == 1:
+            return list(flags)
+        everywhere = multihost_utils.process_allgather(np.array(flags))
+        return everywhere.reshape(self.process_count, -1).any(0).tolist()
+
+    def from_first_process(self, tree: Any) -> Any:
+        """Returns the first process's tree of arrays; shapes are equal everywhere."""
+        if self.process_count == 1:
+            return tree
+        return multihost_utils.broadcast_one_to_all(tree)
+
+    def object_from_first_process(self, value: Any) -> Any:
+        """Returns what the first process has of a thing that JSON can hold."""
+        if self.process_count == 1:
+            return value
+        encoded = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        length = int(self.from_first_process(np.array(len(encoded))))
+        padded = np.zeros(length, np.uint8)
+        padded[: len(encoded[:length])] = encoded[:length]
+        return json.loads(self.from_first_process(padded).tobytes())
+
+    def wait_for_all(self, name: str) -> None:
+        """Returns when all processes have come here."""
+        if self.process_count > 1:
+            multihost_utils.sync_global_devices(name)
+
+    def _over_subjects(self, step):
+        if self.n_subjects is None:
+            return step
+
+        def steps(state, teacher_variables, batch):
+            axes = {name: 1 if name == "eeg" else None for name in batch}
+            over_subjects = jax.vmap(step, in_axes=(0, None, axes))
+            return over_subjects(state, teacher_variables, batch)
+
+        return steps
 
     def _map(self, step, in_axes, out_axes, **options):
         return jax.pmap(
@@ -100,6 +175,6 @@ class DataParallel:
             BATCH_AXIS,
             in_axes=in_axes,
             out_axes=out_axes,
-            devices=self.devices,
+            devices=self._mapped_devices,
             **options,
         )

@@ -20,17 +20,20 @@ class TrainState:
       params: the model's parameters, float32.
       batch_stats: running statistics of its batch norms, float32.
       opt_state: state of the optimizer.
+      ema_params: running average of the parameters, or None.
     """
 
     step: jax.Array
     params: Tree
     batch_stats: Tree
     opt_state: Tree
+    ema_params: Tree = None
 
     @property
     def variables(self) -> dict[str, Tree]:
-        """What `model.apply` takes."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+        """What `model.apply` takes to validate and predict: averages if there are."""
+        params = self.params if self.ema_params is None else self.ema_params
+        return {"params": params, "batch_stats": self.batch_stats}
 
 
 def init_variables(model: nn.Module, image_size: int, seed: int) -> dict[str, Tree]:
@@ -49,10 +52,15 @@ def init_variables(model: nn.Module, image_size: int, seed: int) -> dict[str, Tr
 
 
 def create_state(
-    variables: dict[str, Tree], optimizer: optax.GradientTransformation
+    variables: dict[str, Tree],
+    optimizer: optax.GradientTransformation,
+    with_ema: bool = False,
 ) -> TrainState:
     """Returns the state before the first step."""
+    params = variables["params"]
     return TrainState(
+        # A copy, because both are donated.
+        ema_params=jax.tree.map(jnp.copy, params) if with_ema else None,
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],

@@ -36,6 +36,8 @@ class Recipe:
       signal_window: (start, stop), the entries of the signal that the loss sees; None
         for all of them.
       teacher_batch_stats: the teacher normalises with the batch's statistics.
+      skip_nonfinite: a step whose loss or gradient is not finite changes nothing.
+      ema_decay: of the running average of the parameters; 0 for none.
     """
 
     task: str = "none"
@@ -45,6 +47,8 @@ class Recipe:
     average_channels: bool = False
     signal_window: tuple[int, int] | None = None
     teacher_batch_stats: bool = False
+    skip_nonfinite: bool = False
+    ema_decay: float = 0.0
 
     def __post_init__(self):
         if self.task not in ("none", "mse", "cross_entropy"):
@@ -66,18 +70,21 @@ def make_train_step(
       model: ReAlNet, built with the same `axis_name`.
       optimizer: Optax transformation.
       recipe: how the loss is put together.
-      teacher: CORnetS, built with the same `axis_name`; needed unless recipe.task is
-        "none".
+      teacher: CORnetS, built with the same `axis_name`, which runs in each step; None
+        if there is no task or batches bring its logits.
       axis_name: mapped axis that the batch is split over, or None.
 
     Returns:
       (state, teacher's variables, batch) → (next state, losses before the update).
-      A batch is a dict of `image` u8[b, h, w, 3], `eeg` f32[b, channel, time] and
-      `mask` f32[b]. Losses are (sum, count) over all devices, so that sums over
-      batches divide to means over images.
+      A batch is a dict of `image` u8[b, h, w, 3], `eeg` f32[b, channel, time], `mask`
+      f32[b] and, of a cached teacher, `teacher_logits` f32[b, class]. EEG of several
+      subjects, f32[b, subject, channel, time], trains one network for all of them,
+      whose signal has an axis of subjects; their losses are averaged. Losses are (sum,
+      count) over all devices, so that sums over batches divide to means over images;
+      `skipped` counts steps.
 
     Raises:
-      ValueError: the recipe needs a teacher and there is none.
+      ValueError: the recipe needs a teacher's logits, and the batch has none.
     """
     losses = _make_losses(model, recipe, teacher, axis_name)
 
@@ -96,17 +103,25 @@ def make_train_step(
         grads, sums = _sum_over_devices((grads, sums), axis_name)
         # One that is not finite spoils all, so that no run trains on unnoticed. It also
         # lets XLA update in place: every update waits for the last use of the old.
-        norm = optax.global_norm(grads)
-        factor = jnp.where(jnp.isfinite(norm), 1.0, jnp.nan)
+        is_finite = jnp.isfinite(optax.global_norm(grads) + sums["total"][0])
+        factor = jnp.where(is_finite, 1.0, jnp.nan)
         grads = jax.tree.map(lambda grad: grad * factor, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        state = TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+        params = optax.apply_updates(state.params, updates)
+        after = state.replace(
+            params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
+            ema_params=_running_average(state.ema_params, params, recipe.ema_decay),
         )
-        return state, sums
+        sums["skipped"] = jnp.zeros(()), jnp.ones(())
+        if recipe.skip_nonfinite:
+            after, sums = jax.tree.map(
+                lambda new, old: jnp.where(is_finite, new, old),
+                (after, sums),
+                (state, _skipped(sums)),
+            )
+        return after.replace(step=state.step + 1), sums
 
     return train_step
 
@@ -122,11 +137,13 @@ def make_loss_step(
     Arguments and errors are those of `make_train_step`.
 
     Returns:
-      (model's variables, teacher's variables, batch) → losses.
+      (model's variables, teacher's variables, batch) → losses, and as `moments` what
+      `objectives.correlation` makes r over images of.
     """
     losses = _make_losses(model, recipe, teacher, axis_name)
 
     def loss_step(variables, teacher_variables, batch):
+        _check_batch(batch)
         sums, _ = losses(variables, teacher_variables, batch, train=False)
         return _sum_over_devices(sums, axis_name)
 
@@ -154,31 +171,44 @@ def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
 def _check_batch(batch):
     """Checks shapes and types while the step is traced, at no cost in the loop."""
     image, eeg, mask = batch["image"], batch["eeg"], batch["mask"]
-    chex.assert_rank([image, eeg, mask], [4, 3, 1])
+    chex.assert_rank([image, eeg, mask], [4, {3, 4}, 1])
     chex.assert_type([image, eeg, mask], [jnp.uint8, jnp.float32, jnp.float32])
     chex.assert_equal_shape_prefix([image, eeg, mask], 1)
 
 
+def _running_average(average, params, decay):
+    if average is None:
+        return None
+    return jax.tree.map(
+        lambda old, new: decay * old + (1 - decay) * new, average, params
+    )
+
+
+def _skipped(sums):
+    """Returns what a step that is skipped adds to the losses: nothing but itself."""
+    nothing = jax.tree.map(jnp.zeros_like, sums)
+    return nothing | {"skipped": (jnp.ones(()), jnp.ones(()))}
+
+
 def _make_losses(model, recipe, teacher, axis_name):
     """Builds (variables, teacher's variables, batch, train) → losses, batch_stats."""
-    if recipe.task != "none" and teacher is None:
-        raise ValueError(f"task {recipe.task!r} needs a teacher, found none")
 
     def losses(variables, teacher_variables, batch, train):
         images, mask = normalise_pixels(batch["image"]), batch["mask"]
         (logits, signal), updated = model.apply(
             variables, images, train=train, mask=mask, mutable=["batch_stats"]
         )
-        sums = _generation(recipe, signal, batch["eeg"], mask, axis_name)
+        signal, target = _by_subject(recipe, signal, batch["eeg"])
+        sums = _generation(recipe, signal, target, mask, axis_name)
+        if not train:
+            sums["moments"] = objectives.moments(signal, target, mask)
         sums["task"] = jnp.zeros(()), mask.sum()
         if recipe.task != "none":
-            (teacher_logits, _), _ = teacher.apply(
-                teacher_variables,
-                images,
-                train=recipe.teacher_batch_stats,
-                mask=mask,
-                mutable=["batch_stats"],
-            )
+            teacher_logits = batch.get("teacher_logits")
+            if teacher_logits is None:
+                teacher_logits = _live_logits(
+                    recipe, teacher, teacher_variables, images, mask
+                )
             sums["task"] = _task(recipe, logits, teacher_logits, mask)
         total = sums["task"][0] + recipe.generation_weight * sums["generation"][0]
         sums["total"] = total, mask.sum()
@@ -187,22 +217,52 @@ def _make_losses(model, recipe, teacher, axis_name):
     return losses
 
 
-def _generation(recipe, signal, eeg, mask, axis_name):
-    target = eeg.mean(1) if recipe.average_channels else eeg
-    target = target.reshape(target.shape[0], -1)
-    if recipe.signal_window is not None:
-        signal = signal[:, slice(*recipe.signal_window)]
-    mse = objectives.mean_squared_error(signal, target, mask)
-    contrast = objectives.contrast(
-        signal,
-        target,
-        mask,
-        correlation=recipe.correlation,
-        with_gradient=recipe.contrast_gradient,
-        axis_name=axis_name,
+def _live_logits(recipe, teacher, variables, images, mask):
+    if teacher is None:
+        raise ValueError(
+            f"task {recipe.task!r} needs a teacher or its logits, found none"
+        )
+    (logits, _), _ = teacher.apply(
+        variables,
+        images,
+        train=recipe.teacher_batch_stats,
+        mask=mask,
+        mutable=["batch_stats"],
     )
-    generation = mse[0] + contrast[0], mask.sum()
-    return {"mse": mse, "contrast": contrast, "generation": generation}
+    return logits
+
+
+def _by_subject(recipe, signal, eeg):
+    """Returns signal and target as the loss sees them, f32[b, subject, n]."""
+    eeg = eeg if eeg.ndim == 4 else eeg[:, None]
+    target = eeg.mean(2) if recipe.average_channels else eeg
+    target = target.reshape(*eeg.shape[:2], -1)
+    signal = signal.reshape(*eeg.shape[:2], -1)
+    if recipe.signal_window is not None:
+        signal = signal[..., slice(*recipe.signal_window)]
+    return signal, target
+
+
+def _generation(recipe, signal, target, mask, axis_name):
+    def of_subject(signal, target):
+        mse, _ = objectives.mean_squared_error(signal, target, mask)
+        contrast, _ = objectives.contrast(
+            signal,
+            target,
+            mask,
+            correlation=recipe.correlation,
+            with_gradient=recipe.contrast_gradient,
+            axis_name=axis_name,
+        )
+        return mse, contrast
+
+    mse, contrast = jax.vmap(of_subject, in_axes=1)(signal, target)
+    mse, contrast, count = mse.mean(), contrast.mean(), mask.sum()
+    return {
+        "mse": (mse, count),
+        "contrast": (contrast, count),
+        "generation": (mse + contrast, count),
+    }
 
 
 def _task(recipe, logits, teacher_logits, mask):

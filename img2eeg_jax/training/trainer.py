@@ -2,58 +2,69 @@
 
 import contextlib
 import dataclasses
-import pathlib
-import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from img2eeg_jax import objectives
 from img2eeg_jax.data import pipeline
 from img2eeg_jax.data.dataset import Split
 from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training import logging as run_logging
-from img2eeg_jax.training.checkpoint import CheckpointStore
 from img2eeg_jax.training.parallel import DataParallel
+from img2eeg_jax.training.run import Progress, Run, Selection, check_finite
 from img2eeg_jax.training.state import TrainState
 from img2eeg_jax.training.step import LOSSES
 
+# Processes agree on stopping and saving only so often: to agree they wait.
+_AGREE_EVERY = 10
 
-@dataclasses.dataclass
-class Progress:
-    """Where a run stands: all that resuming needs beyond the state.
+# Steps of a session before the ones that `profile_steps` asks for: they compile.
+_STEPS_BEFORE_PROFILE = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What may be different in another session of the same run.
 
     Attributes:
-      epoch: the epoch under way, from 0.
-      step_in_epoch: batches of it that are done.
-      sums: loss name → [sum, count] over those batches.
-      history: one row of metrics.csv for each finished epoch.
+      num_epochs: of the whole run.
+      max_seconds: after which a session saves and stops; 0 for no limit.
+      checkpoint_minutes: between saves within an epoch; 0 for none.
+      profile_steps: steps that are traced into WORKDIR/profile; 0 for none.
+      peak_tflops: of the devices together, for the summary; 0 if unknown.
     """
 
-    epoch: int = 0
-    step_in_epoch: int = 0
-    sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    num_epochs: int
+    max_seconds: float = 0.0
+    checkpoint_minutes: float = 0.0
+    profile_steps: int = 0
+    peak_tflops: float = 0.0
 
 
 @dataclasses.dataclass
 class Trainer:
-    """Trains one network.
+    """Trains one network, or several in step with each other.
 
     Attributes:
       parallel: the devices.
       train_step: what `make_train_step` returns.
       loss_step: what `make_loss_step` returns.
-      state: state before the first step.
+      state: state before the first step, on the host; of several networks stacked.
       teacher_variables: of the teacher; {} if there is none.
       train_split: training images and EEG.
       selection_split: what selects the best epoch, or None.
-      selection_name: prefix of its columns in metrics.csv.
-      batch_size: images a step, over all devices.
+      selection: how it does.
+      ceiling: the largest r that a prediction of it can have, of each network, or None.
+      batch_size: images a step, over all devices and processes.
       seed: of the data order.
-      first_selectable_epoch: epochs before it cannot be the best.
-      description: see `training.checkpoint`.
+      runs: each network's work directory.
+      limits: of this session.
+      flops_per_image: of a training step of one network.
+      counts_skipped: whether steps may be skipped, and metrics.csv says how many were.
     """
 
     parallel: DataParallel
@@ -63,183 +74,330 @@ class Trainer:
     teacher_variables: Any
     train_split: Split
     selection_split: Split | None
-    selection_name: str
+    selection: Selection
+    ceiling: Sequence[float] | None
     batch_size: int
     seed: int
-    first_selectable_epoch: int
-    description: dict[str, Any]
+    runs: Sequence[Run]
+    limits: Limits
+    flops_per_image: float
+    counts_skipped: bool = False
 
     def __post_init__(self):
         self.step = 0
-        self.progress = Progress()
         self.train_step = self.parallel.train_step(self.train_step)
         self.loss_step = self.parallel.loss_step(self.loss_step)
         self.teacher_variables = self.parallel.replicate(self.teacher_variables)
+        self._writes = self.parallel.process_index == 0
+        self._steps_per_epoch = pipeline.num_batches(self.train_split, self.batch_size)
 
-    def train(self, workdir: pathlib.Path, num_epochs: int) -> None:
-        """Trains until `num_epochs` are done, from the last checkpoint if there is one.
+    @property
+    def _progress(self) -> Progress:
+        """Returns where the runs that are not over stand; they stand together."""
+        return self._active[0].progress
+
+    @property
+    def _active(self) -> list[Run]:
+        """Returns the runs that early stopping has not ended, or all if it has."""
+        active = [
+            run for run in self.runs if not self.selection.is_over(run.progress.history)
+        ]
+        return active or list(self.runs)
+
+    def train(self, stop_requested: Callable[[], bool]) -> None:
+        """Trains to the end, from the last checkpoint if there is one.
 
         Args:
-          workdir: folder of the run.
-          num_epochs: of the whole run.
+          stop_requested: asked between steps; True saves and stops.
 
         Raises:
           InputError: a loss became non-finite, or the data are not those that the run
             started with.
-          StoppedBySignal: SIGINT or SIGTERM came; the state is saved.
+          StoppedBySignal: a stop was asked for or time is up; the state is saved.
         """
-        with CheckpointStore(workdir) as store, _stop_requests() as stop_requested:
-            self._resume(store, workdir)
-            run_logging.write_config(workdir, self.description["config"])
-            n_done = self.progress.epoch
-            if n_done >= num_epochs:
-                print(f"nothing to do: {n_done} epochs of {num_epochs} are done")
-                return
-            if self.step:
-                print(f"going on from step {self.step}, epoch {n_done + 1}", flush=True)
-            self.state = self.parallel.replicate(self.state)
-            with run_logging.TensorBoard(workdir) as board:
-                self._train_epochs(num_epochs, store, workdir, board, stop_requested)
-
-    def _resume(self, store, workdir):
-        """Takes over the last checkpoint, if there is one and it fits the data."""
-        restored = store.restore(self.state)
-        if restored is None:
-            return
-        self.state, description, progress = restored
-        for key in ("zscore", "signal"):
-            if description[key] != self.description[key]:
-                raise InputError(
-                    f"{workdir}: expected the data that the run started with, found "
-                    f"data with another {key}"
+        self._started_s = self._saved_s = time.monotonic()
+        self._stop_requested = stop_requested
+        with contextlib.ExitStack() as stack:
+            if self._writes:
+                for run in self.runs:
+                    stack.enter_context(run)
+            self._resume()
+            if self._is_over():
+                n_done = self._progress.epoch
+                early = ", stopped early" if n_done < self.limits.num_epochs else ""
+                self._print(
+                    f"nothing to do: {n_done} epochs of {self.limits.num_epochs} are "
+                    f"done{early}"
                 )
-        self.progress = Progress(**progress)
-        self.step = int(self.state.step)
-        run_logging.write_metrics(workdir, self.progress.history)
+                return
+            if self._writes:
+                for run in self.runs:
+                    run.start()
+            if self.step:
+                self._print(
+                    f"going on from step {self.step}, epoch {self._progress.epoch + 1}"
+                )
+            self.state = self.parallel.replicate(self.state)
+            self._meter = run_logging.Meter(
+                self.flops_per_image * len(self.runs), self.limits.peak_tflops
+            )
+            try:
+                self._train_epochs()
+            finally:
+                self._print(self._meter.summary())
+            self._print_best()
 
-    def _train_epochs(self, num_epochs, store, workdir, board, stop_requested):
-        while self.progress.epoch < num_epochs:
-            self._train_epoch(num_epochs, stop_requested)
-            if self._epoch_is_done():
-                self._finish_epoch(store, workdir, board)
-            if stop_requested() and self.progress.epoch < num_epochs:
-                self._save(store)
+    def _resume(self):
+        """Takes over the last checkpoints that all runs have, on all processes."""
+        if self._writes:
+            self.state = self._restore()
+        progress = [dataclasses.asdict(run.progress) for run in self.runs]
+        self.state = self.parallel.from_first_process(self.state)
+        for run, entries in zip(
+            self.runs, self.parallel.object_from_first_process(progress), strict=True
+        ):
+            run.progress = Progress(**entries)
+        self.step = int(np.max(self.state.step))
+
+    def _restore(self):
+        if self.parallel.n_subjects is None:
+            (run,) = self.runs
+            return run.restore(self.state) or self.state
+        states = unstack(self.state, len(self.runs))
+        # Runs that stopped early stay behind; the others are at one step.
+        restored = [
+            run.restore(state) for run, state in zip(self.runs, states, strict=True)
+        ]
+        active = [run in self._active for run in self.runs]
+        common = min(
+            (0 if state is None else int(state.step))
+            for state, is_active in zip(restored, active, strict=True)
+            if is_active
+        )
+        for i, run in enumerate(self.runs):
+            if active[i] and restored[i] is not None and restored[i].step > common:
+                restored[i] = run.go_back(states[i], common)
+            if restored[i] is None:
+                restored[i] = states[i]
+        return stack(restored).replace(step=np.full(len(states), common, np.int32))
+
+    def _is_over(self):
+        is_early = all(
+            self.selection.is_over(run.progress.history) for run in self.runs
+        )
+        return is_early or self._progress.epoch >= self.limits.num_epochs
+
+    def _train_epochs(self):
+        while not self._is_over():
+            must_stop = self._train_epoch()
+            if self._progress.step_in_epoch == self._steps_per_epoch:
+                self._finish_epoch()
+            if must_stop and not self._is_over():
+                self._save(self._active)
                 raise StoppedBySignal(f"stopped at step {self.step}")
 
-    def _epoch_is_done(self):
-        return self.progress.step_in_epoch == pipeline.num_batches(
-            self.train_split, self.batch_size
-        )
-
-    def _train_epoch(self, num_epochs, stop_requested):
-        """Takes the steps that are left of an epoch, or some if a signal comes."""
-        progress = self.progress
+    def _train_epoch(self):
+        """Takes the steps that are left of an epoch; returns whether to stop."""
+        progress, n_images = self._progress, len(self.train_split.index)
         batches = pipeline.batches(
             self.train_split,
             batch_size=self.batch_size,
             seed=self.seed,
             epoch=progress.epoch,
             first_step=progress.step_in_epoch,
+            process_index=self.parallel.process_index,
+            process_count=self.parallel.process_count,
         )
-        n_images = len(self.train_split.images)
-        done = min(progress.step_in_epoch * self.batch_size, n_images)
-        pending = None
+        pending, must_stop = None, False
         with run_logging.progress_bar(
-            progress.epoch, num_epochs, n_images, done
+            progress.epoch,
+            self.limits.num_epochs,
+            n_images,
+            done=min(progress.step_in_epoch * self.batch_size, n_images),
+            label=self.runs[0].label if len(self.runs) == 1 else "",
+            is_shown=self._writes,
         ) as bar:
-            for batch in batches:
+            for batch, _ in self.parallel.load(batches):
+                self._profile()
                 self.state, metrics = self.train_step(
-                    self.state, self.teacher_variables, self.parallel.split(batch)
+                    self.state, self.teacher_variables, batch
                 )
                 # The losses of the step before: waiting for this one would stall.
                 self._record(pending, bar)
                 self.step += 1
-                progress.step_in_epoch += 1
-                pending = self.step, metrics, int(batch["mask"].sum())
-                if stop_requested():
+                for run in self._active:
+                    run.progress.step_in_epoch += 1
+                pending = self.step, metrics
+                must_stop, must_save = self._requests()
+                if must_save:
+                    self._record(pending, bar)
+                    pending = None
+                    self._save(self._active)
+                if must_stop:
                     break
             self._record(pending, bar)
+        return must_stop
+
+    def _requests(self):
+        """Returns whether to stop and whether to save, the same in all processes."""
+        is_turn = self._progress.step_in_epoch % _AGREE_EVERY == 0
+        is_end = self._progress.step_in_epoch == self._steps_per_epoch
+        if self.parallel.process_count > 1 and not (is_turn or is_end):
+            return False, False
+        now = time.monotonic()
+        is_late = 0 < self.limits.max_seconds <= now - self._started_s
+        interval_s = 60 * self.limits.checkpoint_minutes
+        is_due = 0 < interval_s <= now - self._saved_s
+        return self.parallel.any_process(
+            [self._stop_requested() or is_late, is_due and not is_end]
+        )
 
     def _record(self, pending, bar):
         if pending is None:
             return
-        step, metrics, n_images = pending
-        _add_sums(self.progress.sums, metrics)
+        step, metrics = pending
+        metrics = jax.device_get(metrics)
+        n_images = int(np.max(metrics["mse"][1]))
+        for i, run in enumerate(self.runs):
+            if run in self._active:
+                of_run = self._of_run(metrics, i)
+                _add_sums(run.progress.sums, of_run, (*LOSSES, "skipped"))
+                total, count = of_run["total"]
+                if of_run["skipped"][0] == 0:
+                    check_finite(step, f"{run.label} loss".strip(), total)
+                    bar.set_postfix(loss=f"{total / max(count, 1):.4g}", refresh=False)
         bar.update(n_images)
-        total = float(metrics["total"][0]) / n_images
-        bar.set_postfix(loss=f"{total:.4g}", refresh=False)
-        _check_finite(step, "loss", total)
+        self._meter.update(n_images)
 
-    def _finish_epoch(self, store, workdir, board):
-        progress = self.progress
-        row = {"epoch": progress.epoch, "step": self.step}
-        row |= _means(progress.sums, "train")
-        selection_loss = None
-        if self.selection_split is not None:
-            means = _means(self._selection_sums(), self.selection_name)
-            row |= means
-            name = f"{self.selection_name}_total"
-            _check_finite(self.step, f"{self.selection_name} loss", means[name])
-            if progress.epoch >= self.first_selectable_epoch:
-                selection_loss = means[name]
-        self.progress = Progress(
-            epoch=progress.epoch + 1, history=[*progress.history, row]
-        )
-        self._save(store, selection_loss)
-        run_logging.write_metrics(workdir, self.progress.history)
-        board.write(row["step"], row)
+    def _finish_epoch(self):
+        sums = self._selection_sums()
+        active = self._active
+        for i, run in enumerate(self.runs):
+            if run not in active:
+                continue
+            row = {"epoch": run.progress.epoch, "step": self.step}
+            row |= _means(run.progress.sums, "train", self.step)
+            skipped, _ = run.progress.sums["skipped"]
+            if self.counts_skipped:
+                row["train_skipped"] = skipped
+            if sums:
+                name = self.selection.name
+                row |= _means(sums[i], name, self.step)
+                loss = row[self.selection.column]
+                check_finite(self.step, f"{name} loss", loss)
+                row[f"{name}_r"] = sums[i]["r"]
+            run.finish_epoch(row)
+            self._print(self._epoch_line(i, row))
+        self._save(active, is_epoch=True)
+
+    def _epoch_line(self, i, row):
+        label = self.runs[i].label and f"{self.runs[i].label} "
+        line = f"{label}epoch {row['epoch'] + 1}: train loss {row['train_total']:.4g}"
+        name = self.selection.name
+        if self.selection.column in row:
+            line += f", {name} loss {row[self.selection.column]:.4g}"
+            line += f", {name} r {row[f'{name}_r']:.3f}"
+            if self.ceiling is not None:
+                # One network of several subjects has their mean.
+                of_run = self.ceiling[i] if len(self.runs) > 1 else self.ceiling
+                line += f" (ceiling {np.mean(of_run):.3f})"
+        if row.get("train_skipped"):
+            line += f", {row['train_skipped']:.0f} steps skipped"
+        return line
 
     def _selection_sums(self):
-        sums = {}
+        """Returns loss name → [sum, count] of each run, and r, or [] without images."""
+        if self.selection_split is None:
+            return []
+        sums = [{} for _ in self.runs]
+        moments = [[0.0, 0.0] for _ in self.runs]
         variables = self.state.variables
-        for batch in pipeline.batches(self.selection_split, batch_size=self.batch_size):
-            batch = self.parallel.split(batch)
-            _add_sums(sums, self.loss_step(variables, self.teacher_variables, batch))
+        batches = pipeline.batches(
+            self.selection_split,
+            batch_size=self.batch_size,
+            process_index=self.parallel.process_index,
+            process_count=self.parallel.process_count,
+        )
+        for batch, _ in self.parallel.load(batches):
+            metrics = self.loss_step(variables, self.teacher_variables, batch)
+            metrics = jax.device_get(metrics)
+            for i in range(len(self.runs)):
+                of_run = self._of_run(metrics, i)
+                _add_sums(sums[i], of_run, LOSSES)
+                for j, values in enumerate(of_run["moments"]):
+                    moments[i][j] = moments[i][j] + np.float64(values)
+        for of_run, (totals, count) in zip(sums, moments, strict=True):
+            r = objectives.correlation(totals, count)
+            of_run["r"] = float(np.nan_to_num(r).mean())
         return sums
 
-    def _save(self, store, selection_loss=None):
-        # The last update may have spoilt what the last loss did not show.
-        for leaf in jax.tree.leaves(self.state.variables):
-            _check_finite(self.step, "network", leaf)
-        progress = dataclasses.asdict(self.progress)
-        store.save(self.state, self.description, progress, selection_loss)
+    def _of_run(self, metrics, i):
+        """Returns one run's metrics out of all."""
+        if self.parallel.n_subjects is None:
+            return metrics
+        return jax.tree.map(lambda values: values[i], metrics)
+
+    def _save(self, runs, is_epoch=False):
+        self._saved_s = time.monotonic()
+        if not self._writes:
+            return
+        states = [self.state]
+        if self.parallel.n_subjects is not None:
+            states = unstack(jax.device_get(self.state), len(self.runs))
+        for run, state in zip(self.runs, states, strict=True):
+            if run in runs:
+                row = run.progress.history[-1] if is_epoch else None
+                run.save(state, self.selection.loss(row) if is_epoch else None)
+
+    def _profile(self):
+        """Starts and stops the trace when its steps have come."""
+        n_steps, done = self.limits.profile_steps, self._meter.n_steps
+        if not (n_steps and self._writes):
+            return
+        if done == _STEPS_BEFORE_PROFILE:
+            jax.profiler.start_trace(str(self.runs[0].workdir / "profile"))
+        if done == _STEPS_BEFORE_PROFILE + n_steps:
+            jax.block_until_ready(self.state)
+            jax.profiler.stop_trace()
+            self._print(f"traced {n_steps} steps in {self.runs[0].workdir / 'profile'}")
+
+    def _print_best(self):
+        for run in self.runs:
+            best = self.selection.best_row(run.progress.history)
+            label = run.label and f"{run.label}: "
+            early = self.selection.is_over(run.progress.history)
+            if best is not None:
+                self._print(
+                    f"{label}best epoch {best['epoch'] + 1} of "
+                    f"{run.progress.epoch}{', stopped early' if early else ''}: "
+                    f"{self.selection.name} loss {best[self.selection.column]:.4g}, "
+                    f"r {best[f'{self.selection.name}_r']:.3f}"
+                )
+
+    def _print(self, line):
+        if self._writes:
+            print(line, flush=True)
 
 
-def _check_finite(step: int, what: str, value) -> None:
-    value = np.asarray(value)
-    if not np.isfinite(value).all():
-        found = value[~np.isfinite(value)].flat[0]
-        raise InputError(
-            f"step {step}: expected a finite {what}, found {found}; the checkpoints "
-            "before it are kept"
-        )
+def stack(trees: Sequence[Any]) -> Any:
+    """Stacks trees of host arrays along a new first axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _add_sums(sums: dict[str, list[float]], metrics) -> None:
-    metrics = jax.device_get(metrics)
-    for name in LOSSES:
+def unstack(tree: Any, n: int) -> list[Any]:
+    """Takes apart what `stack` has put together."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(n)]
+
+
+def _add_sums(sums: dict[str, list[float]], metrics, names) -> None:
+    for name in names:
         total, count = sums.get(name, (0.0, 0.0))
         sums[name] = [total + float(metrics[name][0]), count + float(metrics[name][1])]
 
 
-def _means(sums: dict[str, list[float]], prefix: str) -> dict[str, float]:
-    return {f"{prefix}_{name}": total / n for name, (total, n) in sums.items()}
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGINT or SIGTERM into a request; a second one acts at once."""
-    received = []
-    previous = {}
-
-    def request(number, _):
-        received.append(number)
-        signal.signal(number, previous[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, request)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _means(sums: dict[str, list[float]], prefix: str, step: int) -> dict[str, float]:
+    if not sums[LOSSES[0]][1]:
+        raise InputError(
+            f"step {step}: expected a finite loss, found none in a whole epoch"
+        )
+    return {f"{prefix}_{name}": sums[name][0] / sums[name][1] for name in LOSSES}

@@ -1,0 +1,177 @@
+"""One network's work directory while it trains: what is saved and what is told."""
+
+import contextlib
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.training import logging as run_logging
+from img2eeg_jax.training.checkpoint import CheckpointStore
+from img2eeg_jax.training.state import TrainState
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands: all that resuming needs beyond the state.
+
+    Attributes:
+      epoch: the epoch under way, from 0.
+      step_in_epoch: batches of it that are done.
+      sums: loss name → [sum, count] over those batches.
+      history: one row of metrics.csv for each finished epoch.
+    """
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    sums: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """How the best epoch is found, and when there will be no better one.
+
+    Attributes:
+      name: of the images that select, "validation" or "test".
+      first_epoch: epochs before it cannot be the best.
+      patience: epochs without a better one after which a run stops; 0 for never.
+    """
+
+    name: str
+    first_epoch: int = 0
+    patience: int = 0
+
+    @property
+    def column(self) -> str:
+        """Returns the column of metrics.csv that is to be small."""
+        return f"{self.name}_total"
+
+    def loss(self, row: dict[str, float]) -> float | None:
+        """Returns the loss of an epoch, or None if it cannot be the best."""
+        if row["epoch"] < self.first_epoch:
+            return None
+        return row.get(self.column)
+
+    def best_row(self, history: list[dict[str, float]]) -> dict[str, float] | None:
+        """Returns the best epoch's row, or None if there is no such."""
+        rows = [row for row in history if self.loss(row) is not None]
+        return min(rows, key=self.loss, default=None)
+
+    def is_over(self, history: list[dict[str, float]]) -> bool:
+        """Tells whether the last `patience` epochs were no better than one before."""
+        best = self.best_row(history)
+        if not self.patience or best is None:
+            return False
+        return history[-1]["epoch"] - best["epoch"] >= self.patience
+
+
+class Run(contextlib.AbstractContextManager):
+    """A work directory: checkpoints, metrics.csv, config.json and TensorBoard.
+
+    Attributes:
+      workdir: the folder.
+      label: what tells it from other runs in what is printed, or "".
+      description: see `training.checkpoint`.
+      progress: where the run stands.
+    """
+
+    def __init__(self, workdir: pathlib.Path, description: dict[str, Any], label=""):
+        """Does nothing to the folder yet."""
+        self.workdir = workdir
+        self.label = label
+        self.description = description
+        self.progress = Progress()
+        self._resources = contextlib.ExitStack()
+        self._store = self._board = None
+
+    def __enter__(self):
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self._store = self._resources.enter_context(CheckpointStore(self.workdir))
+        return self
+
+    def __exit__(self, *error):
+        return self._resources.__exit__(*error)
+
+    def start(self) -> None:
+        """Writes what is known before the first step."""
+        run_logging.write_config(self.workdir, self.description["config"])
+        run_logging.write_metrics(self.workdir, self.progress.history)
+        board = run_logging.TensorBoard(self.workdir)
+        self._board = self._resources.enter_context(board)
+
+    def restore(self, like: TrainState, step: int | None = None) -> TrainState | None:
+        """Takes over a checkpoint, by default the last, if there is one.
+
+        Raises:
+          InputError: it is damaged, of other shapes, or of other data.
+        """
+        restored = self._store.restore(like, step)
+        if restored is None:
+            return None
+        state, description, progress = restored
+        for key in ("zscore", "signal"):
+            if description[key] != self.description[key]:
+                raise InputError(
+                    f"{self.workdir}: expected the data that the run started with, "
+                    f"found data with another {key}"
+                )
+        self._store.discard_after(int(state.step))
+        self.progress = Progress(**progress)
+        return state
+
+    def go_back(self, like: TrainState, step: int) -> TrainState:
+        """Takes over an earlier checkpoint, or the start, `like`, if `step` is 0.
+
+        Raises:
+          InputError: it is no longer there, or cannot be used.
+        """
+        if not step:
+            self._store.discard_after(0)
+            self.progress = Progress()
+            return like
+        if step not in self._store.steps():
+            raise InputError(
+                f"{self.workdir}: expected a checkpoint of step {step}, the last that "
+                f"all runs have, found {self._store.steps()}"
+            )
+        return self.restore(like, step)
+
+    def finish_epoch(self, row: dict[str, float]) -> None:
+        """Adds an epoch's row to the progress."""
+        history = [*self.progress.history, row]
+        self.progress = Progress(epoch=self.progress.epoch + 1, history=history)
+
+    def save(self, state: TrainState, selection_loss: float | None = None) -> None:
+        """Starts saving a state, and tells of epochs that are new.
+
+        Raises:
+          InputError: it holds something that is not finite, or the disk is full.
+        """
+        state = jax.tree.map(np.array, state)
+        for leaf in jax.tree.leaves(state.variables):
+            check_finite(int(state.step), "network", leaf)
+        progress = dataclasses.asdict(self.progress)
+        self._store.save(state, self.description, progress, selection_loss)
+        run_logging.write_metrics(self.workdir, self.progress.history)
+        if self.progress.history and not self.progress.step_in_epoch:
+            row = self.progress.history[-1]
+            self._board.write(row["step"], row)
+
+
+def check_finite(step: int, what: str, value) -> None:
+    """Refuses values that are not finite.
+
+    Raises:
+      InputError: naming the step and the first such value.
+    """
+    value = np.asarray(value)
+    if not np.isfinite(value).all():
+        found = value[~np.isfinite(value)].flat[0]
+        raise InputError(
+            f"step {step}: expected a finite {what}, found {found}; the checkpoints "
+            "before it are kept"
+        )
