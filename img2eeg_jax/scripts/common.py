@@ -18,6 +18,9 @@ INTERRUPTED = 130
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+# How the process ends after an error.
+_exit = sys.exit
+
 
 def run(main: Callable[[], None]) -> None:
     """Runs `main` after absl parsed its flags; ends the process.
@@ -43,6 +46,12 @@ def run(main: Callable[[], None]) -> None:
 
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def leave_at_once_on_errors() -> None:
+    """Ends without the goodbyes of libraries, which wait for processes that wait."""
+    global _exit
+    _exit = os._exit
 
 
 def _list_flags_in_help(module: str) -> None:
@@ -93,5 +102,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _stop(message: str, status: int) -> NoReturn:
-    print(" ".join(message.split()), file=sys.stderr)
-    sys.exit(status)
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    _exit(status)

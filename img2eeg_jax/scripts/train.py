@@ -1,4 +1,4 @@
-"""Train an image-to-EEG encoder, or go on where the same command stopped."""
+"""Train image-to-EEG encoders, or go on where the same command stopped."""
 
 import os
 import sys
@@ -12,15 +12,36 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Recipe, e.g. configs/demo.py.", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if need be.")
+_DISTRIBUTED = flags.DEFINE_boolean(
+    "distributed",
+    False,
+    "One of several processes that train together, each started with the same command; "
+    "SLURM, Open MPI and TPU pods tell which, else the flags below do.",
+)
+_COORDINATOR_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None, "HOST:PORT of the first process; --distributed."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "How many there are.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "Which this one is, from 0.", lower_bound=0
+)
 
 
 def main() -> None:
     """Calls `training.loop.train` with the flags."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
-        from img2eeg_jax.training import loop
+        from img2eeg_jax.training import distributed, loop
 
+    if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
+        common.leave_at_once_on_errors()
+        distributed.start(
+            _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+        )
     loop.train(_CONFIG.value, _WORKDIR.value)
+    distributed.stop()
 
 
 def run() -> None:

@@ -25,7 +25,7 @@ from img2eeg_jax.data import (
     synthetic,
     tfds_builder,
 )
-from img2eeg_jax.errors import InputError, StoppedBySignal
+from img2eeg_jax.errors import InputError, StoppedBySignal, first_line
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
@@ -104,6 +104,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
     config_check.check_values(config)
     subjects = layout.parse_subjects(str(config.subjects))
     mode = _mode(config, subjects)
+    if mode != "side_by_side" and config.batch_size % jax.process_count():
+        raise InputError(
+            f"--config.batch_size: expected a multiple of {jax.process_count()} "
+            f"processes, found {config.batch_size}"
+        )
     configs = _configs_by_folder(config, workdir, subjects, mode)
     for folder, own in configs.items():
         checkpoint.check_folder(folder)
@@ -123,9 +128,17 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
 
 def _train_together(configs, data, networks, parallel):
     """Trains one network, or several in step."""
-    trainer = _build_trainer(configs, data, networks, parallel)
-    with _stop_requests() as stop:
-        trainer.train(stop.is_set)
+    try:
+        trainer = _build_trainer(configs, data, networks, parallel)
+        with _stop_requests() as stop:
+            trainer.train(stop.is_set)
+    except jax.errors.JaxRuntimeError as error:
+        if parallel.process_count == 1:
+            raise
+        raise InputError(
+            f"process {parallel.process_index}: expected {parallel.process_count} "
+            f"processes, found one gone: {first_line(error)}"
+        ) from error
 
 
 def _mode(config, subjects):
@@ -173,6 +186,7 @@ def _train_side_by_side(configs, data, networks):
             with jax.default_matmul_precision(precision):
                 parallel = DataParallel(group)
                 trainer = _build_trainer(own, data, networks, parallel)
+                trainer.shows_bar = False
                 trainer.train(stop.is_set)
         except BaseException:
             stop.set()

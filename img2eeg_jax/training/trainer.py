@@ -65,6 +65,7 @@ class Trainer:
       limits: of this session.
       flops_per_image: of a training step of one network.
       counts_skipped: whether steps may be skipped, and metrics.csv says how many were.
+      shows_bar: whether to show each epoch's progress.
     """
 
     parallel: DataParallel
@@ -82,6 +83,7 @@ class Trainer:
     limits: Limits
     flops_per_image: float
     counts_skipped: bool = False
+    shows_bar: bool = True
 
     def __post_init__(self):
         self.step = 0
@@ -117,10 +119,18 @@ class Trainer:
         """
         self._started_s = self._saved_s = time.monotonic()
         self._stop_requested = stop_requested
-        with contextlib.ExitStack() as stack:
+        try:
+            self._train()
+        except StoppedBySignal:
+            self.parallel.wait_for_all("stopped")
+            raise
+        self.parallel.wait_for_all("done")
+
+    def _train(self):
+        with contextlib.ExitStack() as folders:
             if self._writes:
                 for run in self.runs:
-                    stack.enter_context(run)
+                    folders.enter_context(run)
             self._resume()
             if self._is_over():
                 n_done = self._progress.epoch
@@ -215,7 +225,7 @@ class Trainer:
             n_images,
             done=min(progress.step_in_epoch * self.batch_size, n_images),
             label=self.runs[0].label if len(self.runs) == 1 else "",
-            is_shown=self._writes,
+            is_shown=self._writes and self.shows_bar,
         ) as bar:
             for batch, _ in self.parallel.load(batches):
                 self._profile()

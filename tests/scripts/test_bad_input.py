@@ -100,7 +100,10 @@ VALUES = {
     "signal": ({"signal": "x"}, ["--config.signal: expected 'channels_x_times'"]),
     "task": ({"task": "x"}, ["--config.task: expected 'none'", "found 'x'"]),
     "correlation": ({"correlation": "x"}, ["--config.correlation: .*'pearson'", "'x'"]),
-    "precision": ({"precision": "int8"}, ["--config.precision: expected 'float32'", "'int8'"]),
+    "precision": (
+        {"precision": "int8"},
+        ["--config.precision: expected 'float32'", "'int8'"],
+    ),
     "schedule": (
         {"learning_rate_schedule": "step"},
         ["--config.learning_rate_schedule: expected 'constant' or 'cosine'", "'step'"],
