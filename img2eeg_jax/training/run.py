@@ -96,9 +96,12 @@ class Run(contextlib.AbstractContextManager):
     def __exit__(self, *error):
         return self._resources.__exit__(*error)
 
+    def write_config(self) -> None:
+        """Writes config.json, which tells also where the data are now."""
+        run_logging.write_config(self.workdir, self.description["config"])
+
     def start(self) -> None:
         """Writes what is known before the first step."""
-        run_logging.write_config(self.workdir, self.description["config"])
         run_logging.write_metrics(self.workdir, self.progress.history)
         board = run_logging.TensorBoard(self.workdir)
         self._board = self._resources.enter_context(board)

@@ -103,7 +103,7 @@ def make_train_step(
         grads, sums = _sum_over_devices((grads, sums), axis_name)
         # One that is not finite spoils all, so that no run trains on unnoticed. It also
         # lets XLA update in place: every update waits for the last use of the old.
-        is_finite = jnp.isfinite(optax.global_norm(grads) + sums["total"][0])
+        is_finite = jnp.isfinite(optax.tree.norm(grads) + sums["total"][0])
         factor = jnp.where(is_finite, 1.0, jnp.nan)
         grads = jax.tree.map(lambda grad: grad * factor, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -132,6 +132,9 @@ class Trainer:
                 for run in self.runs:
                     folders.enter_context(run)
             self._resume()
+            if self._writes:
+                for run in self.runs:
+                    run.write_config()
             if self._is_over():
                 n_done = self._progress.epoch
                 early = ", stopped early" if n_done < self.limits.num_epochs else ""

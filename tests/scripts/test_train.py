@@ -39,7 +39,7 @@ def test_work_directory_of_a_run(trained_original):
     # 4 training concepts of 4 images in batches of 8.
     assert [(row["epoch"], row["step"]) for row in rows] == [("0", "2"), ("1", "4")]
     losses = {f"{split}_{loss}" for split in ("train", "validation") for loss in LOSSES}
-    assert set(rows[0]) == {"epoch", "step"} | losses
+    assert set(rows[0]) == {"epoch", "step", "validation_r"} | losses
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"2", "4"}
     assert [*(workdir / "tensorboard").glob("events.out.tfevents.*")]

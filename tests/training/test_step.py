@@ -162,7 +162,7 @@ def naive_total(case, params, batch):
 class TestTrainStep:
     def test_losses(self, case, padded):
         _, metrics = case.train(padded)
-        assert set(metrics) == set(LOSSES)
+        assert set(metrics) == {*LOSSES, "skipped"}
         expected = losses_by_hand(case, real_rows(padded), train=True)
         found = means(metrics)
         for name in LOSSES:
@@ -200,7 +200,7 @@ class TestTrainStep:
     def test_metrics_are_sums_and_counts(self, case, padded):
         _, metrics = case.train(padded)
         for name, (total, count) in metrics.items():
-            assert count == N_REAL, name
+            assert count == (1 if name == "skipped" else N_REAL), name
             assert total.shape == count.shape == ()
         assert float(metrics["total"][0]) != 0
 
@@ -209,14 +209,16 @@ class TestTrainStep:
         state, metrics = case.train(batch)
         assert_trees_close(state.batch_stats, case.state.batch_stats, 0)
         assert_trees_close(state.params, case.state.params, 0)
+        assert metrics.pop("skipped") == (0, 1)
         assert all(pair == (0, 0) for pair in metrics.values())
 
 
 class TestLossStep:
     def test_losses_in_eval_mode(self, case, padded):
-        """Updates nothing: it returns the losses and nothing else."""
+        """Updates nothing: it returns losses and what r is made of."""
         metrics = case.loss_step(case.state.variables, case.teacher_variables, padded)
-        assert set(metrics) == set(LOSSES)
+        assert set(metrics) == {*LOSSES, "moments"}
+        del metrics["moments"]
         found = means(metrics)
         expected = losses_by_hand(case, real_rows(padded), train=False)
         for name in LOSSES:
@@ -283,10 +285,15 @@ class TestErrors:
 
     @pytest.mark.parametrize("task", ["mse", "cross_entropy"])
     def test_missing_teacher(self, task):
+        """Neither a teacher nor its logits in the batch: found at trace time."""
+        batch, variables = batch_of(4), draw_variables(Toy(), image_size=SIZE)
+        state = create_state(variables, OPTIMIZER)
+        train_step = make_train_step(Toy(), OPTIMIZER, Recipe(task=task))
         with pytest.raises(ValueError, match=f"{task}.*teacher"):
-            make_train_step(Toy(), OPTIMIZER, Recipe(task=task))
+            jax.eval_shape(train_step, state, {}, batch)
+        loss_step = make_loss_step(Toy(), Recipe(task=task))
         with pytest.raises(ValueError, match=f"{task}.*teacher"):
-            make_loss_step(Toy(), Recipe(task=task))
+            jax.eval_shape(loss_step, variables, {}, batch)
 
     def test_eeg_of_another_shape(self):
         """Found at trace time; names what the network gives and what the data are."""
