@@ -2,15 +2,20 @@
 
 A folder holds `checkpoints/STEP/` with the items `variables` (parameters and batch
 statistics), `optimizer` (its state and the step; absent from converted weights),
-`description` (JSON that alone is enough to rebuild the model and name its outputs) and
-`progress` (JSON, where the run stood). Arrays are saved from host memory, so that a
-checkpoint knows nothing of devices.
+`description` (JSON that alone is enough to rebuild the model and name its outputs),
+`progress` (JSON, where the run stood) and `checksums` (JSON, of all of these). Arrays
+are saved from host memory, so that a checkpoint knows nothing of devices; and one
+process writes them, which asks no others.
 """
 
 import contextlib
 import dataclasses
+import functools
+import json
+import os
 import pathlib
 import textwrap
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,12 +25,16 @@ import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import InputError, first_line
+from img2eeg_jax.files import check_room
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
+
+# Where those go that cannot be read, for whoever wants to know why.
+DAMAGED_FOLDER = "checkpoints_damaged"
 
 # Kinds of networks that a checkpoint may hold, with what rebuilds them.
 MODELS = {"realnet": ReAlNet, "cornet_s": CORnetS}
@@ -71,6 +80,10 @@ def build_model(description: dict[str, Any], **changes):
     return MODELS[description["kind"]](**{**arguments, **changes})
 
 
+class DamagedError(InputError):
+    """A checkpoint that cannot be read, or is not as it was saved."""
+
+
 class CheckpointStore:
     """The checkpoints of one work directory: the last two and the best.
 
@@ -78,15 +91,28 @@ class CheckpointStore:
     """
 
     def __init__(self, workdir: pathlib.Path):
-        """Opens, and makes if need be, `workdir`/checkpoints."""
+        """Opens, and makes if need be, `workdir`/checkpoints.
+
+        Raises:
+          InputError: it cannot be made, written to or read.
+        """
         self._folder = workdir / FOLDER
-        self._manager = _open_manager(self._folder, read_only=False)
+        with _writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            check_room(self._folder, 1)
+            self._manager = _open_manager(self._folder, read_only=False)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._manager.close()
+    def __exit__(self, error_type, *_):
+        if error_type is None:
+            with _writing(self._folder):
+                self._manager.close()
+        else:
+            # What went wrong first is what matters.
+            with contextlib.suppress(Exception):
+                self._manager.close()
 
     def save(
         self,
@@ -103,23 +129,31 @@ class CheckpointStore:
           progress: see the module's docstring.
           selection_loss: the loss by which the best checkpoint is chosen, smaller is
             better; None where this one cannot be the best.
+
+        Raises:
+          InputError: this one, or the one before, cannot be written; those that are
+            there stay.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         host = jax.tree.map(np.array, state)
-        items = dict(
-            variables=ocp.args.StandardSave(host.variables),
-            optimizer=ocp.args.StandardSave(_optimizer_item(host)),
-            description=ocp.args.JsonSave(description),
-            progress=ocp.args.JsonSave(progress),
-        )
+        arrays = {"variables": host.variables, "optimizer": _optimizer_item(host)}
+        documents = {"description": description, "progress": progress}
         metrics = None if selection_loss is None else {"loss": selection_loss}
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+        with _writing(self._folder):
+            check_room(self._folder, sum(a.nbytes for a in jax.tree.leaves(arrays)))
+            items = _items_to_save(arrays, documents)
+            self._manager.save(step, args=items, metrics=metrics)
 
     def wait(self) -> None:
-        """Blocks until the save under way is on disk; raises if it failed."""
-        self._manager.wait_until_finished()
+        """Blocks until the save under way is on disk.
+
+        Raises:
+          InputError: it could not be written.
+        """
+        with _writing(self._folder):
+            self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
         """Returns the steps of the checkpoints that are there, ascending."""
@@ -135,7 +169,9 @@ class CheckpointStore:
     def restore(
         self, like: TrainState, step: int | None = None
     ) -> tuple[TrainState, dict[str, Any], dict[str, Any]] | None:
-        """Restores the last checkpoint.
+        """Restores the last checkpoint that is whole.
+
+        Damaged ones that are newer are told of, and moved to DAMAGED_FOLDER.
 
         Args:
           like: a state of the same structure and shapes.
@@ -146,28 +182,42 @@ class CheckpointStore:
           checkpoint.
 
         Raises:
-          InputError: it is damaged, or of other shapes.
+          InputError: all are damaged, or it is of other shapes.
         """
-        self.wait()
-        step = self._manager.latest_step() if step is None else step
-        if step is None:
-            return None
-        source = f"{self._folder}/{step}"
-        with _naming(source):
-            _check_arrays(self._folder / str(step), "variables", like.variables)
-            _check_arrays(self._folder / str(step), "optimizer")
-            optimizer = _host_like(_optimizer_item(like))
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardRestore(_host_like(like.variables)),
-                    optimizer=ocp.args.StandardRestore(optimizer),
-                    description=ocp.args.JsonRestore(),
-                    progress=ocp.args.JsonRestore(),
-                ),
-            )
-        state = _state(restored.variables, restored.optimizer)
-        return state, restored.description, restored.progress
+        damaged = {}
+        for candidate in self.steps()[::-1] if step is None else [step]:
+            try:
+                restored = self._restore(candidate, like)
+            except DamagedError as error:
+                damaged[candidate] = error
+                continue
+            for newer, error in damaged.items():
+                moved = self._set_aside(newer)
+                print(
+                    f"warning: {error}; moved to {moved}, going back to step "
+                    f"{candidate}",
+                    flush=True,
+                )
+            return restored
+        for error in damaged.values():
+            raise error
+        return None
+
+    def _restore(self, step, like):
+        expected = {"variables": like.variables, "optimizer": _optimizer_item(like)}
+        documents = ("description", "progress")
+        restored = _restore(self._manager, self._folder, step, expected, documents)
+        state = _state(restored["variables"], restored["optimizer"])
+        return state, restored["description"], restored["progress"]
+
+    def _set_aside(self, step):
+        folder = self._folder.parent / DAMAGED_FOLDER
+        folder.mkdir(exist_ok=True)
+        names = (f"{step}.{n}" if n else str(step) for n in range(10_000))
+        moved = next(folder / name for name in names if not (folder / name).exists())
+        os.rename(self._folder / str(step), moved)
+        self._manager.reload()
+        return moved
 
 
 def check_folder(folder: pathlib.Path) -> None:
@@ -189,16 +239,15 @@ def write_weights(
       folder: a folder that does not exist yet.
       variables: {"params": …, "batch_stats": …}, NumPy arrays.
       description: see the module's docstring.
+
+    Raises:
+      InputError: it cannot be written.
     """
-    manager = _open_manager(folder / FOLDER, read_only=False)
-    try:
-        items = ocp.args.Composite(
-            variables=ocp.args.StandardSave(variables),
-            description=ocp.args.JsonSave(description),
-        )
-        manager.save(0, args=items)
-    finally:
-        manager.close()
+    with _writing(folder):
+        (folder / FOLDER).mkdir(parents=True)
+        with _open_manager(folder / FOLDER, read_only=False) as manager:
+            arrays, documents = {"variables": variables}, {"description": description}
+            manager.save(0, args=_items_to_save(arrays, documents))
 
 
 def load(
@@ -269,53 +318,138 @@ def _load(path: str | pathlib.Path, which: str) -> Checkpoint:
 
 
 def _load_step(manager, path, step):
-    source = f"{path}/{FOLDER}/{step}"
-    with _naming(source):
-        description = manager.restore(
-            step, args=ocp.args.Composite(description=ocp.args.JsonRestore())
-        ).description
+    folder = path / FOLDER
+    description = _restore(manager, folder, step, {}, ("description",))["description"]
+    with _naming(f"{folder}/{step}"):
         size = description["image_size"]
         expected = _expected_variables(build_model(description), size)
-        _check_arrays(path / FOLDER / str(step), "variables", expected)
-        variables = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardRestore(_host_like(expected))
-            ),
-        ).variables
-    return Checkpoint(path, step, description, variables)
+    restored = _restore(manager, folder, step, {"variables": expected})
+    return Checkpoint(path, step, description, restored["variables"])
 
 
-def _check_arrays(source: pathlib.Path, item: str, expected: Any = None) -> None:
-    """Reads an item's arrays one by one, and compares their shapes.
+def _items_to_save(arrays: dict[str, Any], documents: dict[str, Any]):
+    """Returns what Orbax saves: trees of arrays, JSON, and the checksums of both."""
+    checksums = _checksums(arrays, documents)
+    items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
+    for name, document in (documents | {"checksums": checksums}).items():
+        items[name] = ocp.args.JsonSave(document)
+    return ocp.args.Composite(**items)
+
+
+def _checksums(arrays: dict[str, Any], documents: dict[str, Any]) -> dict[str, Any]:
+    """Returns of each item's arrays, by name, the CRC-32; of JSON that of its text."""
+    texts = {
+        name: zlib.crc32(json.dumps(document, sort_keys=True).encode())
+        for name, document in documents.items()
+    }
+    return texts | {
+        item: {
+            name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+            for name, array in _named_leaves(tree).items()
+        }
+        for item, tree in arrays.items()
+    }
+
+
+def _restore(manager, folder, step, expected, documents=()) -> dict[str, Any]:
+    """Reads items of a checkpoint.
+
+    Args:
+      manager: of the checkpoints.
+      folder: of the checkpoints.
+      step: which one.
+      expected: item → tree of arrays with the shapes that are expected.
+      documents: items that are JSON.
+
+    Returns:
+      Item → tree of arrays, or JSON.
+
+    Raises:
+      DamagedError: one of them is not as it was saved.
+      InputError: its arrays have other shapes.
+    """
+    source = folder / str(step)
+    with _naming(source):
+        # Those of an earlier version have none.
+        has_checksums = (source / "checksums").is_dir()
+        names = (*documents, *(("checksums",) if has_checksums else ()))
+        items = {name: ocp.args.JsonRestore() for name in names}
+        restored = _restore_items(manager, step, items)
+        checksums = restored.pop("checksums", None)
+        for name, tree in expected.items():
+            found = _read_shapes(source / name)
+            if checksums and found.keys() != checksums[name].keys():
+                raise ValueError(f"{name}/ has other arrays than were saved")
+            _compare_shapes(str(source), found, _shapes(tree))
+        items = {
+            name: ocp.args.StandardRestore(_host_like(tree))
+            for name, tree in expected.items()
+        }
+        arrays = _restore_items(manager, step, items)
+        if checksums:
+            found = _checksums(arrays, restored)
+            for name in found:
+                _compare_checksums(name, found[name], checksums[name])
+    return arrays | restored
+
+
+def _restore_items(manager, step, items):
+    # Without any, Orbax would restore all that are there.
+    if not items:
+        return {}
+    return dict(manager.restore(step, args=ocp.args.Composite(**items)))
+
+
+def _compare_checksums(name, found, expected):
+    if found == expected:
+        return
+    if isinstance(found, dict):
+        name += "/" + next(key for key in found if found[key] != expected[key])
+    raise ValueError(f"{name} is not what was saved")
+
+
+def _read_shapes(folder: pathlib.Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of an item's arrays, by name, having read them one by one.
 
     Orbax reads all at once: if one fails, the others go on and print tracebacks.
     """
-    folder = (source / item).resolve()
+    folder = folder.resolve()
     base = {"driver": "file", "path": f"{folder}/"}
     arrays = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
     keys = arrays.list().result()
     if not keys:
-        raise ValueError(f"no arrays in {item}/")
+        raise ValueError(f"no arrays in {folder.name}/")
     for key in keys:
         arrays.read(key).result()
-    if expected is not None:
-        found = ocp.StandardCheckpointHandler().metadata(folder)
-        check_shapes(str(source), found, expected)
+    return _shapes(ocp.StandardCheckpointHandler().metadata(folder))
 
 
 @contextlib.contextmanager
-def _naming(source: str) -> Iterator[None]:
-    """Turns what reading a damaged checkpoint raises into an InputError."""
+def _naming(source: str | pathlib.Path) -> Iterator[None]:
+    """Turns what reading a damaged checkpoint raises into a DamagedError."""
     try:
         yield
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, OSError) as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise InputError(
+        raise DamagedError(
             f"{source}: expected a checkpoint of img2eeg_jax, found one that cannot be "
             f"read ({reason})"
+        ) from error
+
+
+@contextlib.contextmanager
+def _writing(folder: pathlib.Path) -> Iterator[None]:
+    """Turns what writing raises, of now or of a save under way, into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{folder}: expected checkpoints that can be written, found: "
+            f"{textwrap.shorten(first_line(error), 200, placeholder=' ...')}"
         ) from error
 
 
@@ -330,7 +464,10 @@ def check_shapes(source: str, found: Any, expected: Any) -> None:
     Raises:
       InputError: naming the first variable that is missing, left over or mis-shaped.
     """
-    found, expected = _shapes(found), _shapes(expected)
+    _compare_shapes(source, _shapes(found), _shapes(expected))
+
+
+def _compare_shapes(source, found, expected):
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise InputError(
@@ -340,13 +477,26 @@ def check_shapes(source: str, found: Any, expected: Any) -> None:
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(leaf.shape) for name, leaf in _named_leaves(tree).items()}
+
+
+def _named_leaves(tree) -> dict[str, Any]:
+    """Returns what has a shape in a tree, or in Orbax's description of one."""
     leaves = jax.tree_util.tree_leaves_with_path(
         getattr(tree, "tree", tree), is_leaf=lambda leaf: hasattr(leaf, "shape")
     )
     return {
-        "/".join(str(getattr(key, "key", key)) for key in path): tuple(leaf.shape)
+        "/".join(map(_key_name, path)): leaf
         for path, leaf in leaves
+        if hasattr(leaf, "shape")
     }
+
+
+def _key_name(key) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
 
 
 def _or_nothing(shape) -> str:
@@ -384,6 +534,10 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         keep_checkpoints_without_metrics=False,
     )
     keep_last = checkpoint_managers.LatestN(2)
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}
+    )
     options = ocp.CheckpointManagerOptions(
         best_fn=lambda metrics: metrics["loss"],
         best_mode="min",
@@ -392,13 +546,21 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         ),
         cleanup_tmp_directories=not read_only,
         read_only=read_only,
-        create=not read_only,
+        create=False,
+        multiprocessing_options=alone,
+    )
+    arrays = functools.partial(
+        ocp.StandardCheckpointHandler, multiprocessing_options=alone
+    )
+    document = functools.partial(
+        ocp.JsonCheckpointHandler, multiprocessing_options=alone
     )
     handlers = {
-        "variables": ocp.StandardCheckpointHandler(),
-        "optimizer": ocp.StandardCheckpointHandler(),
-        "description": ocp.JsonCheckpointHandler(),
-        "progress": ocp.JsonCheckpointHandler(),
+        "variables": arrays(),
+        "optimizer": arrays(),
+        "description": document(),
+        "progress": document(),
+        "checksums": document(),
     }
     with _naming(str(folder)):
         return ocp.CheckpointManager(

@@ -3,6 +3,7 @@
 import gc
 import json
 import shutil
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -279,7 +280,12 @@ def remove_variables(workdir):
 
 def change_description(workdir, **changes):
     (path,) = (workdir / FOLDER / "1" / "description").rglob("metadata")
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    text = json.dumps({**json.loads(path.read_text()), **changes}, sort_keys=True)
+    path.write_text(text)
+    (path,) = (workdir / FOLDER / "1" / "checksums").rglob("metadata")
+    checksums = json.loads(path.read_text())
+    checksums["description"] = zlib.crc32(text.encode())
+    path.write_text(json.dumps(checksums))
 
 
 def empty_metrics(workdir):
