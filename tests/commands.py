@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,8 +66,10 @@ class Commands:
         """Runs train.py with tiny settings and `changes` of them."""
         return finish(self.start_train(workdir, changes, config, **environment))
 
-    def start_train(self, workdir, changes=(), config="configs/demo.py", **environment):
-        flags = config_flags(TINY | dict(changes), config)
+    def start_train(
+        self, workdir, changes=(), config="configs/demo.py", flags=(), **environment
+    ):
+        flags = [*config_flags(TINY | dict(changes), config), *flags]
         return self.start("train.py", *flags, f"--workdir={workdir}", **environment)
 
     def stop_train(self, workdir, changes, number, n_epochs, **environment):
@@ -103,6 +106,13 @@ def finish(process):
         process.kill()
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def free_port():
+    """Returns a port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def n_rows(workdir):

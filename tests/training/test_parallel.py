@@ -4,22 +4,28 @@ Thirteen rows of which twelve are real: of two devices, which get seven rows eac
 second has two of padding; of four, which get four each, the last has nothing else.
 """
 
+import pathlib
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
 import tiny_network
+from commands import free_port
 from tiny_network import (
     Toy,
     assert_trees_close,
     draw_batch,
     draw_variables,
     gradient_sgd,
+    initial_state,
     last_gradient,
     real_rows,
+    run,
 )
 
 from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.training.state import create_state
 from img2eeg_jax.training.step import (
     LOSSES,
     Recipe,
@@ -56,43 +62,12 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def start():
-    """The state before the first step, of NumPy arrays: steps donate theirs."""
     return initial_state(tiny_network.realnet(), learning_rate=1.0)
 
 
-def initial_state(model, learning_rate):
-    state = create_state(draw_variables(model), gradient_sgd(learning_rate))
-    return jax.tree.map(np.array, state)
-
-
 @pytest.fixture(scope="module")
-def smooth_start(start):
-    """A start from which 20 steps of SGD are no lottery.
-
-    Its batch norms' biases keep nearly all inputs of ReLUs above zero. Where an input
-    is zero but for rounding, two runs go different ways, and with 12 values a channel
-    in IT one such turn shows.
-    """
-
-    def raise_bias(path, leaf):
-        module, name = (key.key for key in path[-2:])
-        return leaf + 4 if module.startswith("norm") and name == "bias" else leaf
-
-    rates = {**start.opt_state.hyperparams, "learning_rate": np.float32(1e-4)}
-    return start.replace(
-        params=jax.tree_util.tree_map_with_path(raise_bias, start.params),
-        opt_state=start.opt_state._replace(hyperparams=rates),
-    )
-
-
-def run(parallel, step, state, teacher, batches):
-    """Returns the state after the batches, and each one's losses, on the host."""
-    state, teacher = parallel.replicate((state, teacher))
-    losses = []
-    for batch in batches:
-        state, metrics = step(state, teacher, parallel.split(batch))
-        losses.append(jax.device_get(metrics))
-    return jax.device_get(state), losses
+def smooth_start():
+    return tiny_network.smooth_state()
 
 
 def run_unmapped(step, state, teacher, batches):
@@ -162,6 +137,36 @@ class TestReAlNet:
             )
         ]
         assert max(changes) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("n_processes", "n_devices"), [(2, 2), pytest.param(4, 1, marks=pytest.mark.slow)]
+)
+def test_several_processes(
+    n_processes, n_devices, start, expected_step, expected_end, tmp_path
+):
+    """Each process has a part of each batch, and they add up through the network."""
+    script = pathlib.Path(__file__).parents[1] / "process_steps.py"
+    arguments = f"127.0.0.1:{free_port()}", n_processes
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, *map(str, (*arguments, i, n_devices, tmp_path))],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(n_processes)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+    for i in range(n_processes):
+        saved = np.load(tmp_path / f"{i}.npz")
+        structure = jax.tree.structure((start, expected_step[1], expected_end))
+        leaves = [saved[name] for name in saved.files]
+        after_one, losses, end = jax.tree.unflatten(structure, leaves)
+        assert_same_step((after_one, losses), expected_step)
+        assert_trees_close(end.params, expected_end.params, 1e-4)
+        assert_trees_close(end.batch_stats, expected_end.batch_stats, 1e-4)
 
 
 def toy_steps(axis_name):
