@@ -37,7 +37,7 @@ def evaluate(
       checkpoint_dir: work directory, or a converter's output folder.
       data_dir: data set in THINGS-EEG2's layout; "" for the one it was trained on.
       subjects: the subject to score against; "" for the one it was trained on.
-      output: folder for the results; "" for `checkpoint_dir`/eval.
+      output: folder for the results; "" for that of `default_output`.
       which: "best" or "last" checkpoint.
       n_splits: random halvings of the repetitions.
       window_s: first and last time of the mean scores, seconds.
@@ -65,7 +65,7 @@ def evaluate(
         scores, permutation, signal_layout.ch_names, signal_layout.times_s, window_s
     )
     summary |= {"checkpoint_step": loaded.step, "which": which, "subject": subject}
-    output = pathlib.Path(output) if output else checkpoint_dir / "eval"
+    output = pathlib.Path(output or default_output(checkpoint_dir, subjects))
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     measured = eeg.mean(1)
@@ -84,6 +84,18 @@ def evaluate(
     figures.plot_r_by_channel(output / "r_by_channel.png", summary)
     _plot_losses(output / "loss_curves.png", history, loaded.step)
     return summary
+
+
+def default_output(checkpoint_dir: str | pathlib.Path, subjects: str) -> pathlib.Path:
+    """Returns where results go: a subject that is named has a folder of its own.
+
+    Args:
+      checkpoint_dir: work directory, or a converter's output folder.
+      subjects: the subject, or "".
+    """
+    folder = pathlib.Path(checkpoint_dir) / "eval"
+    subject = _one_subject(subjects)
+    return folder if subject is None else folder / layout.subject_name(subject)
 
 
 def result_table(summary: dict) -> str:

@@ -9,7 +9,11 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Data set; default: the run's own.")
 _SUBJECTS = flags.DEFINE_string("subjects", "", "Subject; default: the run's own.")
-_OUTPUT = flags.DEFINE_string("output", "", "Folder; default: CHECKPOINT/eval.")
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    "",
+    "Folder; default: CHECKPOINT/eval, or CHECKPOINT/eval/sub-XX with --subjects.",
+)
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.")
 _N_SPLITS = flags.DEFINE_integer(
     "n_splits", 100, "Halvings of the repetitions.", lower_bound=1
@@ -44,7 +48,7 @@ def main() -> None:
         seed=_SEED.value,
     )
     print(report.result_table(summary))
-    output = _OUTPUT.value or f"{_CHECKPOINT.value}/eval"
+    output = _OUTPUT.value or report.default_output(_CHECKPOINT.value, _SUBJECTS.value)
     print(f"metrics.json and figures are in {output}")
 
 

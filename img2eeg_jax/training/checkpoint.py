@@ -5,10 +5,11 @@ statistics), `optimizer` (its state and the step; absent from converted weights)
 `description` (JSON that alone is enough to rebuild the model and name its outputs),
 `progress` (JSON, where the run stood) and `checksums` (JSON, of all of these). Arrays
 are saved from host memory, so that a checkpoint knows nothing of devices; and one
-process writes them, which asks no others.
+thread of one process writes them, which asks no others.
 """
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import json
@@ -17,6 +18,7 @@ import pathlib
 import textwrap
 import zlib
 from collections.abc import Iterator
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -87,7 +89,7 @@ class DamagedError(InputError):
 class CheckpointStore:
     """The checkpoints of one work directory: the last two and the best.
 
-    Use as a context manager: leaving it waits for saves under way.
+    Use as a context manager: leaving it waits for the save under way.
     """
 
     def __init__(self, workdir: pathlib.Path):
@@ -101,18 +103,21 @@ class CheckpointStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             check_room(self._folder, 1)
             self._manager = _open_manager(self._folder, read_only=False)
+        self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
+        self._under_way = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, error_type, *_):
-        if error_type is None:
-            with _writing(self._folder):
-                self._manager.close()
-        else:
+        try:
             # What went wrong first is what matters.
-            with contextlib.suppress(Exception):
-                self._manager.close()
+            suppressed = () if error_type is None else (Exception,)
+            with contextlib.suppress(*suppressed):
+                self.wait()
+        finally:
+            self._writer.shutdown()
+            self._manager.close()
 
     def save(
         self,
@@ -134,17 +139,21 @@ class CheckpointStore:
           InputError: this one, or the one before, cannot be written; those that are
             there stay.
         """
-        step = int(state.step)
-        if step in self._manager.all_steps():
+        if int(state.step) in self.steps():
             return
         host = jax.tree.map(np.array, state)
-        arrays = {"variables": host.variables, "optimizer": _optimizer_item(host)}
-        documents = {"description": description, "progress": progress}
+        documents = {"description": description, "progress": copy.deepcopy(progress)}
+        self._under_way = self._writer.submit(
+            self._write, host, documents, selection_loss
+        )
+
+    def _write(self, state, documents, selection_loss):
+        arrays = {"variables": state.variables, "optimizer": _optimizer_item(state)}
         metrics = None if selection_loss is None else {"loss": selection_loss}
         with _writing(self._folder):
             check_room(self._folder, sum(a.nbytes for a in jax.tree.leaves(arrays)))
             items = _items_to_save(arrays, documents)
-            self._manager.save(step, args=items, metrics=metrics)
+            self._manager.save(int(state.step), args=items, metrics=metrics)
 
     def wait(self) -> None:
         """Blocks until the save under way is on disk.
@@ -152,8 +161,9 @@ class CheckpointStore:
         Raises:
           InputError: it could not be written.
         """
-        with _writing(self._folder):
-            self._manager.wait_until_finished()
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
 
     def steps(self) -> list[int]:
         """Returns the steps of the checkpoints that are there, ascending."""
@@ -305,7 +315,10 @@ def _load(path: str | pathlib.Path, which: str) -> Checkpoint:
     if which not in ("best", "last"):
         raise InputError(f"--which: expected best or last, found {which!r}")
     if not folder.is_dir():
-        raise InputError(f"{path}: expected a checkpoint ({FOLDER}/ in it), found none")
+        runs = ", ".join(sorted(str(run.parent) for run in path.glob(f"*/{FOLDER}")))
+        raise InputError(
+            f"{path}: expected a checkpoint ({FOLDER}/ in it), found {runs or 'none'}"
+        )
     manager = _open_manager(folder, read_only=True)
     try:
         step = manager.best_step() if which == "best" else manager.latest_step()
@@ -547,6 +560,8 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         cleanup_tmp_directories=not read_only,
         read_only=read_only,
         create=False,
+        # `CheckpointStore` has a thread for it.
+        enable_async_checkpointing=False,
         multiprocessing_options=alone,
     )
     arrays = functools.partial(

@@ -7,6 +7,9 @@ from img2eeg_jax.errors import InputError, first_line
 # After so long without a sign of life a process counts as dead, and the others end.
 _HEARTBEAT_S = 60
 
+# Side by side, subjects end when they end: who is done waits for the others so long.
+_SHUTDOWN_S = 7 * 24 * 3600
+
 
 def start(
     coordinator_address: str | None = None,
@@ -32,6 +35,7 @@ def start(
             num_processes,
             process_id,
             heartbeat_timeout_seconds=_HEARTBEAT_S,
+            shutdown_timeout_seconds=_SHUTDOWN_S,
         )
     except (ValueError, RuntimeError) as error:
         raise InputError(

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from img2eeg_jax.data import (
     dataset,
+    download,
     layout,
     pipeline,
     shards,
@@ -77,11 +78,14 @@ class _Data:
       data_dir: the data set.
       shards_dir: its shards.
       concepts: the concept of each training image.
+      teacher_logits: partition → f32[image, class], or None if there is no teacher or
+        it runs in the step.
     """
 
     data_dir: pathlib.Path
     shards_dir: str | pathlib.Path
     concepts: Sequence[str]
+    teacher_logits: dict[str, np.ndarray] | None = None
 
 
 def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
@@ -113,9 +117,12 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
     for folder, own in configs.items():
         checkpoint.check_folder(folder)
         run_logging.check_config(folder, own.to_dict())
+    _keep_compiled_programs()
     networks = _load_networks(config, workdir, subjects, mode)
     with jax.default_matmul_precision(_MATMUL_PRECISION[config.precision]):
         data = _prepare_data(config, workdir, subjects)
+        logits = _teacher_logits(config, data, networks)
+        data = dataclasses.replace(data, teacher_logits=logits)
         if mode == "side_by_side":
             _train_side_by_side(configs, data, networks)
         elif mode == "one_by_one":
@@ -124,6 +131,17 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
         else:
             n_subjects = len(subjects) if mode == "vmapped" else None
             _train_together(configs, data, networks, DataParallel(None, n_subjects))
+
+
+def _keep_compiled_programs():
+    """Lets the next session start without compiling, on GPU and TPU.
+
+    What is compiled for one CPU may not run on the next; and whoever has told JAX where
+    to keep it has chosen.
+    """
+    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+        folder = download.cache_dir() / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _train_together(configs, data, networks, parallel):
@@ -456,7 +474,7 @@ def _build_trainer(configs, data, networks, parallel):
     encoding_data = _read_data(
         config, data, subjects[0] if len(subjects) == 1 else subjects
     )
-    logits = _teacher_logits(config, data, networks)
+    logits = data.teacher_logits
     splits = {
         "train": encoding_data.train,
         "validation": encoding_data.validation,

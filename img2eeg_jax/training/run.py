@@ -154,7 +154,7 @@ class Run(contextlib.AbstractContextManager):
         Raises:
           InputError: it holds something that is not finite, or the disk is full.
         """
-        state = jax.tree.map(np.array, state)
+        state = jax.device_get(state)
         for leaf in jax.tree.leaves(state.variables):
             check_finite(int(state.step), "network", leaf)
         progress = dataclasses.asdict(self.progress)

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 
 from img2eeg_jax.data import layout, shards, teacher_cache
@@ -20,7 +21,7 @@ def load_logits(
 ) -> dict[str, np.ndarray]:
     """Computes a teacher's logits on all local devices, or reads those kept.
 
-    They are those of eval mode: a teacher that uses batch statistics
+    They are those of eval mode and of float32 arithmetic: a teacher that uses batch statistics
     (`Recipe.teacher_batch_stats`) has no logits of an image alone.
 
     Args:
@@ -37,13 +38,14 @@ def load_logits(
     Raises:
       InputError: shards are missing or damaged, or the logits cannot be kept.
     """
-    parallel = DataParallel()
+    parallel = DataParallel(jax.local_devices())
     step = parallel.predict_step(_make_logits_step(teacher))
     replicated = parallel.replicate(variables)
 
     def compute(images: np.ndarray) -> np.ndarray:
         batch = {"image": images, "mask": np.ones(len(images), np.float32)}
-        logits = step(replicated, parallel.split(batch))
+        with jax.default_matmul_precision("highest"):
+            logits = step(replicated, parallel.split(batch))
         return parallel.merge(logits, batch["mask"])
 
     images = {

@@ -1,0 +1,297 @@
+"""Times training beside its bare step, and looks for leaks: one JSON line for each.
+
+    python -m benchmarks.training_loop
+    python -m benchmarks.training_loop --full_size --name=steps
+
+- `demo` and `full_size` train on synthetic images, an epoch at a time, with the real
+  `Trainer` and the real pipeline, nothing validated or saved. After each epoch the same
+  compiled step is taken as often with a batch that is on the device. `ratio` is of the
+  median seconds a step. An epoch's seconds are all from its start, with nothing read
+  ahead, to the arrival of its last losses.
+- `epochs_after_the_first` is the real `training.loop.train` on the demo: what JAX
+  compiled after the first epoch, and how much memory the process had at the end of the
+  first epoch from step 200 on, and of the last. Needs /proc (Linux).
+
+Each runs in a process of its own. With --full_size on CPU: several minutes, 6 GB.
+"""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from concurrent import futures
+from unittest import mock
+
+import jax
+from absl import app, flags
+
+from configs import default, demo
+from img2eeg_jax.data import pipeline
+from img2eeg_jax.models.realnet import ReAlNet
+from img2eeg_jax.training import loop
+from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.training.run import Run, Selection
+from img2eeg_jax.training.state import create_state, init_variables
+from img2eeg_jax.training.step import make_loss_step, make_train_step
+from img2eeg_jax.training.trainer import Limits, Trainer
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+# From here on memory should not grow.
+SETTLED_STEP = 200
+
+_NAMES = flags.DEFINE_multi_enum(
+    "name",
+    ["steps", "epochs_after_the_first"],
+    ["steps", "epochs_after_the_first"],
+    "What to measure, in this order; may be given several times.",
+)
+_BLOCKS = flags.DEFINE_integer(
+    "blocks", 7, "Timed epochs of the demo, each of 68 steps.", lower_bound=1
+)
+_FULL_SIZE = flags.DEFINE_bool("full_size", False, "Time steps at full size as well.")
+_FULL_SIZE_BLOCKS = flags.DEFINE_integer(
+    "full_size_blocks", 3, "Timed epochs at full size.", lower_bound=1
+)
+_FULL_SIZE_STEPS = flags.DEFINE_integer(
+    "full_size_steps", 3, "Steps of an epoch at full size.", lower_bound=2
+)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", 31, "Of epochs_after_the_first; 31 are 2108 steps.", lower_bound=4
+)
+
+
+def main(argv):
+    """Prints one JSON line per measurement."""
+    del argv
+    for name in _NAMES.value:
+        if name == "epochs_after_the_first":
+            report(name, watch_epochs, _EPOCHS.value)
+        else:
+            report("demo", time_steps, demo.get_config(), _BLOCKS.value)
+            if _FULL_SIZE.value:
+                config = full_size_config(_FULL_SIZE_STEPS.value)
+                report("full_size", time_steps, config, _FULL_SIZE_BLOCKS.value)
+
+
+def report(name, function, *args):
+    """Calls a function in a new process, and prints what it returns."""
+    load = os.getloadavg()[0]
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(1, context) as pool:
+        line = {"name": name} | pool.submit(function, *args).result()
+    line |= {"cores": os.cpu_count(), "load_before": round(load, 2)}
+    print(json.dumps(line), flush=True)
+
+
+def full_size_config(n_steps):
+    """Returns the demo's config at full size, with data for so many steps an epoch."""
+    config, full_size = demo.get_config(), default.get_config()
+    for key in (
+        "image_size",
+        "window_s",
+        "width",
+        "features",
+        "num_classes",
+        "generation_weight",
+        "batch_size",
+        "learning_rate",
+    ):
+        config[key] = full_size[key]
+    config.validation_concepts = 0
+    config.synthetic.image_size = config.image_size
+    config.synthetic.n_training_concepts = n_steps
+    config.synthetic.images_per_concept = config.batch_size
+    config.synthetic.n_test_concepts = 2
+    return config
+
+
+def time_steps(config, n_blocks):
+    """Times epochs and, in turns with them, as many steps on one resident batch."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(sys.stderr),
+        # As `loop.train` does for float32.
+        jax.default_matmul_precision("highest"),
+    ):
+        config.num_epochs = 1 + n_blocks
+        trainer, run = build_trainer(config, pathlib.Path(folder))
+        trainer.train(lambda: False)
+    medians = {name: statistics.median(values) for name, values in run.seconds.items()}
+    line = {"ratio": round(medians["pipeline"] / medians["resident"], 4)}
+    for name, values in run.seconds.items():
+        line[f"{name}_seconds_per_step"] = round(medians[name], 5)
+        line[f"all_{name}"] = [round(value, 5) for value in values]
+    return line | {
+        "steps_per_block": run.n_steps,
+        "batch_size": config.batch_size,
+        "image_size": config.image_size,
+        "width": config.width,
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+    }
+
+
+class AlternatingRun(Run):
+    """A run that writes nothing, and after each epoch takes steps of its own.
+
+    Attributes:
+      n_steps: of an epoch.
+      seconds: "pipeline" and "resident" → seconds a step, of all epochs but the first.
+    """
+
+    def __init__(self, take_steps, n_steps):
+        """Keeps `take_steps`, which takes a number of steps and waits for the last."""
+        super().__init__(pathlib.Path(), {})
+        self.n_steps = n_steps
+        self.seconds = {"pipeline": [], "resident": []}
+        self._take_steps = take_steps
+
+    def __enter__(self):
+        return self
+
+    def restore(self, like, step=None):
+        """Finds nothing."""
+
+    def write_config(self):
+        """Writes nothing."""
+
+    def start(self):
+        """Lets the first epoch, which compiles, go by."""
+        self._is_first = True
+
+    def finish_epoch(self, row):
+        """Stops the epoch's clock."""
+        if not self._is_first:
+            self._note("pipeline")
+        super().finish_epoch(row)
+
+    def save(self, state, selection_loss=None):
+        """Takes the other steps, and starts the next epoch's clock."""
+        self._started_s = time.perf_counter()
+        if self._is_first:
+            self._take_steps(1)
+        else:
+            self._take_steps(self.n_steps)
+            self._note("resident")
+        self._is_first = False
+        self._started_s = time.perf_counter()
+
+    def _note(self, name):
+        seconds = time.perf_counter() - self._started_s
+        self.seconds[name].append(seconds / self.n_steps)
+
+
+def build_trainer(config, workdir):
+    """Returns a trainer as `loop.train` builds it, and its run."""
+    data = loop.load_data(config, workdir)
+    n_steps = pipeline.num_batches(data.train, config.batch_size)
+    signal_layout = loop.build_layout(config, workdir)
+    model = ReAlNet(**loop.model_arguments(config, signal_layout), axis_name=BATCH_AXIS)
+    recipe = loop.build_recipe(config, signal_layout, has_teacher=False)
+    optimizer = loop.build_optimizer(config, n_steps)
+    variables = init_variables(
+        model.clone(axis_name=None), config.image_size, config.seed
+    )
+    initial = jax.device_get(create_state(variables, optimizer))
+    parallel = DataParallel()
+    state = parallel.replicate(initial)
+    batches = pipeline.batches(data.train, batch_size=config.batch_size)
+    batch, _ = next(parallel.load(batches))
+
+    def take_steps(n):
+        nonlocal state
+        for _ in range(n):
+            state, metrics = trainer.train_step(state, {}, batch)
+        jax.block_until_ready((state, metrics))
+
+    run = AlternatingRun(take_steps, n_steps)
+    trainer = Trainer(
+        parallel=parallel,
+        train_step=make_train_step(model, optimizer, recipe, axis_name=BATCH_AXIS),
+        loss_step=make_loss_step(model, recipe, axis_name=BATCH_AXIS),
+        state=initial,
+        teacher_variables={},
+        train_split=data.train,
+        selection_split=None,
+        selection=Selection(config.select_by),
+        ceiling=None,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        runs=[run],
+        limits=Limits(config.num_epochs),
+        flops_per_image=0.0,
+    )
+    return trainer, run
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What there was at the end of an epoch.
+
+    Attributes:
+      step: the step.
+      n_compiled: programs compiled so far.
+      n_arrays: JAX's arrays in memory.
+      rss_mb: resident memory of the process.
+    """
+
+    step: int
+    n_compiled: int
+    n_arrays: int
+    rss_mb: float
+
+
+def watch_epochs(n_epochs):
+    """Trains the demo and tells what grew after it had settled."""
+    compiled, seen = [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **of: event == COMPILED and compiled.append(of)
+    )
+    finish_epoch = Run.finish_epoch
+
+    def note_and_finish(run, row):
+        arrays = len(jax.live_arrays())
+        seen.append(Seen(row["step"], len(compiled), arrays, rss_mb()))
+        finish_epoch(run, row)
+
+    config = demo.get_config()
+    config.num_epochs = n_epochs
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(sys.stderr),
+        mock.patch.object(Run, "finish_epoch", note_and_finish),
+    ):
+        loop.train(config, folder)
+    first, last = seen[0], seen[-1]
+    settled = next(one for one in seen if one.step >= SETTLED_STEP)
+    return {
+        "compiled_in_the_first": first.n_compiled,
+        "compiled_after_the_first": len(compiled) - first.n_compiled,
+        "names_after_the_first": [
+            str(of.get("fun_name")) for of in compiled[first.n_compiled :]
+        ],
+        "steps": [settled.step, last.step],
+        "rss_mb": [round(settled.rss_mb, 1), round(last.rss_mb, 1)],
+        "rss_growth_mb": round(last.rss_mb - settled.rss_mb, 1),
+        "rss_mb_of_epochs": [round(one.rss_mb, 1) for one in seen],
+        "live_arrays": [settled.n_arrays, last.n_arrays],
+        "epochs": n_epochs,
+        "jax": jax.__version__,
+    }
+
+
+def rss_mb():
+    """Returns the memory of this process, in 10⁶ bytes."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    app.run(main)

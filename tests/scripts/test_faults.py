@@ -1,0 +1,327 @@
+"""Runs that are killed, cut short, or run out of disk: nothing is lost."""
+
+import contextlib
+import random
+import re
+import shutil
+import subprocess
+import time
+
+import jax
+import numpy as np
+import pytest
+from commands import (
+    KILL,
+    TERMINATE,
+    check_done,
+    check_refused,
+    finish,
+    n_rows,
+    tiny_config,
+)
+from test_resume import check_same_end, last_checkpoint
+
+from img2eeg_jax.errors import InputError, StoppedBySignal
+from img2eeg_jax.training import checkpoint, loop
+
+N_KILLS, N_EPOCHS = 20, 300
+
+
+@pytest.fixture(scope="module")
+def changes(data_original):
+    """Two steps an epoch, each of them saved."""
+    return {"data_dir": data_original, "task": "none", "checkpoint_minutes": 1e-6}
+
+
+def in_a_save(workdir):
+    """Tells whether a checkpoint is being written."""
+    return bool([*(workdir / "checkpoints").glob("*orbax-checkpoint-tmp*")])
+
+
+def wait_until(condition, process):
+    while not condition():
+        if process.poll() is not None:
+            return
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+def test_twenty_random_kills(commands, changes, tmp_path):
+    """Half of them anywhere in the run, half inside saves.
+
+    The signals may find a session before its first step, too.
+    """
+    changes = changes | {"num_epochs": N_EPOCHS}
+    uninterrupted, workdir = tmp_path / "uninterrupted", tmp_path / "run"
+    check_done(commands.train(uninterrupted, changes))
+    rng = random.Random(time.time_ns())
+    hits = {"in a save": 0, "elsewhere": 0}
+    for kill in range(N_KILLS):
+        number = rng.choice([KILL, TERMINATE])
+        aims_at_save = kill % 2 == 1
+        target = n_rows(workdir) + rng.randrange(1, 8)
+        process = commands.start_train(workdir, changes)
+        wait_until(lambda target=target: n_rows(workdir) >= target, process)
+        if aims_at_save:
+            wait_until(lambda: in_a_save(workdir), process)
+            time.sleep(rng.uniform(0, 0.005))
+        else:
+            time.sleep(rng.uniform(0, 0.2))
+        process.send_signal(number)
+        result = finish(process)
+        where = "in a save" if in_a_save(workdir) else "elsewhere"
+        if number == TERMINATE:
+            where = "in a save" if aims_at_save else "elsewhere"
+        hits[where] += 1
+        print(f"kill {kill}: {number.name} {where}, after epoch {n_rows(workdir)}")
+        if number == KILL:
+            assert result.returncode == -KILL
+        else:
+            check_refused(result, r"^stopped at step \d+;", status=75)
+    assert hits["in a save"] >= 5
+    result = commands.train(workdir, changes)
+    check_done(result)
+    assert "going on from step" in result.stdout
+    check_same_end(workdir, uninterrupted)
+    assert not in_a_save(workdir)
+
+
+@pytest.mark.slow
+def test_truncated_newest_checkpoint(commands, changes, tmp_path):
+    """At random places, bytes flipped as well: the one before is used."""
+    changes = changes | {"num_epochs": 4}
+    uninterrupted = tmp_path / "uninterrupted"
+    check_done(commands.train(uninterrupted, changes))
+    half = tmp_path / "half"
+    check_done(commands.train(half, changes | {"num_epochs": 2}))
+    rng = random.Random(time.time_ns())
+    for attempt in range(6):
+        workdir = shutil.copytree(half, tmp_path / f"run-{attempt}")
+        newest = workdir / "checkpoints" / "4"
+        path = rng.choice([p for p in newest.rglob("*") if p.stat().st_size > 1])
+        content = bytearray(path.read_bytes())
+        place = rng.randrange(len(content))
+        if attempt % 2:
+            content[place] ^= 0xFF
+        else:
+            del content[place:]
+        path.write_bytes(content)
+        print(f"{path.relative_to(workdir)} damaged at byte {place}")
+        result = commands.train(workdir, changes)
+        check_done(result)
+        check_same_end(workdir, uninterrupted)
+
+
+@contextlib.contextmanager
+def small_disk(folder, megabytes):
+    """Mounts a disk of a few megabytes, where that is allowed."""
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(["mount", *options]).returncode:
+        pytest.skip("may not mount a disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.slow
+def test_full_disk_keeps_the_last_good_state(commands, changes, tmp_path, snapshot):
+    changes = changes | {"num_epochs": 4}
+    uninterrupted = tmp_path / "uninterrupted"
+    check_done(commands.train(uninterrupted, changes))
+    with small_disk(tmp_path / "disk", 16):
+        workdir = tmp_path / "disk" / "run"
+        check_done(commands.train(workdir, changes | {"num_epochs": 2}))
+        kept = snapshot(workdir / "checkpoints")
+        filler = tmp_path / "disk" / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        result = commands.train(workdir, changes)
+        check_refused(result, f"{tmp_path / 'disk'}.*(No space left|room)")
+        assert snapshot(workdir / "checkpoints") == kept
+        filler.unlink()
+        # Full only when the run is under way.
+        process = commands.start_train(workdir, changes | {"num_epochs": 3000})
+        wait_until(lambda: n_rows(workdir) > 5, process)
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        check_refused(finish(process), r"\d|No space left|room")
+        filler.unlink()
+        step, _, progress = last_checkpoint(workdir)
+        assert step > 4
+        result = commands.train(workdir, changes | {"num_epochs": progress["epoch"]})
+        check_done(result)
+
+
+@pytest.mark.slow
+def test_read_only_disk(commands, changes, tmp_path, snapshot):
+    with small_disk(tmp_path / "disk", 16):
+        workdir = tmp_path / "disk" / "run"
+        check_done(commands.train(workdir, changes))
+        before = snapshot(workdir)
+        remount = ["mount", "-o", "remount,ro", tmp_path / "disk"]
+        subprocess.run(remount, check=True)
+        result = commands.train(workdir, changes | {"num_epochs": 4})
+        check_refused(result, f"{workdir}.*(can be written|Read-only)")
+        assert snapshot(workdir) == before
+
+
+def test_time_limit(commands, changes, tmp_path):
+    """Saves and stops; the same command goes on."""
+    workdir = tmp_path / "run"
+    long = changes | {"num_epochs": 100_000}
+    result = commands.train(workdir, long | {"max_seconds": 1})
+    check_refused(result, r"^stopped at step \d+; the same command goes", status=75)
+    step, _, progress = last_checkpoint(workdir)
+    assert f"step {step};" in result.stderr
+    assert re.search(
+        r"this session: \d+ steps, .* images/s, \S+ TFLOP/s", result.stdout
+    )
+    done = {"num_epochs": progress["epoch"] + 1}
+    result = commands.train(workdir, changes | done)
+    check_done(result)
+    assert f"going on from step {step}," in result.stdout
+    assert re.search(r"best epoch \d+ of \d+: validation loss \S+, r -?\d", result.stdout)
+
+
+def test_early_stopping(changes, tmp_path, capsys):
+    limits = {"num_epochs": 200, "early_stopping_epochs": 2, "learning_rate": 0.1}
+    config = tiny_config(changes | limits)
+    loop.train(config, tmp_path / "run")
+    assert "stopped early" in capsys.readouterr().out
+    _, _, progress = last_checkpoint(tmp_path / "run")
+    losses = [row["validation_total"] for row in progress["history"]]
+    assert len(losses) < 200
+    assert len(losses) - 1 - np.argmin(losses) == 2
+    assert checkpoint.load(tmp_path / "run").step == 2 * (np.argmin(losses) + 1)
+    loop.train(config, tmp_path / "run")
+    expected = f"nothing to do: {len(losses)} epochs of 200 are done, stopped early\n"
+    assert capsys.readouterr().out.endswith(expected)
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """The third step sees EEG that is not finite."""
+    make = loop.make_train_step
+
+    def make_poisoned(*arguments):
+        step = make(*arguments)
+
+        def poisoned_step(state, teacher_variables, batch):
+            factor = jax.numpy.where(state.step == 2, np.nan, 1.0)
+            return step(
+                state, teacher_variables, {**batch, "eeg": batch["eeg"] * factor}
+            )
+
+        return poisoned_step
+
+    monkeypatch.setattr(loop, "make_train_step", make_poisoned)
+
+
+def test_nonfinite_loss_stops(changes, tmp_path, poisoned, monkeypatch):
+    workdir = tmp_path / "run"
+    config = tiny_config(changes | {"num_epochs": 3})
+    with pytest.raises(InputError, match="step 3: expected a finite loss, found nan"):
+        loop.train(config, workdir)
+    assert last_checkpoint(workdir)[0] == 2
+    monkeypatch.undo()
+    loop.train(config, workdir)
+    assert last_checkpoint(workdir)[0] == 6
+
+
+def test_nonfinite_loss_is_skipped_and_counted(changes, tmp_path, poisoned, capsys):
+    workdir = tmp_path / "run"
+    loop.train(tiny_config(changes | {"num_epochs": 3, "nonfinite": "skip"}), workdir)
+    _, arrays, progress = last_checkpoint(workdir)
+    skipped = [row["train_skipped"] for row in progress["history"]]
+    assert skipped == [0, 1, 0]
+    assert "epoch 2: " in capsys.readouterr().out
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
+    # Adam has seen all steps but one.
+    assert int(arrays["optimizer"]["opt_state"]["0"]["count"]) == 5
+
+
+def test_profile(changes, tmp_path):
+    workdir = tmp_path / "run"
+    loop.train(tiny_config(changes | {"num_epochs": 5, "profile_steps": 2}), workdir)
+    assert [*(workdir / "profile").rglob("*.xplane.pb")]
+
+
+def test_averaged_parameters_are_saved_and_used(changes, tmp_path):
+    config = tiny_config(changes | {"ema_decay": 0.5, "num_epochs": 1})
+    loop.train(config, tmp_path / "run")
+    _, arrays, _ = last_checkpoint(tmp_path / "run")
+    averaged = arrays["variables"]["params"]["fc"]["kernel"]
+    trained = arrays["optimizer"]["params"]["fc"]["kernel"]
+    assert not np.array_equal(averaged, trained)
+    loaded = checkpoint.load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.variables["params"]["fc"]["kernel"], averaged)
+
+
+def test_stop_request_saves(changes, tmp_path):
+    """A run with every option goes on as one that was not stopped."""
+    options = {
+        "ema_decay": 0.9,
+        "accumulate_steps": 2,
+        "max_gradient_norm": 1.0,
+        "weight_decay": 0.1,
+        "warmup_steps": 3,
+        "frozen_areas": ("V1",),
+        "nonfinite": "skip",
+        "num_epochs": 4,
+    }
+    config = tiny_config(changes | options)
+    loop.train(config, tmp_path / "uninterrupted")
+    with config.unlocked():
+        config.max_seconds = 1e-6
+    stops = 0
+    while True:
+        try:
+            loop.train(config, tmp_path / "run")
+            break
+        except StoppedBySignal:
+            stops += 1
+    assert stops >= 6
+    found, expected = (
+        last_checkpoint(tmp_path / name) for name in ("run", "uninterrupted")
+    )
+    assert found[0] == expected[0] == 8
+    assert found[2] == expected[2]
+    jax.tree.map(np.testing.assert_array_equal, found[1], expected[1])
+
+
+@pytest.mark.slow
+def test_two_thousand_steps_need_no_more_memory(changes, tmp_path):
+    """Nor is anything compiled after the first epoch."""
+    compiled, resident, epochs = [], [], []
+
+    def on_duration(event, _, **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(len(epochs))
+
+    original = loop.Trainer._finish_epoch
+
+    def finish_epoch(trainer):
+        original(trainer)
+        epochs.append(trainer.step)
+        with open("/proc/self/status") as status:
+            (line,) = (line for line in status if line.startswith("VmRSS"))
+        resident.append(int(line.split()[1]) / 1024)
+
+    config = tiny_config(changes | {"num_epochs": 1000, "checkpoint_minutes": 0.0})
+    jax.monitoring.register_event_duration_secs_listener(on_duration)
+    try:
+        loop.Trainer._finish_epoch = finish_epoch
+        loop.train(config, tmp_path / "run")
+    finally:
+        loop.Trainer._finish_epoch = original
+        jax.monitoring.unregister_event_duration_listener(on_duration)
+    assert epochs[-1] == 2000
+    assert compiled
+    assert max(compiled) == 0
+    # Megabytes; the first epochs fill caches.
+    print(f"resident after 200 steps {resident[99]:.0f} MB, at the end {resident[-1]:.0f}")
+    assert resident[-1] - resident[99] < 30
