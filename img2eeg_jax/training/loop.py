@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any
@@ -103,6 +104,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
       InputError: something the user gave is wrong, or the loss became non-finite.
       StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
     """
+    started_s = time.monotonic()
     workdir = pathlib.Path(workdir)
     config = _with_absolute_paths(config)
     config_check.check_values(config)
@@ -123,14 +125,27 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
         data = _prepare_data(config, workdir, subjects)
         logits = _teacher_logits(config, data, networks)
         data = dataclasses.replace(data, teacher_logits=logits)
+        limits = _limits(config, started_s)
         if mode == "side_by_side":
-            _train_side_by_side(configs, data, networks)
+            _train_side_by_side(configs, data, networks, limits)
         elif mode == "one_by_one":
             for folder, own in configs.items():
-                _train_together({folder: own}, data, networks, DataParallel())
+                _train_together({folder: own}, data, networks, limits, DataParallel())
         else:
-            n_subjects = len(subjects) if mode == "vmapped" else None
-            _train_together(configs, data, networks, DataParallel(None, n_subjects))
+            parallel = DataParallel(
+                n_subjects=len(subjects) if mode == "vmapped" else None
+            )
+            _train_together(configs, data, networks, limits, parallel)
+
+
+def _limits(config, started_s):
+    return Limits(
+        num_epochs=config.num_epochs,
+        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
+        checkpoint_minutes=config.checkpoint_minutes,
+        profile_steps=config.profile_steps,
+        peak_tflops=config.peak_tflops,
+    )
 
 
 def _keep_compiled_programs():
@@ -144,10 +159,10 @@ def _keep_compiled_programs():
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def _train_together(configs, data, networks, parallel):
+def _train_together(configs, data, networks, limits, parallel):
     """Trains one network, or several in step."""
     try:
-        trainer = _build_trainer(configs, data, networks, parallel)
+        trainer = _build_trainer(configs, data, networks, limits, parallel)
         with _stop_requests() as stop:
             trainer.train(stop.is_set)
     except jax.errors.JaxRuntimeError as error:
@@ -183,7 +198,7 @@ def _configs_by_folder(config, workdir, subjects, mode):
     return configs
 
 
-def _train_side_by_side(configs, data, networks):
+def _train_side_by_side(configs, data, networks, limits):
     """Trains each network on devices of its own, as many at a time as there are."""
     process, n_processes = jax.process_index(), jax.process_count()
     configs = dict([*configs.items()][process::n_processes])
@@ -203,7 +218,7 @@ def _train_side_by_side(configs, data, networks):
             precision = _MATMUL_PRECISION[configs[folder].precision]
             with jax.default_matmul_precision(precision):
                 parallel = DataParallel(group)
-                trainer = _build_trainer(own, data, networks, parallel)
+                trainer = _build_trainer(own, data, networks, limits, parallel)
                 trainer.shows_bar = False
                 trainer.train(stop.is_set)
         except BaseException:
@@ -463,7 +478,7 @@ def _teacher_logits(config, data, networks):
     return teacher.load_logits(*arguments)
 
 
-def _build_trainer(configs, data, networks, parallel):
+def _build_trainer(configs, data, networks, limits, parallel):
     """Builds the trainer of one folder's network, or of several in step."""
     config = next(iter(configs.values()))
     subjects = [
@@ -510,13 +525,7 @@ def _build_trainer(configs, data, networks, parallel):
         batch_size=config.batch_size,
         seed=config.seed,
         runs=_build_runs(configs, subjects, encoding_data, networks),
-        limits=Limits(
-            num_epochs=config.num_epochs,
-            max_seconds=config.max_seconds,
-            checkpoint_minutes=config.checkpoint_minutes,
-            profile_steps=config.profile_steps,
-            peak_tflops=config.peak_tflops,
-        ),
+        limits=limits,
         flops_per_image=_flops(config, networks),
         counts_skipped=recipe.skip_nonfinite,
     )

@@ -21,8 +21,8 @@ def load_logits(
 ) -> dict[str, np.ndarray]:
     """Computes a teacher's logits on all local devices, or reads those kept.
 
-    They are those of eval mode and of float32 arithmetic: a teacher that uses batch statistics
-    (`Recipe.teacher_batch_stats`) has no logits of an image alone.
+    They are those of eval mode, in float32 arithmetic: a teacher that uses batch
+    statistics (`Recipe.teacher_batch_stats`) has no logits of an image alone.
 
     Args:
       shards_dir: shards that `tfds_builder.ensure_shards` has built; the logits are

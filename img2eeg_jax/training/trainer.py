@@ -32,14 +32,14 @@ class Limits:
 
     Attributes:
       num_epochs: of the whole run.
-      max_seconds: after which a session saves and stops; 0 for no limit.
+      deadline_s: `time.monotonic()` at which it saves and stops; None for no limit.
       checkpoint_minutes: between saves within an epoch; 0 for none.
       profile_steps: steps that are traced into WORKDIR/profile; 0 for none.
       peak_tflops: of the devices together, for the summary; 0 if unknown.
     """
 
     num_epochs: int
-    max_seconds: float = 0.0
+    deadline_s: float | None = None
     checkpoint_minutes: float = 0.0
     profile_steps: int = 0
     peak_tflops: float = 0.0
@@ -117,7 +117,7 @@ class Trainer:
             started with.
           StoppedBySignal: a stop was asked for or time is up; the state is saved.
         """
-        self._started_s = self._saved_s = time.monotonic()
+        self._saved_s = time.monotonic()
         self._stop_requested = stop_requested
         try:
             self._train()
@@ -258,7 +258,8 @@ class Trainer:
         if self.parallel.process_count > 1 and not (is_turn or is_end):
             return False, False
         now = time.monotonic()
-        is_late = 0 < self.limits.max_seconds <= now - self._started_s
+        deadline_s = self.limits.deadline_s
+        is_late = deadline_s is not None and deadline_s <= now
         interval_s = 60 * self.limits.checkpoint_minutes
         is_due = 0 < interval_s <= now - self._saved_s
         return self.parallel.any_process(

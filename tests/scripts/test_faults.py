@@ -19,7 +19,7 @@ from commands import (
     n_rows,
     tiny_config,
 )
-from test_resume import check_same_end, last_checkpoint
+from runs import check_same_end, last_checkpoint
 
 from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training import checkpoint, loop
@@ -30,7 +30,7 @@ N_KILLS, N_EPOCHS = 20, 300
 @pytest.fixture(scope="module")
 def changes(data_original):
     """Two steps an epoch, each of them saved."""
-    return {"data_dir": data_original, "task": "none", "checkpoint_minutes": 1e-6}
+    return {"data_dir": str(data_original), "task": "none", "checkpoint_minutes": 1e-6}
 
 
 def in_a_save(workdir):
@@ -177,14 +177,17 @@ def test_time_limit(commands, changes, tmp_path):
     check_refused(result, r"^stopped at step \d+; the same command goes", status=75)
     step, _, progress = last_checkpoint(workdir)
     assert f"step {step};" in result.stderr
-    assert re.search(
-        r"this session: \d+ steps, .* images/s, \S+ TFLOP/s", result.stdout
-    )
-    done = {"num_epochs": progress["epoch"] + 1}
+    done = {"num_epochs": progress["epoch"] + 2}
     result = commands.train(workdir, changes | done)
     check_done(result)
     assert f"going on from step {step}," in result.stdout
-    assert re.search(r"best epoch \d+ of \d+: validation loss \S+, r -?\d", result.stdout)
+    for line in (
+        r"epoch \d+: train loss \S+, validation loss \S+, validation r -?\d\.\d+ "
+        r"\(ceiling \d\.\d+\)",
+        r"this session: \d+ steps, .* images/s, \S+ TFLOP/s",
+        r"best epoch \d+ of \d+: validation loss \S+, r -?\d",
+    ):
+        assert re.search(line, result.stdout), line
 
 
 def test_early_stopping(changes, tmp_path, capsys):
@@ -241,7 +244,7 @@ def test_nonfinite_loss_is_skipped_and_counted(changes, tmp_path, poisoned, caps
     assert "epoch 2: " in capsys.readouterr().out
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays))
     # Adam has seen all steps but one.
-    assert int(arrays["optimizer"]["opt_state"]["0"]["count"]) == 5
+    assert int(arrays["optimizer"]["opt_state"][0]["count"]) == 5
 
 
 def test_profile(changes, tmp_path):
@@ -261,8 +264,9 @@ def test_averaged_parameters_are_saved_and_used(changes, tmp_path):
     np.testing.assert_array_equal(loaded.variables["params"]["fc"]["kernel"], averaged)
 
 
-def test_stop_request_saves(changes, tmp_path):
-    """A run with every option goes on as one that was not stopped."""
+@pytest.mark.slow
+def test_options_go_on_bit_for_bit(changes, tmp_path):
+    """A run with every option, stopped after every step, ends as one that was not."""
     options = {
         "ema_decay": 0.9,
         "accumulate_steps": 2,
@@ -323,5 +327,7 @@ def test_two_thousand_steps_need_no_more_memory(changes, tmp_path):
     assert compiled
     assert max(compiled) == 0
     # Megabytes; the first epochs fill caches.
-    print(f"resident after 200 steps {resident[99]:.0f} MB, at the end {resident[-1]:.0f}")
+    print(
+        f"resident after 200 steps {resident[99]:.0f} MB, at the end {resident[-1]:.0f}"
+    )
     assert resident[-1] - resident[99] < 30

@@ -33,6 +33,7 @@ from img2eeg_jax.training.step import (
     make_predict_step,
     make_train_step,
 )
+from img2eeg_jax.training.trainer import stack, unstack
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -167,6 +168,32 @@ def test_several_processes(
         assert_same_step((after_one, losses), expected_step)
         assert_trees_close(end.params, expected_end.params, 1e-4)
         assert_trees_close(end.batch_stats, expected_end.batch_stats, 1e-4)
+
+
+def test_several_networks_in_step_are_as_if_alone():
+    """The same images, EEG of two subjects, an initial state for each."""
+    batches = [draw_batch(N_REAL, N_ROWS - N_REAL, seed=seed) for seed in (0, 1)]
+    alone = [{**batches[0], "eeg": batch["eeg"]} for batch in batches]
+    together = {**batches[0], "eeg": np.stack([b["eeg"] for b in alone], axis=1)}
+    states = [initial_state(tiny_network.realnet(), rate) for rate in (1.0, 0.5)]
+    step = make_train_step(
+        tiny_network.realnet(BATCH_AXIS),
+        gradient_sgd(1.0),
+        Recipe(task="none", generation_weight=3.0),
+        axis_name=BATCH_AXIS,
+    )
+    device = jax.devices()[:1]
+    parallel = DataParallel(device, n_subjects=2)
+    state, losses = run(
+        parallel, parallel.train_step(step), stack(states), {}, [together]
+    )
+    single = DataParallel(device)
+    single_step = single.train_step(step)
+    for i, (own, batch) in enumerate(zip(states, alone, strict=True)):
+        expected = run(single, single_step, own, {}, [batch])
+        found = unstack(state, 2)[i], unstack(losses, 2)[i]
+        assert_same_step(found, expected)
+        assert_trees_close(found[0].params, expected[0].params, 1e-5)
 
 
 def toy_steps(axis_name):
