@@ -10,7 +10,9 @@ import orbax.checkpoint as ocp
 def last_checkpoint(workdir):
     """Reads the arrays and the progress of the last checkpoint with Orbax alone."""
     folder = workdir / "checkpoints"
-    step = max((path for path in folder.iterdir()), key=lambda path: int(path.name))
+    # Others are what a killed session has left of one.
+    steps = [path for path in folder.iterdir() if path.name.isdecimal()]
+    step = max(steps, key=lambda path: int(path.name))
     arrays = {
         item: ocp.StandardCheckpointer().restore((step / item).absolute())
         for item in ("variables", "optimizer")

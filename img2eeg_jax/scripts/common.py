@@ -32,8 +32,9 @@ def run(main: Callable[[], None]) -> None:
     def guarded(argv):
         if len(argv) > 1:
             _stop(f"unknown argument {argv[1]!r}", WRONG_FLAGS)
-        # Libraries tell of every step there; what a user must know is printed.
-        logging.set_verbosity(logging.ERROR)
+        # Libraries tell of every step there, and of errors that they raise as well.
+        logging.set_verbosity(logging.FATAL)
+        _drop_orphaned_errors()
         _raise_on_signals()
         try:
             main()
@@ -83,6 +84,21 @@ def _raise_on_signals() -> None:
     sys.unraisablehook = unraisable
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler)
+
+
+def _drop_orphaned_errors() -> None:
+    """Leaves out what callbacks print that come after the write that failed.
+
+    TensorStore's do, from threads of its own, when a disk is full: a traceback for each
+    array, for an error that has been raised.
+    """
+    excepthook = sys.excepthook
+
+    def hook(kind, error, trace):
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            excepthook(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def _interrupted(*_) -> NoReturn:

@@ -206,6 +206,8 @@ def _train_side_by_side(configs, data, networks, limits):
     n_groups = max(1, min(len(configs), len(devices)))
     groups = [tuple(group) for group in np.array_split(np.array(devices), n_groups)]
     lock = threading.Lock()
+    # JAX traces the whole process, and once at a time.
+    traced = next(iter(configs), None)
 
     def train_one(folder, stop):
         with lock:
@@ -219,6 +221,8 @@ def _train_side_by_side(configs, data, networks, limits):
             with jax.default_matmul_precision(precision):
                 parallel = DataParallel(group)
                 trainer = _build_trainer(own, data, networks, limits, parallel)
+                if folder != traced:
+                    trainer.limits = dataclasses.replace(limits, profile_steps=0)
                 trainer.shows_bar = False
                 trainer.train(stop.is_set)
         except BaseException:

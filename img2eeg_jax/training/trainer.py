@@ -87,6 +87,7 @@ class Trainer:
 
     def __post_init__(self):
         self.step = 0
+        self._is_traced = False
         self.train_step = self.parallel.train_step(self.train_step)
         self.loss_step = self.parallel.loss_step(self.loss_step)
         self.teacher_variables = self.parallel.replicate(self.teacher_variables)
@@ -157,6 +158,7 @@ class Trainer:
             try:
                 self._train_epochs()
             finally:
+                self._stop_trace()
                 self._print(self._meter.summary())
             self._print_best()
 
@@ -170,7 +172,7 @@ class Trainer:
             self.runs, self.parallel.object_from_first_process(progress), strict=True
         ):
             run.progress = Progress(**entries)
-        self.step = int(np.max(self.state.step))
+        self.step = self._first_step = int(np.max(self.state.step))
 
     def _restore(self):
         if self.parallel.n_subjects is None:
@@ -365,14 +367,21 @@ class Trainer:
 
     def _profile(self):
         """Starts and stops the trace when its steps have come."""
-        n_steps, done = self.limits.profile_steps, self._meter.n_steps
+        n_steps, done = self.limits.profile_steps, self.step - self._first_step
         if not (n_steps and self._writes):
             return
         if done == _STEPS_BEFORE_PROFILE:
             jax.profiler.start_trace(str(self.runs[0].workdir / "profile"))
+            self._is_traced = True
         if done == _STEPS_BEFORE_PROFILE + n_steps:
+            self._stop_trace()
+
+    def _stop_trace(self):
+        if self._is_traced:
             jax.block_until_ready(self.state)
             jax.profiler.stop_trace()
+            self._is_traced = False
+            n_steps = self.step - self._first_step - _STEPS_BEFORE_PROFILE
             self._print(f"traced {n_steps} steps in {self.runs[0].workdir / 'profile'}")
 
     def _print_best(self):

@@ -1,12 +1,19 @@
-"""Sizes of the networks, worked out by hand; nothing is computed."""
+"""Sizes of the networks, worked out by hand, and how a small one trains."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_network import IMAGE_SIZE, draw_variables
+from tiny_network import (
+    IMAGE_SIZE,
+    REALNET_ARGUMENTS,
+    assert_trees_close,
+    draw_variables,
+)
 
-from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
+from img2eeg_jax.models.cornet_s import CORnetS, RecurrentBlock, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet
 
 # Width, height and channels at 224 pixels (REFERENCE.md §1).
@@ -133,6 +140,139 @@ class TestArguments:
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
         (_, areas), _ = shapes(CORnetS(width=4, dtype=dtype), 32)
         assert all(area.dtype == jnp.bfloat16 for area in areas.values())
+
+
+BATCH = 5
+
+
+class Tiny:
+    """A training pass of ReAlNet at its smallest, as `settings` say."""
+
+    def __init__(self, **settings):
+        self.model = ReAlNet(**REALNET_ARGUMENTS | settings)
+        self.variables = draw_variables(self.model)
+        shape = (BATCH, IMAGE_SIZE, IMAGE_SIZE, 3)
+        self.images = np.random.default_rng(0).standard_normal(shape, np.float32)
+
+    def outputs(self, params, train):
+        """Returns logits and signal; and of each area output and statistics."""
+        (logits, signal), changed = self.model.apply(
+            self.variables | {"params": params},
+            self.images,
+            train=train,
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=lambda module, _: module.name == "realnet",
+        )
+        ((_, areas),) = changed["intermediates"]["realnet"]["__call__"]
+        statistics = changed["batch_stats"]["realnet"]
+        return {
+            "logits": logits,
+            "signal": signal,
+            "areas": areas,
+            "statistics": statistics,
+        }
+
+    def loss(self, params):
+        outputs = self.outputs(params, train=True)
+        loss = sum((outputs[name] ** 2).mean() for name in ("logits", "signal"))
+        return loss, outputs
+
+    def train(self):
+        """Returns the outputs in training, and the gradients of a loss."""
+        grad = compile_quickly(jax.grad(self.loss, has_aux=True))
+        gradients, outputs = grad(self.variables["params"])
+        return outputs | {"gradients": gradients}
+
+    def kept_activations(self):
+        """Returns how many of them the backward pass finds."""
+        params = self.variables["params"]
+        vjp = jax.eval_shape(lambda x: jax.vjp(self.loss, x, has_aux=True)[1], params)
+        shapes = [leaf.shape for leaf in jax.tree.leaves(vjp)]
+        return sum(len(shape) == 4 and shape[0] == BATCH for shape in shapes)
+
+
+def compile_quickly(function):
+    """Compiles in two thirds of the time."""
+    options = {
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+    }
+    return jax.jit(function, compiler_options=options)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return Tiny().train()
+
+
+class TestRemat:
+    @pytest.mark.parametrize("remat", ["elementwise", "areas"])
+    def test_same_numbers(self, remat, plain):
+        assert_trees_close(Tiny(remat=remat).train(), plain, 1e-6)
+
+    def test_what_is_kept(self):
+        """Of areas their inputs; of "elementwise" what convolutions give, too."""
+        kept = {
+            remat: Tiny(remat=remat).kept_activations()
+            for remat in ("none", "elementwise", "areas")
+        }
+        # conv_input and skip, and three in each of the steps.
+        convolutions = 2 + (2 + 3 * 2) + (2 + 3 * 4) + (2 + 3 * 2)
+        assert kept["areas"] == 4
+        assert kept["elementwise"] == 4 + convolutions
+        # A batch norm that rectifies keeps its output; see `normalise_batch`.
+        assert kept["none"] > kept["elementwise"] + convolutions / 2
+
+
+def assert_unchanged(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def assert_all_differ(found, expected):
+    """Every leaf does somewhere."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    assert not any(np.array_equal(*pair) for pair in pairs)
+
+
+class TestFrozenAreas:
+    def test_the_first_two(self, plain):
+        tiny = Tiny(frozen_areas=("V1", "V2"))
+        statistics = tiny.variables["batch_stats"]["realnet"]
+        found = tiny.train()
+        in_eval = compile_quickly(functools.partial(tiny.outputs, train=False))
+        expected = in_eval(tiny.variables["params"])
+        gradients = found["gradients"]["realnet"]
+        zeros = jax.tree.map(np.zeros_like, gradients)
+        for area in ("V1", "V2"):
+            np.testing.assert_allclose(
+                found["areas"][area], expected["areas"][area], 1e-5, 1e-5
+            )
+            assert_all_differ(found["areas"][area], plain["areas"][area])
+            assert_unchanged(found["statistics"][area], statistics[area])
+            assert_unchanged(gradients[area], zeros[area])
+        for area in ("V4", "IT"):
+            assert_all_differ(found["areas"][area], expected["areas"][area])
+            assert_all_differ(found["statistics"][area], statistics[area])
+            assert_all_differ(gradients[area], zeros[area])
+        # What reads frozen areas is trained.
+        for head in ("fc_v1", "fc_v2"):
+            for gradient in found["gradients"][head].values():
+                assert np.any(gradient)
+
+    def test_one_in_the_middle(self):
+        """Gradients pass through it: no other way leads from IT to V1."""
+        tiny = Tiny(frozen_areas=("V2",), areas=("IT",))
+        statistics = tiny.variables["batch_stats"]["realnet"]
+        found = tiny.train()
+        variables = {name: x["realnet"]["V2"] for name, x in tiny.variables.items()}
+        block = RecurrentBlock(features=8, steps=2)
+        in_eval = block.apply(variables, found["areas"]["V1"], False, None)
+        np.testing.assert_allclose(found["areas"]["V2"], in_eval, 1e-5, 1e-5)
+        assert_unchanged(found["statistics"]["V2"], statistics["V2"])
+        for area in ("V1", "V4", "IT"):
+            assert_all_differ(found["statistics"][area], statistics[area])
+            gradients = jax.tree.leaves(found["gradients"]["realnet"][area])
+            assert all(np.any(gradient) for gradient in gradients)
 
 
 def test_normalise_pixels():

@@ -77,6 +77,31 @@ def test_two_processes_train_as_one(commands, workdir, trained_original):
 
 
 @pytest.mark.slow
+def test_two_processes_have_one_teacher(commands, workdir, trained_original, tmp_path):
+    changes = {"task": "mse", "teacher": trained_original[0]}
+    alone = tmp_path / "alone"
+    check_done(commands.train(alone, changes | {"data_dir": workdir / "data"}))
+    for result in map(finish, start_all(commands, workdir, changes)):
+        check_done(result)
+    np.testing.assert_allclose(losses(workdir), losses(alone), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.slow
+def test_subjects_are_shared_out(commands, tmp_path):
+    """Three on two processes: what one of them does alone, the other waits for."""
+    workdir, changes = tmp_path / "run", CHANGES | {"subjects": "1-3"}
+    for result in map(finish, start_all(commands, workdir, changes, n_devices=1)):
+        check_done(result)
+    alone = tmp_path / "alone"
+    changes |= {"data_dir": workdir / "data", "subjects": "3"}
+    check_done(commands.train(alone, changes))
+    for name in ("sub-01", "sub-02", "sub-03"):
+        assert n_rows(workdir / name) == 2
+    expected = (alone / "metrics.csv").read_bytes()
+    assert (workdir / "sub-03" / "metrics.csv").read_bytes() == expected
+
+
+@pytest.mark.slow
 def test_signal_to_one_stops_all_and_they_go_on(commands, workdir):
     processes = start_all(commands, workdir, LONG)
     wait_for_epochs(workdir, 1, processes)

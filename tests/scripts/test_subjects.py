@@ -77,6 +77,7 @@ def test_subjects_differ(alone):
     assert first[0]["train_total"] != second[0]["train_total"]
 
 
+@pytest.mark.slow
 def test_one_by_one(commands, changes, alone, tmp_path):
     result = commands.train(tmp_path / "run", changes)
     check_done(result)
@@ -114,6 +115,7 @@ def test_vmapped(vmapped, alone):
         assert config == json.loads((alone / name / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_vmapped_goes_on_where_it_was_killed(commands, changes, tmp_path, vmapped):
     """Also when it was killed between the saves of its networks."""
     workdir = tmp_path / "run"

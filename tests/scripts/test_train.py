@@ -240,6 +240,26 @@ def test_demo_learns_what_is_there_and_nothing_else(commands, tmp_path):
         assert abs(sum(values) / len(values)) <= 0.05, (name, values)
 
 
+@pytest.mark.slow
+def test_bfloat16_learns_as_float32(commands, tmp_path):
+    """The demo in both precisions, from the same images in the same order."""
+    runs = {}
+    for precision in ("float32", "bfloat16"):
+        workdir = tmp_path / precision
+        changes = {"precision": precision}
+        if runs:
+            changes["data_dir"] = tmp_path / "float32" / "data"
+        scores = train_and_score_demo(commands, workdir, changes)
+        runs[precision] = scores, read_csv(workdir / "metrics.csv")
+    (scores, rows), (short_scores, short_rows) = runs.values()
+    for row, short_row in zip(rows, short_rows, strict=True):
+        for name in ("train_total", "validation_total"):
+            expected = float(row[name])
+            assert float(short_row[name]) == pytest.approx(expected, rel=0.02), name
+    expected = pytest.approx(scores["encoding_r"], abs=0.02)
+    assert short_scores["encoding_r"] == expected
+
+
 def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
     workdir, _ = trained_original
     loaded = checkpoint.load(workdir)

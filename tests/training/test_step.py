@@ -9,8 +9,16 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from tiny_network import Toy, assert_trees_close, draw_batch, draw_variables, real_rows
+from tiny_network import (
+    EEG_SHAPE,
+    Toy,
+    assert_trees_close,
+    draw_batch,
+    draw_variables,
+    real_rows,
+)
 
+from img2eeg_jax import objectives
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import (
@@ -55,13 +63,15 @@ class Case:
     def __init__(self, recipe):
         self.recipe = recipe
         self.model = Toy(signal_size=9 if recipe.average_channels else 15)
-        teacher = None if recipe.task == "none" else TEACHER
+        self.teacher = None if recipe.task == "none" else TEACHER
         self.teacher_variables = draw_variables(TEACHER, seed=7, image_size=SIZE)
         self.state = create_state(
             draw_variables(self.model, image_size=SIZE), OPTIMIZER
         )
-        self.step = jax.jit(make_train_step(self.model, OPTIMIZER, recipe, teacher))
-        self.loss_step = jax.jit(make_loss_step(self.model, recipe, teacher))
+        self.step = jax.jit(
+            make_train_step(self.model, OPTIMIZER, recipe, self.teacher)
+        )
+        self.loss_step = jax.jit(make_loss_step(self.model, recipe, self.teacher))
 
     def train(self, batch):
         return self.step(self.state, self.teacher_variables, batch)
@@ -243,6 +253,27 @@ class TestLossStep:
         expected = losses_by_hand(case, images, train=False)["mse"]
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
+    def test_moments_add_up_to_the_correlation_over_images(self, case):
+        """Of each entry of the signal, over the real rows of all batches."""
+        batches = [batch_of(N_REAL, N_PADDING), batch_of(2, 6, seed=1)]
+        sums = count = 0
+        pairs = []
+        for batch in batches:
+            moments = case.loss_step(
+                case.state.variables, case.teacher_variables, batch
+            )["moments"]
+            sums, count = sums + np.float64(moments[0]), count + moments[1]
+            rows = real_rows(batch)
+            _, signal, _ = case.outputs(case.state.params, rows, train=False)
+            pairs.append(case.trained(signal, rows["eeg"]))
+        assert count == N_REAL + 2
+        pairs = zip(*pairs, strict=True)
+        signal, target = (np.concatenate(rows).astype(float) for rows in pairs)
+        expected = stats.pearsonr(signal, target).statistic
+        found = objectives.correlation(sums, float(count))
+        # A variance is what is left of two larger numbers, in float32.
+        np.testing.assert_allclose(found, [expected], rtol=1e-3, atol=1e-4)
+
 
 def test_predict_step_is_in_eval_mode(case):
     batch = batch_of(3)
@@ -252,6 +283,190 @@ def test_predict_step_is_in_eval_mode(case):
     np.testing.assert_array_equal(signal, expected)
     alone = predict(case.state.variables, {"image": batch["image"][:1]})
     np.testing.assert_allclose(alone, signal[:1], rtol=1e-5)
+
+
+N_SUBJECTS = 3
+
+
+@pytest.fixture(scope="module")
+def shared(case, padded):
+    """What a step of one network for all subjects gives, and a step for each alone."""
+    size = case.model.signal_size
+    model = Toy(N_SUBJECTS * size)
+    variables = draw_variables(model, seed=3, image_size=SIZE)
+    shape = (N_REAL + N_PADDING, N_SUBJECTS, *EEG_SHAPE)
+    eeg = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    step = jax.jit(make_train_step(model, OPTIMIZER, case.recipe, case.teacher))
+
+    def train(step, columns, eeg):
+        params = dict(variables["params"])
+        params["fc"] = {k: leaf[..., columns] for k, leaf in params["fc"].items()}
+        state = create_state(variables | {"params": params}, OPTIMIZER)
+        return step(state, case.teacher_variables, padded | {"eeg": eeg})
+
+    alone = [
+        train(case.step, slice(i * size, (i + 1) * size), eeg[:, i])
+        for i in range(N_SUBJECTS)
+    ]
+    return train(step, slice(None), eeg), alone
+
+
+class TestSeveralSubjects:
+    def test_losses_are_averaged(self, shared):
+        (_, metrics), alone = shared
+        assert metrics["total"][1] == N_REAL
+        found, alone = means(metrics), [means(of_one) for _, of_one in alone]
+        for name in LOSSES:
+            expected = np.mean([of_one[name] for of_one in alone])
+            np.testing.assert_allclose(found[name], expected, 1e-5, 1e-6, err_msg=name)
+
+    def test_gradients_are_averaged(self, shared):
+        """Those of the last layer side by side, as its outputs are."""
+        (state, _), alone = shared
+        alone = [of_one.opt_state[0].trace for of_one, _ in alone]
+        expected = jax.tree.map(lambda *leaves: np.mean(leaves, 0), *alone)
+        for name in ("kernel", "bias"):
+            parts = [of_one["fc"][name] / N_SUBJECTS for of_one in alone]
+            expected["fc"][name] = np.concatenate(parts, -1)
+        assert_trees_close(state.opt_state[0].trace, expected, 1e-5)
+
+    def test_the_backbone_runs_once(self, shared):
+        (state, _), [(of_one, _), *_] = shared
+        assert_trees_close(state.batch_stats, of_one.batch_stats, 1e-6)
+
+
+@pytest.mark.parametrize("case", ["default"], indirect=True)
+class TestCachedTeacher:
+    """Logits in the batch, and no teacher, as the one that runs in the step."""
+
+    @pytest.fixture
+    def cached(self, case, padded):
+        logits = np.array(case.teacher_logits(padded))
+        logits[N_REAL:] = 1e4
+        return padded | {"teacher_logits": logits}
+
+    def test_train_step(self, case, padded, cached):
+        step = jax.jit(make_train_step(case.model, OPTIMIZER, case.recipe))
+        state, metrics = step(case.state, {}, cached)
+        expected, expected_metrics = case.train(padded)
+        assert means(metrics) == pytest.approx(means(expected_metrics), 1e-6)
+        assert_trees_close(state.params, expected.params, 1e-6)
+        assert_trees_close(state.opt_state[0].trace, expected.opt_state[0].trace, 1e-5)
+
+    def test_loss_step(self, case, padded, cached):
+        variables = case.state.variables
+        step = jax.jit(make_loss_step(case.model, case.recipe))
+        metrics = step(variables, {}, cached)
+        expected = case.loss_step(variables, case.teacher_variables, padded)
+        np.testing.assert_allclose(metrics["task"], expected["task"], 1e-6)
+
+
+EMA_DECAY = 0.75
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """`skip_nonfinite` → a step with momentum and a running average."""
+    return {
+        skips: jax.jit(
+            make_train_step(
+                Toy(), OPTIMIZER, Recipe(skip_nonfinite=skips, ema_decay=EMA_DECAY)
+            )
+        )
+        for skips in (False, True)
+    }
+
+
+@pytest.fixture(scope="module")
+def start():
+    variables = draw_variables(Toy(), image_size=SIZE)
+    return create_state(variables, OPTIMIZER, with_ema=True)
+
+
+@pytest.fixture(scope="module")
+def under_way(steps, start, padded):
+    """A state after a step: neither momentum nor average are those of the start."""
+    return steps[False](start, {}, padded)[0]
+
+
+class TestNonfinite:
+    @pytest.fixture(params=[np.nan, np.inf])
+    def spoilt(self, request):
+        batch = batch_of(N_REAL, N_PADDING, seed=1)
+        batch["eeg"][1, 2, 3] = request.param
+        return batch
+
+    def test_a_skipped_step_only_counts(self, steps, under_way, spoilt):
+        state, metrics = steps[True](under_way, {}, spoilt)
+        assert state.step == 2
+        state = state.replace(step=under_way.step)
+        jax.tree.map(np.testing.assert_array_equal, state, under_way)
+        assert metrics.pop("skipped") == (1, 1)
+        assert set(metrics) == {*LOSSES}
+        assert all(pair == (0, 0) for pair in metrics.values())
+
+    def test_else_spoils_all_parameters(self, steps, under_way, spoilt):
+        """So that it is seen at once, whichever of them the gradient comes to."""
+        state, metrics = steps[False](under_way, {}, spoilt)
+        assert not np.isfinite(metrics["total"][0])
+        assert metrics["skipped"] == (0, 1)
+        for leaf in jax.tree.leaves((state.params, state.ema_params)):
+            assert np.isnan(leaf).all()
+
+    def test_finite_steps_are_the_same(self, steps, under_way):
+        batch = batch_of(N_REAL, N_PADDING, seed=1)
+        found, metrics = steps[True](under_way, {}, batch)
+        expected, expected_metrics = steps[False](under_way, {}, batch)
+        assert metrics.pop("skipped") == expected_metrics.pop("skipped") == (0, 1)
+        assert means(metrics) == pytest.approx(means(expected_metrics), 1e-6)
+        # XLA need not round two programs alike.
+        for name in ("params", "ema_params", "batch_stats"):
+            assert_trees_close(getattr(found, name), getattr(expected, name), 1e-6)
+        assert_trees_close(found.opt_state[0].trace, expected.opt_state[0].trace, 1e-6)
+
+    def test_gradient_alone(self):
+        """The loss is finite, and the slope of the root is not."""
+
+        class Root(nn.Module):
+            @nn.compact
+            def __call__(self, images, train, mask):
+                x = self.param("x", nn.initializers.zeros, (1, 15))
+                return None, jnp.sqrt(x).repeat(len(images), 0)
+
+        params = {"x": np.zeros((1, 15), np.float32)}
+        state = create_state({"params": params, "batch_stats": {}}, OPTIMIZER)
+        step = make_train_step(Root(), OPTIMIZER, Recipe(skip_nonfinite=True))
+        state, metrics = jax.jit(step)(state, {}, batch_of(2))
+        assert metrics["skipped"] == (1, 1)
+        assert not np.any(state.params["x"])
+
+
+class TestRunningAverage:
+    def test_three_steps(self, steps, start):
+        state, average = start, jax.tree.map(np.float64, start.params)
+        for seed in range(3):
+            state, _ = steps[False](state, {}, batch_of(N_REAL, seed=seed))
+            average = jax.tree.map(
+                lambda old, new: EMA_DECAY * old + (1 - EMA_DECAY) * new,
+                average,
+                state.params,
+            )
+        assert_trees_close(state.ema_params, average, 1e-6)
+        # Validation and prediction use it.
+        assert state.variables["params"] is state.ema_params
+        assert state.variables["batch_stats"] is state.batch_stats
+
+    def test_starts_as_a_copy(self, start):
+        """No two buffers are one: a step is given both, to overwrite."""
+        jax.tree.map(np.testing.assert_array_equal, start.ema_params, start.params)
+        variables = jax.device_put(draw_variables(Toy(), image_size=SIZE))
+        state = create_state(variables, OPTIMIZER, with_ema=True)
+        jax.jit(functools.partial(jax.tree.map, jnp.negative), donate_argnums=0)(state)
+
+    def test_none_unless_asked_for(self, case, padded):
+        state, _ = case.train(padded)
+        assert state.ema_params is None
+        assert state.variables["params"] is state.params
 
 
 class TestState:
