@@ -22,6 +22,8 @@ class Server(http.server.ThreadingHTTPServer):
       ranges: whether ranges are served.
       etags: whether answers carry an ETag.
       failures: status codes of the next answers.
+      get_failures: status codes of the next answers to GET; None for none.
+      failure_headers: headers of answers to GET that fail.
       redirects: path to the path that is answered for it.
       lies: path to the number of bytes that Content-Length says too much.
       tamper: whether the hub's files are other than it says.
@@ -32,8 +34,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.repos, self.requests = {}, {}, []
-        self.cut_after, self.failures = [], []
-        self.redirects, self.lies = {}, {}
+        self.cut_after, self.failures, self.get_failures = [], [], []
+        self.redirects, self.lies, self.failure_headers = {}, {}, {}
         self.ranges, self.etags, self.tamper = True, True, False
 
     @property
@@ -62,6 +64,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.requests.append((self.command, path, span))
         if server.failures:
             return self.send(server.failures.pop(0), b"", with_body)
+        if with_body and server.get_failures and (code := server.get_failures.pop(0)):
+            return self.send(code, b"", with_body, server.failure_headers)
         if path in server.redirects:
             headers = {"Location": server.url + server.redirects[path]}
             return self.send(302, b"", with_body, headers)

@@ -10,18 +10,24 @@ import hashlib
 import json
 import os
 import pathlib
+import time
 import urllib.parse
 import urllib.request
+from typing import BinaryIO
 
 import httpx2
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import WeakFileLock, http_backoff
+from huggingface_hub.utils import WeakFileLock, get_session, http_backoff, tqdm
 
 from img2eeg_jax.errors import InputError, first_line
 from img2eeg_jax.files import write_text
 
 # Seconds without an answer, or without a byte.
 _TIMEOUT_S = 30
+# Connections in a row that bring nothing new, and the longest pause between them: two
+# minutes in all.
+_MAX_FUTILE, _MAX_PAUSE_S = 8, 60
+# Else a server may compress, and count other bytes than the file's.
+_HEADERS = {"Accept-Encoding": "identity"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,14 +150,7 @@ def _download(url: str, path: pathlib.Path, sha256: str) -> None:
     with open(part, "r+b" if done else "wb") as file:
         file.seek(done)
         if not is_whole:
-            headers = {"Accept-Encoding": "identity"}
-            http_get(
-                url,
-                file,
-                resume_size=done,
-                headers=headers,
-                expected_size=remote.size,
-            )
+            _receive(_Arriving(url, file, remote.size))
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -183,18 +182,130 @@ def _ask(url: str) -> _Remote:
     response = http_backoff(
         "HEAD",
         url,
-        headers={"Accept-Encoding": "identity"},
+        headers=_HEADERS,
         follow_redirects=True,
         timeout=_TIMEOUT_S,
         max_retries=3,
     )
-    if response.status_code != 200:
-        return _Remote(url)
+    return _describe(url, response) if response.status_code == 200 else _Remote(url)
+
+
+def _describe(url: str, response: httpx2.Response) -> _Remote:
+    """Returns what an answer says of the whole file, of which it may be a part."""
     headers = response.headers
     version = headers.get("ETag") or headers.get("Last-Modified", "")
-    size = headers.get("Content-Length", "")
+    size = headers.get("Content-Range") or headers.get("Content-Length", "")
+    size = size.rpartition("/")[-1]
+    if headers.get("Content-Encoding", "identity") != "identity":
+        size = ""
     # Some servers say 0 to all who ask without fetching.
     return _Remote(url, version, int(size) or None if size.isdecimal() else None)
+
+
+@dataclasses.dataclass
+class _Arriving:
+    """A file that is being received.
+
+    Attributes:
+      url: where it is asked for.
+      file: what is there of it, at its end.
+      size: of the whole in bytes, None if not known.
+      version: of what this object received, "" if the server does not say.
+    """
+
+    url: str
+    file: BinaryIO
+    size: int | None
+    version: str = ""
+
+    def go_on(self) -> None:
+        """Receives what one connection brings; raises if that is not the rest."""
+        start = self.file.tell()
+        if start and start == self.size:
+            # Broken off after the last byte.
+            return
+        headers = _HEADERS | ({"Range": f"bytes={start}-"} if start else {})
+        with get_session().stream(
+            "GET", self.url, headers=headers, timeout=_TIMEOUT_S
+        ) as response:
+            response.raise_for_status()
+            found = _describe(self.url, response)
+            if response.status_code != 206:
+                self._start_over()
+            elif self.version and found.version not in ("", self.version):
+                self._start_over()
+                raise httpx2.RemoteProtocolError("the file changed on the server")
+            self.version = self.version or found.version
+            self.size = self.size or found.size
+            self._write(response)
+        expected = self.size or self.file.tell()
+        complaint = f"expected {expected} bytes, found {self.file.tell()}"
+        if self.file.tell() < expected:
+            raise httpx2.RemoteProtocolError(complaint)
+        if self.file.tell() > expected:
+            raise OSError(complaint)
+
+    def _start_over(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+        self.version = ""
+
+    def _write(self, response: httpx2.Response) -> None:
+        """Writes pieces as they come: larger ones are lost where a cut leaves them."""
+        name = urllib.parse.urlsplit(self.url).path[-40:]
+        with tqdm(
+            desc=name,
+            total=self.size,
+            initial=self.file.tell(),
+            unit="B",
+            unit_scale=True,
+            disable=None,
+        ) as bar:
+            for piece in response.iter_bytes():
+                self.file.write(piece)
+                bar.update(len(piece))
+
+
+def _receive(arriving: _Arriving) -> None:
+    """Receives the rest of a file, over as many connections as it takes.
+
+    Raises:
+      InputError: `_MAX_FUTILE` connections in a row brought nothing new.
+      httpx2.HTTPError: the server refuses.
+      OSError: the server sends too much, or the disk takes no more.
+    """
+    file = arriving.file
+    # A server may send all from the start each time: progress is to get farther.
+    farthest, n_futile = file.tell(), 0
+    while True:
+        try:
+            return arriving.go_on()
+        except (httpx2.TransportError, httpx2.HTTPStatusError) as error:
+            response = getattr(error, "response", None)
+            if response is not None and not _may_pass(response.status_code):
+                if response.status_code == 416:
+                    # There is less than was fetched: nothing to go on from.
+                    file.truncate(0)
+                raise
+            n_futile = 0 if file.tell() > farthest else n_futile + 1
+            farthest = max(farthest, file.tell())
+            if n_futile == _MAX_FUTILE:
+                raise InputError(
+                    f"{arriving.url}: expected a file to download, found nothing new "
+                    f"in {n_futile} attempts: {first_line(error)}"
+                ) from error
+            time.sleep(_pause_s(n_futile, response))
+
+
+def _may_pass(status: int) -> bool:
+    return status in (408, 429) or status >= 500
+
+
+def _pause_s(n_futile: int, response: httpx2.Response | None) -> int:
+    """Returns 1, 2, 4, ... or the time in seconds that a busy server asks for."""
+    asked = "" if response is None else response.headers.get("Retry-After", "")
+    pause_s = int(asked) if asked.isdecimal() else 0
+    return min(max(pause_s, 2 ** max(n_futile - 1, 0)), _MAX_PAUSE_S)
 
 
 def _record_path(path: pathlib.Path) -> pathlib.Path:

@@ -1,7 +1,9 @@
 """Downloads from a server that misbehaves."""
 
 import hashlib
+import itertools
 
+import httpx2
 import numpy as np
 import pytest
 import web
@@ -14,11 +16,15 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.fixture
-def server(monkeypatch):
-    # What waits between attempts need not wait here.
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    # A broken answer counts up to its last whole chunk.
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
+def pauses(monkeypatch):
+    """Seconds of each pause between attempts; none is waited for."""
+    pauses = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def server(pauses):
     with web.serving() as server:
         server.files["/w.pt"] = BODY
         yield server
@@ -50,6 +56,43 @@ def test_cut_off_and_resumed_at_once(server, fetch):
     assert server.ranges_asked() == [None, "bytes=100000-", "bytes=150000-"]
 
 
+@pytest.mark.parametrize("sizes", [[64_000] * 4, [1_000] * 299])
+def test_a_server_that_cuts_every_answer(server, fetch, sizes):
+    server.cut_after = [*sizes]
+    assert fetch(SHA256) == BODY
+    starts = itertools.accumulate(sizes)
+    assert server.ranges_asked() == [None, *(f"bytes={start}-" for start in starts)]
+
+
+@pytest.mark.parametrize("failures", [[], [405]])
+def test_cut_off_after_the_last_byte(server, fetch, monkeypatch, failures):
+    """As where the end of a chunked answer is lost; there is no more to ask for."""
+    write = download._Arriving._write
+
+    def write_and_break(arriving, response):
+        write(arriving, response)
+        raise httpx2.RemoteProtocolError("cut")
+
+    monkeypatch.setattr(download._Arriving, "_write", write_and_break)
+    # Then the size is known from the answer only.
+    server.failures = failures
+    assert fetch() == BODY
+    assert server.ranges_asked() == [None]
+
+
+def test_progress_earns_new_patience(server, fetch, pauses):
+    server.cut_after = [80_000, *[0] * 7] * 3
+    assert fetch(SHA256) == BODY
+    assert pauses == [1, 1, 2, 4, 8, 16, 32, 60] * 3
+
+
+def test_to_get_as_far_as_before_is_no_progress(server, fetch):
+    server.ranges, server.cut_after = False, [100_000] * 100
+    with pytest.raises(InputError, match="nothing new in 8 attempts"):
+        fetch(SHA256)
+    assert len(server.ranges_asked()) == 9
+
+
 def test_cut_off_and_resumed_by_the_next_command(server, fetch):
     server.cut_after = [100_000, *[0] * 10]
     with pytest.raises(InputError, match="expected a file to download"):
@@ -69,6 +112,15 @@ def test_nothing_is_resumed_of_a_file_that_changed(server, fetch):
     server.files["/w.pt"] = BODY[::-1]
     assert fetch() == BODY[::-1]
     assert server.ranges_asked() == [None]
+
+
+def test_a_file_that_changes_between_two_connections(server, fetch, monkeypatch):
+    def change(_):
+        server.files["/w.pt"] = BODY[::-1]
+
+    monkeypatch.setattr("time.sleep", change)
+    server.cut_after = [100_000]
+    assert fetch() == BODY[::-1]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +184,41 @@ def test_a_copy_that_rotted_is_fetched_again(fetch, tmp_path):
 def test_a_busy_server_is_asked_again(server, fetch):
     server.failures = [503, 500]
     assert fetch(SHA256) == BODY
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_a_server_too_busy_for_get_is_asked_again(server, fetch, pauses, code):
+    """At first, and when a broken connection is taken up again."""
+    server.get_failures = [*[code] * 7, None, *[code] * 7]
+    server.cut_after = [100_000]
+    assert fetch(SHA256) == BODY
+    assert server.ranges_asked() == [None] * 8 + ["bytes=100000-"] * 8
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 1, 1, 2, 4, 8, 16, 32, 60]
+
+
+def test_a_server_that_is_always_busy(server, fetch, pauses):
+    server.get_failures = [503] * 100
+    with pytest.raises(
+        InputError, match=r"/w\.pt: expected .* 8 attempts: .*503"
+    ) as told:
+        fetch()
+    assert "\n" not in str(told.value)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60]
+
+
+def test_a_busy_server_says_when_to_come_again(server, fetch, pauses):
+    server.get_failures, server.failure_headers = [503, 503], {"Retry-After": "7"}
+    assert fetch() == BODY
+    assert pauses == [7, 7]
+
+
+@pytest.mark.parametrize("lie", [100, 60 * 10**9])
+def test_a_file_shorter_than_its_server_says(server, fetch, lie):
+    server.lies["/w.pt"] = lie
+    with pytest.raises(InputError, match=r"/w\.pt: expected a file .*416"):
+        fetch()
+    server.lies.clear()
+    assert fetch() == BODY
 
 
 def test_not_found(server, tmp_path):
