@@ -2,12 +2,12 @@
 
     python benchmarks/input_pipeline.py
 
-`build` makes shards from files, `pipeline` opens them and goes over the training images
-in random order, `eeg` reads and averages the EEG of more and more subjects, `formats`
-gathers random batches of images from shards, from an array in memory and from an
-uncompressed ArrayRecord file of bare images, in turns. Each runs in a process of its
-own. The data are random: small JPEG images, and EEG of 17 channels and 100 times that
-all subjects share. They take 10 GB of disk at full size.
+`build` makes shards from files, `pipeline` opens them and goes over training images and
+all subjects' EEG in random order, `eeg` reads and averages the EEG of more and more
+subjects, `formats` gathers random batches of images from shards, from an array in
+memory and from an uncompressed ArrayRecord file of bare images, in turns. Each runs in
+a process of its own. The data are random: small JPEG images, and EEG of 17 channels and
+100 times that all subjects share. They take 10 GB of disk at full size.
 """
 
 import json
@@ -136,18 +136,18 @@ def build(data_dir, subjects, *, processes, **_):
 
 
 def pipeline(data_dir, subjects, *, batch_size, runs, **_):
-    """Goes over the training images; returns what the line says."""
+    """Goes over the training data of all subjects; returns what the line says."""
     from img2eeg_jax.data import pipeline, tfds_builder
 
     concepts = layout.read_image_set(data_dir).concepts("training")
     start = time.perf_counter()
     data = dataset.load_encoding_data(
         tfds_builder.default_shards_dir(data_dir),
-        subjects=subjects[0],
+        subjects=subjects,
         image_size=IMAGE_SIZE,
         channels=None,
         window_s=None,
-        n_validation_concepts=0,
+        n_validation_concepts=min(100, len(set(concepts)) - 1),
         split_seed=0,
         concepts=concepts,
     )
@@ -165,6 +165,7 @@ def pipeline(data_dir, subjects, *, batch_size, runs, **_):
         "images_per_second": round(statistics.median(rates)),
         "all_images_per_second": [round(value) for value in rates],
         "opening_seconds": round(opening, 1),
+        "subjects": len(subjects),
         "batch_size": batch_size,
         "peak_gb": round(peak_gb(), 2),
     }

@@ -1,6 +1,7 @@
 """What training needs, made from shards: selected, averaged and z-scored EEG."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -38,9 +39,20 @@ class ZScore:
         """Returns the statistics as plain lists, which JSON keeps exactly."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
-    def apply(self, eeg: np.ndarray) -> np.ndarray:
-        """Returns the z-scores of EEG, f32, of its shape."""
-        return ((eeg - self.mean) / self.std).astype(np.float32)
+    def apply(self, eeg: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Computes z-scores.
+
+        Args:
+          eeg: f[..., channel, time], in the units of the EEG.
+          out: f32 of the same shape, to be overwritten, which takes no other memory if
+            `eeg` is f32; None makes a new array.
+
+        Returns:
+          The z-scores, f32, of the shape of `eeg`.
+        """
+        scores = np.subtract(eeg, self.mean, out=out)
+        scores = np.divide(scores, self.std, out=out)
+        return scores.astype(np.float32, copy=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +114,7 @@ def select(
         a sample. None takes all.
 
     Returns:
-      The selected EEG.
+      The selected EEG; the same array where that is all of it.
 
     Raises:
       InputError: there is no such channel, or no sample in the window.
@@ -110,7 +122,7 @@ def select(
     rows = _channel_rows(eeg.ch_names, channels)
     keep = _time_rows(eeg.times_s, window_s)
     return PreprocessedEEG(
-        eeg=eeg.eeg[:, :, rows][..., keep],
+        eeg=_take(eeg.eeg, rows, keep),
         ch_names=tuple(eeg.ch_names[row] for row in rows),
         times_s=eeg.times_s[keep],
     )
@@ -271,24 +283,41 @@ def load_encoding_data(
     rows = {"training": train, "test": np.arange(len(images["test"]))}
     if len(validation):
         rows["validation"] = validation
-    eeg, statistics, halves, axes = {}, [], [], None
+    eeg_rows = rows
+    if shuffle_eeg_seed is not None:
+        order = shuffle_rows(np.arange(len(concepts)), shuffle_eeg_seed)
+        eeg_rows = {
+            name: order[chosen] if _PARTITION_OF[name] == "training" else chosen
+            for name, chosen in rows.items()
+        }
+    # Filled subject by subject: all of them are most of the memory that training takes.
+    eeg, halves, statistics, axes = {}, None, [], None
     for position, subject in enumerate(numbers):
-        means, of_halves, found = _load_means(shards_dir, subject, channels, window_s)
+        means, of_halves, found = _load_means(
+            shards_dir, subject, channels, window_s, eeg_rows.get("validation", ())
+        )
         axes = axes or found
         _check_subject(shards_dir, subject, images, means, found, axes)
-        if shuffle_eeg_seed is not None:
-            means["training"] = shuffle_rows(means["training"], shuffle_eeg_seed)
-            of_halves = shuffle_rows(of_halves, shuffle_eeg_seed)
-        statistics.append(_fit(means, train, axes, zscore))
-        halves.append(statistics[-1].apply(of_halves[validation].swapaxes(0, 1)))
-        for name, chosen in rows.items():
-            scores = statistics[-1].apply(means[_PARTITION_OF[name]][chosen])
-            if position == 0:
-                shape = (len(chosen), len(numbers), *scores.shape[1:])
-                eeg[name] = np.empty(shape, np.float32)
-            eeg[name][:, position] = scores
+        responses = {
+            name: means[_PARTITION_OF[name]][chosen]
+            for name, chosen in eeg_rows.items()
+        }
+        del means
+        statistics.append(_fit(responses, axes, zscore))
+        if position == 0:
+            shape = (len(numbers), len(axes.ch_names), len(axes.times_s))
+            eeg = {
+                name: np.empty((len(chosen), *shape), np.float32)
+                for name, chosen in rows.items()
+            }
+            halves = np.empty((2, len(validation), *shape), np.float32)
+        for name, response in responses.items():
+            statistics[-1].apply(response, out=eeg[name][:, position])
+        statistics[-1].apply(of_halves, out=halves[:, :, position])
+        del responses, response, of_halves
     if isinstance(subjects, int):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
+        halves = halves[:, :, 0]
     splits = {
         name: Split(
             images=images[_PARTITION_OF[name]].take(chosen),
@@ -305,12 +334,8 @@ def load_encoding_data(
         ch_names=axes.ch_names,
         times_s=axes.times_s,
         epoch_times_s=axes.epoch_times_s,
-        validation_halves=_halves(halves, subjects) if len(validation) else None,
+        validation_halves=halves if len(validation) else None,
     )
-
-
-def _halves(halves, subjects):
-    return halves[0] if isinstance(subjects, int) else np.stack(halves, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,32 +352,30 @@ def _load_means(
     subject: int,
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
+    halves_of: Sequence[int],
 ) -> tuple[dict[str, np.ndarray], np.ndarray, _Axes]:
     """Returns f32[image, channel, time] of each partition, halves, and the axes.
 
-    Halves are f32[image, 2, channel, time] of the training partition.
+    Halves are f32[2, row, channel, time] of rows of the training partition.
     """
     from img2eeg_jax.data import shards
 
-    means = {}
-    for partition in PARTITIONS:
-        with_halves = partition == "training"
-        loaded = shards.load_mean_eeg(shards_dir, subject, partition, with_halves)
-        selected = select(loaded, channels, window_s)
-        means[partition] = selected.eeg[:, 0]
-        if with_halves:
-            halves = selected.eeg[:, 1:]
-    axes = _Axes(selected.ch_names, selected.times_s, loaded.times_s)
-    return means, halves, axes
+    ch_names, times_s = shards.read_axes(shards_dir, subject)
+    rows, keep = _channel_rows(ch_names, channels), _time_rows(times_s, window_s)
+    take = functools.partial(_take, rows=rows, keep=keep)
+    training, halves = shards.load_mean_eeg(
+        shards_dir, subject, "training", take=take, halves_of=halves_of
+    )
+    test, _ = shards.load_mean_eeg(shards_dir, subject, "test", take=take)
+    axes = _Axes(tuple(ch_names[row] for row in rows), times_s[keep], times_s)
+    return {"training": training, "test": test}, halves, axes
 
 
-def _fit(
-    means: dict[str, np.ndarray], train: np.ndarray, axes: _Axes, zscore: str
-) -> ZScore:
+def _fit(responses: dict[str, np.ndarray], axes: _Axes, zscore: str) -> ZScore:
     names = axes.ch_names, axes.times_s
-    statistics = fit_zscore(means["training"][train], *names)
+    statistics = fit_zscore(responses["training"], *names)
     if zscore == "training_and_test":
-        return pooled_zscore(statistics, fit_zscore(means["test"], *names))
+        return pooled_zscore(statistics, fit_zscore(responses["test"], *names))
     return statistics
 
 
@@ -362,6 +385,14 @@ def _stack(statistics: Sequence[ZScore]) -> ZScore:
         mean=np.stack([one.mean for one in statistics]),
         std=np.stack([one.std for one in statistics]),
     )
+
+
+def _take(eeg: np.ndarray, rows: Sequence[int], keep: np.ndarray) -> np.ndarray:
+    """Takes rows of channels and times to keep of f[..., channel, time]."""
+    # An index copies even where it takes everything.
+    if list(rows) != list(range(eeg.shape[-2])):
+        eeg = eeg[..., rows, :]
+    return eeg[..., keep] if len(keep) < eeg.shape[-1] else eeg
 
 
 def _channel_rows(ch_names: Sequence[str], channels: Sequence[str] | None) -> list[int]:

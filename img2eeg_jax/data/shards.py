@@ -95,6 +95,25 @@ def count_examples(shards_dir: str | os.PathLike, name: str) -> dict[str, int]:
         ) from error
 
 
+def read_axes(
+    shards_dir: str | os.PathLike, subject: int
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the channels of a subject's EEG, and f64[time], seconds from image onset.
+
+    Raises:
+      InputError: there are no such shards, or their description is damaged.
+    """
+    name = layout.subject_name(subject)
+    metadata = _open_metadata(shards_dir, name)
+    try:
+        return _axes(metadata)
+    except KeyError as error:
+        raise InputError(
+            f"{config_dir(shards_dir, name)}/{METADATA_FILE}: expected the channels "
+            f"and times of EEG, found no {error}"
+        ) from error
+
+
 def check_same_images(
     shards_dir: str | os.PathLike, image_size: int, subjects: Sequence[int]
 ) -> None:
@@ -160,45 +179,51 @@ def load_eeg(
     Raises:
       InputError: there are no such shards, or they are damaged.
     """
-    return _load_eeg(shards_dir, subject, partition, lambda eeg: eeg)
+    return _load_eeg(shards_dir, subject, partition, lambda eeg, first: eeg)
 
 
 def load_mean_eeg(
     shards_dir: str | os.PathLike,
     subject: int,
     partition: str,
-    with_halves: bool = False,
-) -> layout.PreprocessedEEG:
+    *,
+    take: Callable[[np.ndarray], np.ndarray] = lambda eeg: eeg,
+    halves_of: Sequence[int] | np.ndarray = (),
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads EEG as `load_eeg` does, averaged over repetitions block by block.
 
     Args:
       shards_dir: a folder or an address.
       subject: subject number, from 1.
       partition: ``"training"`` or ``"test"``.
-      with_halves: whether to average every other repetition, too.
+      take: selects of f64[image, channel, time]; what it leaves is never in memory as a
+        whole.
+      halves_of: rows of the partition of which every other repetition is averaged, too.
 
     Returns:
-      The EEG with one repetition, the mean, computed in float64; `with_halves` with
-      three: the mean, and those of the repetitions at even and at odd places. Of a
-      single repetition the last is NaN.
+      f32[image, channel', time'], the mean over repetitions, computed in float64; and
+      f32[2, row, channel', time'], those over repetitions at even and at odd places of
+      the rows `halves_of`. Of a single repetition the last is NaN.
 
     Raises:
       InputError: there are no such shards, or they are damaged.
     """
+    rows = np.asarray(halves_of, np.int64)
+    halves = None
 
-    def average(eeg: np.ndarray) -> np.ndarray:
-        means = [eeg.mean(1, np.float64)]
-        if with_halves:
-            means.append(eeg[:, ::2].mean(1, np.float64))
-            odd = eeg[:, 1::2]
-            means.append(
-                odd.mean(1, np.float64)
-                if odd.shape[1]
-                else np.full_like(means[0], np.nan)
-            )
-        return np.stack(means, 1).astype(np.float32)
+    def average(eeg: np.ndarray, first: int) -> np.ndarray:
+        nonlocal halves
+        mean = take(eeg.mean(1, np.float64))
+        if halves is None:
+            halves = np.full((2, len(rows), *mean.shape[1:]), np.nan, np.float32)
+        here = np.flatnonzero((rows >= first) & (rows < first + len(eeg)))
+        if len(here):
+            of_rows = eeg[rows[here] - first]
+            for place in range(min(2, of_rows.shape[1])):
+                halves[place, here] = take(of_rows[:, place::2].mean(1, np.float64))
+        return mean
 
-    return _load_eeg(shards_dir, subject, partition, average)
+    return _load_eeg(shards_dir, subject, partition, average).eeg, halves
 
 
 @contextlib.contextmanager
@@ -323,9 +348,12 @@ def _load_eeg(
     shards_dir: str | os.PathLike,
     subject: int,
     partition: str,
-    reduce: Callable[[np.ndarray], np.ndarray],
+    reduce: Callable[[np.ndarray, int], np.ndarray],
 ) -> layout.PreprocessedEEG:
-    """Reads EEG in blocks f32[image, repetition, channel, time], each reduced."""
+    """Reads EEG in blocks f32[image, repetition, channel, time], each reduced.
+
+    `reduce` is told the row of a block's first image, too.
+    """
     name = layout.subject_name(subject)
     with _opened(shards_dir, name, partition) as builder:
         with quiet_tfds():
@@ -337,14 +365,16 @@ def _load_eeg(
         n_examples = builder.info.splits[partition].num_examples
         eeg, rows = None, []
         for block in dataset.as_numpy_iterator():
-            values = reduce(block["eeg"])
+            values = reduce(block["eeg"], len(rows))
             if eeg is None:
                 eeg = np.empty((n_examples, *values.shape[1:]), np.float32)
             eeg[len(rows) : len(rows) + len(values)] = values
             rows += block["index"].tolist()
         if rows != list(range(n_examples)):
             raise ValueError(f"{len(rows)} of {n_examples} examples, or out of order")
-        metadata = builder.info.metadata
-    return layout.PreprocessedEEG(
-        eeg, tuple(metadata["ch_names"]), np.array(metadata["times_s"], np.float64)
-    )
+        return layout.PreprocessedEEG(eeg, *_axes(builder.info.metadata))
+
+
+def _axes(metadata: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the names of channels and the times in seconds that metadata tell."""
+    return tuple(metadata["ch_names"]), np.array(metadata["times_s"], np.float64)

@@ -60,7 +60,7 @@ def averaged(tiny_original):
 
 def test_select_everything(eeg):
     selected = dataset.select(eeg)
-    np.testing.assert_array_equal(selected.eeg, eeg.eeg)
+    assert selected.eeg is eeg.eeg
     assert selected.ch_names == CH_NAMES
     np.testing.assert_array_equal(selected.times_s, eeg.times_s)
 
@@ -117,6 +117,14 @@ def test_zscore_equals_scipy(eeg):
     assert {result.dtype, statistics.mean.dtype, statistics.std.dtype} == {
         np.dtype(np.float32)
     }
+
+
+def test_zscore_in_place(eeg):
+    mean_eeg = dataset.average_repetitions(eeg)
+    statistics = dataset.fit_zscore(mean_eeg)
+    out = np.empty((12, 2, 4, 100), np.float32)
+    statistics.apply(mean_eeg, out=out[:, 1])
+    np.testing.assert_array_equal(out[:, 1], statistics.apply(mean_eeg))
 
 
 def test_zscore_of_equal_values():
@@ -201,6 +209,37 @@ def test_encoding_data(load, averaged, tiny_original):
     np.testing.assert_array_equal(data.test.index, np.arange(4))
 
 
+def test_selected_data_are_a_part_of_all(load):
+    selected, everything = load(), load(channels=None, window_s=None)
+    rows = [everything.ch_names.index(name) for name in ("Oz", "P8")]
+    for find in (
+        lambda data: data.train.eeg,
+        lambda data: data.validation.eeg,
+        lambda data: data.test.eeg,
+        lambda data: data.validation_halves,
+        lambda data: data.zscore.mean,
+        lambda data: data.zscore.std,
+    ):
+        expected = find(everything)[..., rows, 30:51]
+        np.testing.assert_array_equal(find(selected), expected)
+    np.testing.assert_array_equal(selected.epoch_times_s, everything.times_s)
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_validation_halves(load, tiny_original, seed):
+    data = load(shuffle_eeg_seed=seed)
+    read = layout.read_eeg(tiny_original, 2, "training")
+    rows = [read.ch_names.index(name) for name in ("Oz", "P8")]
+    eeg = read.eeg.astype(np.float64)[:, :, rows, 30:51]
+    if seed is not None:
+        eeg = eeg[np.random.default_rng(seed).permutation(15)]
+    eeg = eeg[data.validation.index]
+    expected = np.stack([eeg[:, ::2].mean(1), eeg[:, 1::2].mean(1)])
+    expected = (expected - data.zscore.mean) / data.zscore.std
+    np.testing.assert_allclose(data.validation_halves, expected, rtol=1e-3, atol=1e-4)
+    assert load(n_validation_concepts=0).validation_halves is None
+
+
 def test_encoding_data_with_statistics_of_both_partitions(load, averaged):
     data = load(zscore="training_and_test", n_validation_concepts=0)
     assert data.validation is None
@@ -239,6 +278,10 @@ def test_several_subjects(load):
             np.testing.assert_array_equal(split.index, one.index)
             np.testing.assert_array_equal(split.images, one.images)
         assert split.eeg.shape == (len(split.index), 2, 2, 21)
+    for position, subject in enumerate((2, 1)):
+        np.testing.assert_array_equal(
+            both.validation_halves[:, :, position], alone[subject].validation_halves
+        )
     for name in ("mean", "std"):
         values = getattr(both.zscore, name)
         for position, subject in enumerate((2, 1)):

@@ -76,14 +76,66 @@ def test_eeg_in_several_files(tiny, build):
         direct = layout.read_eeg(tiny, 1, partition)
         loaded = shards.load_eeg(tiny / "shards", 1, partition)
         np.testing.assert_array_equal(loaded.eeg, direct.eeg)
-        mean = shards.load_mean_eeg(tiny / "shards", 1, partition)
+        mean, halves = shards.load_mean_eeg(tiny / "shards", 1, partition)
         # By a plain loop over repetitions, in float64.
         n_repetitions = direct.eeg.shape[1]
         total = sum(direct.eeg[:, k].astype(np.float64) for k in range(n_repetitions))
         expected = (total / n_repetitions).astype(np.float32)
-        np.testing.assert_array_equal(mean.eeg[:, 0], expected)
-        assert mean.eeg.shape[1] == 1
-        assert mean.ch_names == direct.ch_names
+        np.testing.assert_array_equal(mean, expected)
+        assert halves.shape == (2, 0, *mean.shape[1:])
+        ch_names, times_s = shards.read_axes(tiny / "shards", 1)
+        assert loaded.ch_names == ch_names == direct.ch_names
+        np.testing.assert_array_equal(times_s, direct.times_s)
+
+
+def test_mean_eeg_of_halves_and_of_what_is_taken(tiny, build, monkeypatch):
+    monkeypatch.setattr(shards, "_EXAMPLES_AT_A_TIME", 4)
+    build()
+    blocks = []
+
+    def take(eeg):
+        blocks.append(len(eeg))
+        return eeg[:, [3, 1], 5:9]
+
+    rows = [9, 2, 10, 14]
+    mean, halves = shards.load_mean_eeg(
+        tiny / "shards", 1, "training", take=take, halves_of=rows
+    )
+    assert max(blocks) == 4
+    # By a plain loop over repetitions, in float64.
+    direct = layout.read_eeg(tiny, 1, "training").eeg[:, :, [3, 1], 5:9]
+    repetitions = list(direct.astype(np.float64).swapaxes(0, 1))
+    expected = (sum(repetitions) / len(repetitions)).astype(np.float32)
+    np.testing.assert_array_equal(mean, expected)
+    for place, half in enumerate(halves):
+        chosen = repetitions[place::2]
+        expected = (sum(chosen) / len(chosen)).astype(np.float32)
+        np.testing.assert_array_equal(half, expected[rows])
+    assert (mean.dtype, halves.dtype) == (np.float32, np.float32)
+
+
+def test_halves_of_one_repetition(tiny, build):
+    for partition in layout.PARTITIONS:
+        eeg = layout.read_eeg(tiny, 1, partition)
+        layout.write_eeg(
+            tiny, 1, partition, dataclasses.replace(eeg, eeg=eeg.eeg[:, :1])
+        )
+    build()
+    mean, halves = shards.load_mean_eeg(tiny / "shards", 1, "test", halves_of=[2, 0])
+    np.testing.assert_array_equal(halves[0], mean[[2, 0]])
+    assert np.isnan(halves[1]).all()
+
+
+def test_axes_that_are_not_there(tiny, build):
+    build()
+    path = pathlib.Path(shards.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
+    metadata = json.loads(path.read_text())
+    del metadata["times_s"]
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=r"metadata.json: expected .* no 'times_s'"):
+        shards.read_axes(tiny / "shards", 1)
+    with pytest.raises(InputError, match="expected shards of sub-07, found none"):
+        shards.read_axes(tiny / "shards", 7)
 
 
 def test_tfds_reads_them_with_our_class(tiny, build):
