@@ -3,7 +3,7 @@
     python benchmarks/accelerator.py
     python benchmarks/accelerator.py --name=ours --batch_sizes=256 --precision=bfloat16
 
-Without installation set PYTHONPATH to the repository. A try on CPU, two minutes at most:
+Where not installed, set PYTHONPATH to the repository. A try on CPU, about 100 s:
 
     python benchmarks/accelerator.py --width=2 --image_size=32 --batch_sizes=8 \
         --precision=bfloat16 --steps=5 --n_images=600 --minute_seconds=2 --subjects=2

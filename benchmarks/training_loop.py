@@ -6,11 +6,13 @@
 - `demo` and `full_size` train on synthetic images, an epoch at a time, with the real
   `Trainer` and the real pipeline, nothing validated or saved. After each epoch the same
   compiled step is taken as often with a batch that is on the device. `ratio` is of the
-  median seconds a step. An epoch's seconds are all from its start, with nothing read
-  ahead, to the arrival of its last losses.
+  median seconds a step, `ratio_of_fastest` of the shortest, and `cpu_ratio` of the
+  processor's seconds: beside other jobs these two say more. An epoch's seconds are all
+  from its start, with nothing read ahead, to the arrival of its last losses.
 - `epochs_after_the_first` is the real `training.loop.train` on the demo: what JAX
   compiled after the first epoch, and how much memory the process had at the end of the
-  first epoch from step 200 on, and of the last. Needs /proc (Linux).
+  first epoch from step 200 on, and of the last: without pages of files, which come and
+  go with the system's need of memory. Needs /proc (Linux).
 
 Each runs in a process of its own. With --full_size on CPU: several minutes, 6 GB.
 """
@@ -53,9 +55,11 @@ _NAMES = flags.DEFINE_multi_enum(
     "What to measure, in this order; may be given several times.",
 )
 _BLOCKS = flags.DEFINE_integer(
-    "blocks", 7, "Timed epochs of the demo, each of 68 steps.", lower_bound=1
+    "blocks", 15, "Timed epochs of the demo, each of 68 steps.", lower_bound=1
 )
-_FULL_SIZE = flags.DEFINE_bool("full_size", False, "Time steps at full size as well.")
+_FULL_SIZE = flags.DEFINE_bool(
+    "full_size", False, "Steps at full size, not the demo's."
+)
 _FULL_SIZE_BLOCKS = flags.DEFINE_integer(
     "full_size_blocks", 3, "Timed epochs at full size.", lower_bound=1
 )
@@ -73,11 +77,11 @@ def main(argv):
     for name in _NAMES.value:
         if name == "epochs_after_the_first":
             report(name, watch_epochs, _EPOCHS.value)
+        elif _FULL_SIZE.value:
+            config = full_size_config(_FULL_SIZE_STEPS.value)
+            report("full_size", time_steps, config, _FULL_SIZE_BLOCKS.value)
         else:
             report("demo", time_steps, demo.get_config(), _BLOCKS.value)
-            if _FULL_SIZE.value:
-                config = full_size_config(_FULL_SIZE_STEPS.value)
-                report("full_size", time_steps, config, _FULL_SIZE_BLOCKS.value)
 
 
 def report(name, function, *args):
@@ -123,10 +127,13 @@ def time_steps(config, n_blocks):
         config.num_epochs = 1 + n_blocks
         trainer, run = build_trainer(config, pathlib.Path(folder))
         trainer.train(lambda: False)
-    medians = {name: statistics.median(values) for name, values in run.seconds.items()}
-    line = {"ratio": round(medians["pipeline"] / medians["resident"], 4)}
+    line = {
+        "ratio": ratio(statistics.median, run.seconds),
+        "ratio_of_fastest": ratio(min, run.seconds),
+        "cpu_ratio": ratio(statistics.median, run.cpu_seconds),
+    }
     for name, values in run.seconds.items():
-        line[f"{name}_seconds_per_step"] = round(medians[name], 5)
+        line[f"{name}_seconds_per_step"] = round(statistics.median(values), 5)
         line[f"all_{name}"] = [round(value, 5) for value in values]
     return line | {
         "steps_per_block": run.n_steps,
@@ -138,12 +145,18 @@ def time_steps(config, n_blocks):
     }
 
 
+def ratio(average, values):
+    """Returns the average with the pipeline, as a multiple of that without."""
+    return round(average(values["pipeline"]) / average(values["resident"]), 4)
+
+
 class AlternatingRun(Run):
     """A run that writes nothing, and after each epoch takes steps of its own.
 
     Attributes:
       n_steps: of an epoch.
       seconds: "pipeline" and "resident" → seconds a step, of all epochs but the first.
+      cpu_seconds: the same of the processor, all cores together.
     """
 
     def __init__(self, take_steps, n_steps):
@@ -151,6 +164,7 @@ class AlternatingRun(Run):
         super().__init__(pathlib.Path(), {})
         self.n_steps = n_steps
         self.seconds = {"pipeline": [], "resident": []}
+        self.cpu_seconds = {"pipeline": [], "resident": []}
         self._take_steps = take_steps
 
     def __enter__(self):
@@ -174,18 +188,24 @@ class AlternatingRun(Run):
 
     def save(self, state, selection_loss=None):
         """Takes the other steps, and starts the next epoch's clock."""
-        self._started_s = time.perf_counter()
+        self._start_clocks()
         if self._is_first:
             self._take_steps(1)
         else:
             self._take_steps(self.n_steps)
             self._note("resident")
         self._is_first = False
+        self._start_clocks()
+
+    def _start_clocks(self):
         self._started_s = time.perf_counter()
+        self._cpu_started_s = time.process_time()
 
     def _note(self, name):
         seconds = time.perf_counter() - self._started_s
+        cpu_seconds = time.process_time() - self._cpu_started_s
         self.seconds[name].append(seconds / self.n_steps)
+        self.cpu_seconds[name].append(cpu_seconds / self.n_steps)
 
 
 def build_trainer(config, workdir):
@@ -239,13 +259,13 @@ class Seen:
       step: the step.
       n_compiled: programs compiled so far.
       n_arrays: JAX's arrays in memory.
-      rss_mb: resident memory of the process.
+      memory_mb: of the process.
     """
 
     step: int
     n_compiled: int
     n_arrays: int
-    rss_mb: float
+    memory_mb: float
 
 
 def watch_epochs(n_epochs):
@@ -258,7 +278,7 @@ def watch_epochs(n_epochs):
 
     def note_and_finish(run, row):
         arrays = len(jax.live_arrays())
-        seen.append(Seen(row["step"], len(compiled), arrays, rss_mb()))
+        seen.append(Seen(row["step"], len(compiled), arrays, memory_mb()))
         finish_epoch(run, row)
 
     config = demo.get_config()
@@ -278,19 +298,20 @@ def watch_epochs(n_epochs):
             str(of.get("fun_name")) for of in compiled[first.n_compiled :]
         ],
         "steps": [settled.step, last.step],
-        "rss_mb": [round(settled.rss_mb, 1), round(last.rss_mb, 1)],
-        "rss_growth_mb": round(last.rss_mb - settled.rss_mb, 1),
-        "rss_mb_of_epochs": [round(one.rss_mb, 1) for one in seen],
+        "memory_mb": [round(settled.memory_mb, 1), round(last.memory_mb, 1)],
+        "memory_growth_mb": round(last.memory_mb - settled.memory_mb, 1),
+        "memory_mb_of_epochs": [round(one.memory_mb, 1) for one in seen],
         "live_arrays": [settled.n_arrays, last.n_arrays],
         "epochs": n_epochs,
         "jax": jax.__version__,
     }
 
 
-def rss_mb():
-    """Returns the memory of this process, in 10⁶ bytes."""
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def memory_mb():
+    """Returns the memory of this process, pages of files aside, in 10⁶ bytes."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    (line,) = [line for line in status.split("\n") if line.startswith("RssAnon:")]
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

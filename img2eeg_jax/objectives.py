@@ -122,7 +122,8 @@ def contrast(
     if axis_name is not None:
         count, target_sum = lax.psum((count, target_sum), axis_name)
     matching = (signal * target).sum(-1)
-    others = (signal @ target_sum - matching) / jnp.maximum(count - 1, 1)
+    with_all = jnp.matmul(signal, target_sum, precision=lax.Precision.HIGHEST)
+    others = (with_all - matching) / jnp.maximum(count - 1, 1)
     return _masked_sum(1 - matching + others, mask)
 
 
@@ -143,7 +144,10 @@ def moments(signal: Array, target: Array, mask: Array) -> SumAndCount:
     """
     _check_same_shape(signal, target)
     values = jnp.stack([signal, target, signal**2, target**2, signal * target])
-    return jnp.tensordot(values, mask, axes=((1,), (0,))), mask.sum()
+    sums = jnp.tensordot(
+        values, mask, axes=((1,), (0,)), precision=lax.Precision.HIGHEST
+    )
+    return sums, mask.sum()
 
 
 def correlation(sums: np.ndarray, count: float) -> np.ndarray:

@@ -241,5 +241,9 @@ class Linear(nn.Module):
             (x.shape[-1], self.features),
         )
         bias = self.param("bias", _uniform_fan_in(x.shape[-1]), (self.features,))
-        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-        return x.astype(self.dtype) @ kernel + bias[None]
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        # Few products, at the end of the network: float32 ones are not shortened.
+        is_exact = jnp.dtype(self.dtype) == jnp.float32
+        precision = lax.Precision.HIGHEST if is_exact else None
+        out = jnp.matmul(x, kernel, precision=precision)
+        return out + bias.astype(self.dtype)[None]

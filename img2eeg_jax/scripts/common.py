@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -44,6 +45,11 @@ def run(main: Callable[[], None]) -> None:
             _stop(f"{stop}; the same command goes on from there", STOPPED_BY_SIGNAL)
         except KeyboardInterrupt:
             _stop("interrupted", INTERRUPTED)
+        except Exception:
+            if _exit is sys.exit:
+                raise
+            traceback.print_exc()
+            _exit(BAD_INPUT)
 
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)

@@ -44,6 +44,11 @@ def main() -> None:
     distributed.stop()
 
 
+def _names_the_coordinator(values) -> bool:
+    is_one_of_several = values["distributed"] or values["coordinator_address"]
+    return is_one_of_several or values["num_processes"] is values["process_id"] is None
+
+
 def run() -> None:
     """Entry point."""
     # Config files import each other as `configs.NAME`, from the clone they are used in;
@@ -51,4 +56,9 @@ def run() -> None:
     sys.path.insert(0, os.getcwd())
     flags.mark_flags_as_required(["config", "workdir"])
     flags.register_validator("workdir", lambda path: path != "", "expected a folder")
+    flags.register_multi_flags_validator(
+        ["distributed", "coordinator_address", "num_processes", "process_id"],
+        _names_the_coordinator,
+        "--num_processes and --process_id need --coordinator_address or --distributed",
+    )
     common.run(main)

@@ -74,6 +74,9 @@ def check_values(config: ConfigDict) -> None:
     frozen = tuple(config.frozen_areas)
     known = set(frozen) <= set(AREAS) and len(set(frozen)) == len(frozen)
     _check(config, "frozen_areas", known, f"different names out of {', '.join(AREAS)}")
+    stops_early = config.early_stopping_epochs and config.select_by == "validation"
+    fits = config.validation_concepts > 0 or not stops_early
+    _check(config, "validation_concepts", fits, "at least 1, to stop early by")
     fits = 0 <= config.ema_decay < 1
     _check(config, "ema_decay", fits, "a number from 0 to less than 1")
     fits = len(config.window_s) == 2 and all(map(math.isfinite, config.window_s))

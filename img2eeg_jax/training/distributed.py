@@ -29,6 +29,8 @@ def start(
     """
     # What processes without GPU or TPU send their sums with.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # It would take SIGTERM, which we answer ourselves.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator_address,

@@ -82,6 +82,7 @@ def write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 def write_metrics(workdir: pathlib.Path, history: list[dict[str, float]]) -> None:
     """Writes `metrics.csv`, one row an epoch; only what is reproducible."""
     if not history:
+        (workdir / METRICS_FILE).unlink(missing_ok=True)
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")

@@ -121,21 +121,21 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
         run_logging.check_config(folder, own.to_dict())
     _keep_compiled_programs()
     networks = _load_networks(config, workdir, subjects, mode)
-    with jax.default_matmul_precision(_MATMUL_PRECISION[config.precision]):
+    precision = _MATMUL_PRECISION[config.precision]
+    with jax.default_matmul_precision(precision), _naming_device_errors():
         data = _prepare_data(config, workdir, subjects)
         logits = _teacher_logits(config, data, networks)
         data = dataclasses.replace(data, teacher_logits=logits)
-        limits = _limits(config, started_s)
-        if mode == "side_by_side":
-            _train_side_by_side(configs, data, networks, limits)
-        elif mode == "one_by_one":
-            for folder, own in configs.items():
-                _train_together({folder: own}, data, networks, limits, DataParallel())
-        else:
-            parallel = DataParallel(
-                n_subjects=len(subjects) if mode == "vmapped" else None
-            )
-            _train_together(configs, data, networks, limits, parallel)
+        arguments = data, networks, _limits(config, started_s)
+        with _stop_requests() as stop:
+            if mode == "side_by_side":
+                _train_side_by_side(configs, *arguments, stop)
+            elif mode == "one_by_one":
+                _train_one_by_one(configs, *arguments, stop)
+            else:
+                n_subjects = len(subjects) if mode == "vmapped" else None
+                parallel = DataParallel(n_subjects=n_subjects)
+                _train_together(configs, *arguments, parallel, stop)
 
 
 def _limits(config, started_s):
@@ -159,19 +159,46 @@ def _keep_compiled_programs():
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def _train_together(configs, data, networks, limits, parallel):
-    """Trains one network, or several in step."""
+@contextlib.contextmanager
+def _naming_device_errors() -> Iterator[None]:
+    """Turns what devices and other processes fail with into an InputError."""
     try:
-        trainer = _build_trainer(configs, data, networks, limits, parallel)
-        with _stop_requests() as stop:
-            trainer.train(stop.is_set)
+        yield
     except jax.errors.JaxRuntimeError as error:
-        if parallel.process_count == 1:
+        found = first_line(error)
+        if "RESOURCE_EXHAUSTED" in found:
+            raise InputError(
+                "expected a step that fits into the device's memory (--config.remat "
+                f"and a smaller --config.batch_size need less), found: {found}"
+            ) from error
+        if jax.process_count() == 1:
             raise
         raise InputError(
-            f"process {parallel.process_index}: expected {parallel.process_count} "
-            f"processes, found one gone: {first_line(error)}"
+            f"process {jax.process_index()}: expected {jax.process_count()} "
+            f"processes, found one gone: {found}"
         ) from error
+
+
+def _train_together(configs, data, networks, limits, parallel, stop):
+    """Trains one network, or several in step."""
+    trainer = _build_trainer(configs, data, networks, limits, parallel)
+    if parallel.any_process([stop.is_set()])[0]:
+        raise StoppedBySignal("stopped before the first step")
+    trainer.train(stop.is_set)
+
+
+def _train_one_by_one(configs, data, networks, limits, stop):
+    """Trains each network on all devices; one that fails does not keep others back."""
+    parallel, errors = DataParallel(), []
+    for folder, own in configs.items():
+        try:
+            _train_together({folder: own}, data, networks, limits, parallel, stop)
+        except InputError as error:
+            # The other processes need not know of it.
+            if parallel.process_count > 1:
+                raise
+            errors.append(error)
+    _raise_first(errors)
 
 
 def _mode(config, subjects):
@@ -198,51 +225,55 @@ def _configs_by_folder(config, workdir, subjects, mode):
     return configs
 
 
-def _train_side_by_side(configs, data, networks, limits):
-    """Trains each network on devices of its own, as many at a time as there are."""
+def _train_side_by_side(configs, data, networks, limits, stop):
+    """Trains each network on devices of its own, as many at a time as there are.
+
+    One that fails does not keep others back.
+    """
     process, n_processes = jax.process_index(), jax.process_count()
     configs = dict([*configs.items()][process::n_processes])
     devices = jax.local_devices()
     n_groups = max(1, min(len(configs), len(devices)))
     groups = [tuple(group) for group in np.array_split(np.array(devices), n_groups)]
     lock = threading.Lock()
-    # JAX traces the whole process, and once at a time.
-    traced = next(iter(configs), None)
 
-    def train_one(folder, stop):
+    def train_one(folder):
         with lock:
-            if stop.is_set():
-                return
             group = groups.pop()
         try:
             own = {folder: configs[folder]}
             # Another thread has its own.
             precision = _MATMUL_PRECISION[configs[folder].precision]
-            with jax.default_matmul_precision(precision):
-                parallel = DataParallel(group)
-                trainer = _build_trainer(own, data, networks, limits, parallel)
-                if folder != traced:
-                    trainer.limits = dataclasses.replace(limits, profile_steps=0)
+            with jax.default_matmul_precision(precision), _naming_device_errors():
+                trainer = _build_trainer(
+                    own, data, networks, of_folder(folder, group), DataParallel(group)
+                )
                 trainer.shows_bar = False
+                if stop.is_set():
+                    raise StoppedBySignal("stopped before the first step")
                 trainer.train(stop.is_set)
-        except BaseException:
-            stop.set()
-            raise
         finally:
             with lock:
                 groups.append(group)
 
-    with (
-        _stop_requests() as stop,
-        futures.ThreadPoolExecutor(n_groups, "subject") as pool,
-    ):
-        ended = [pool.submit(train_one, folder, stop) for folder in configs]
-    errors = [future.exception() for future in ended if future.exception()]
-    # What went wrong matters more than that the others were stopped for it.
+    def of_folder(folder, group):
+        # JAX traces the whole process, and once at a time.
+        is_traced = folder == next(iter(configs))
+        return dataclasses.replace(
+            limits,
+            profile_steps=limits.profile_steps if is_traced else 0,
+            peak_tflops=limits.peak_tflops * len(group) / jax.device_count(),
+        )
+
+    with futures.ThreadPoolExecutor(n_groups, "subject") as pool:
+        ended = [pool.submit(train_one, folder) for folder in configs]
+    _raise_first([future.exception() for future in ended if future.exception()])
+
+
+def _raise_first(errors):
+    """Raises what went wrong rather than that others were stopped."""
     for error in sorted(errors, key=lambda error: isinstance(error, StoppedBySignal)):
         raise error
-    if stop.is_set():
-        raise StoppedBySignal("stopped")
 
 
 def _with_absolute_paths(config):

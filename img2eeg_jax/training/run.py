@@ -143,6 +143,18 @@ class Run(contextlib.AbstractContextManager):
             )
         return self.restore(like, step)
 
+    def step_before(self, step: int) -> int:
+        """Returns the step of the checkpoint before one; 0 if that is the first."""
+        return max((kept for kept in self._store.steps() if kept < step), default=0)
+
+    def wait(self) -> None:
+        """Blocks until the save under way is on disk.
+
+        Raises:
+          InputError: it could not be written.
+        """
+        self._store.wait()
+
     def finish_epoch(self, row: dict[str, float]) -> None:
         """Adds an epoch's row to the progress."""
         history = [*self.progress.history, row]

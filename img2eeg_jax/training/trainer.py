@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -179,22 +180,34 @@ class Trainer:
             (run,) = self.runs
             return run.restore(self.state) or self.state
         states = unstack(self.state, len(self.runs))
-        # Runs that stopped early stay behind; the others are at one step.
         restored = [
             run.restore(state) for run, state in zip(self.runs, states, strict=True)
         ]
-        active = [run in self._active for run in self.runs]
-        common = min(
-            (0 if state is None else int(state.step))
-            for state, is_active in zip(restored, active, strict=True)
-            if is_active
-        )
-        for i, run in enumerate(self.runs):
-            if active[i] and restored[i] is not None and restored[i].step > common:
-                restored[i] = run.go_back(states[i], common)
-            if restored[i] is None:
-                restored[i] = states[i]
+        restored = [new or old for new, old in zip(restored, states, strict=True)]
+        # Runs that stopped early stay behind; the others are at one step.
+        active = [not self.selection.is_over(run.progress.history) for run in self.runs]
+        steps = [int(state.step) for state in restored]
+        common = min(itertools.compress(steps, active), default=max(steps))
+        ahead = [i for i, step in enumerate(steps) if active[i] and step > common]
+        if not all(self._was_saved_first(i, steps[i], common) for i in ahead):
+            found = [
+                f"{run.label} at {step}"
+                for run, step in zip(self.runs, steps, strict=True)
+            ]
+            raise InputError(
+                "--config.subjects_mode: expected runs that stand at the same step to "
+                f"train them in step, found {', '.join(found)}; 'one_by_one' goes on "
+                "with each from where it is"
+            )
+        for i in ahead:
+            restored[i] = self.runs[i].go_back(states[i], common)
         return stack(restored).replace(step=np.full(len(states), common, np.int32))
+
+    def _was_saved_first(self, i, step, common):
+        """Tells whether a run is ahead for being killed between two networks' saves."""
+        run = self.runs[i]
+        is_done = run.progress.epoch >= self.limits.num_epochs
+        return run.step_before(step) == common and (common > 0 or not is_done)
 
     def _is_over(self):
         is_early = all(
@@ -209,6 +222,9 @@ class Trainer:
                 self._finish_epoch()
             if must_stop and not self._is_over():
                 self._save(self._active)
+                # Only what is on disk may be promised.
+                for run in self.runs if self._writes else ():
+                    run.wait()
                 raise StoppedBySignal(f"stopped at step {self.step}")
 
     def _train_epoch(self):
@@ -307,8 +323,8 @@ class Trainer:
         self._save(active, is_epoch=True)
 
     def _epoch_line(self, i, row):
-        label = self.runs[i].label and f"{self.runs[i].label} "
-        line = f"{label}epoch {row['epoch'] + 1}: train loss {row['train_total']:.4g}"
+        line = f"{self._label(i)}epoch {row['epoch'] + 1}"
+        line += f": train loss {row['train_total']:.4g}"
         name = self.selection.name
         if self.selection.column in row:
             line += f", {name} loss {row[self.selection.column]:.4g}"
@@ -374,32 +390,36 @@ class Trainer:
             jax.profiler.start_trace(str(self.runs[0].workdir / "profile"))
             self._is_traced = True
         if done == _STEPS_BEFORE_PROFILE + n_steps:
+            jax.block_until_ready(self.state)
             self._stop_trace()
 
     def _stop_trace(self):
         if self._is_traced:
-            jax.block_until_ready(self.state)
             jax.profiler.stop_trace()
             self._is_traced = False
             n_steps = self.step - self._first_step - _STEPS_BEFORE_PROFILE
             self._print(f"traced {n_steps} steps in {self.runs[0].workdir / 'profile'}")
 
     def _print_best(self):
-        for run in self.runs:
+        for i, run in enumerate(self.runs):
             best = self.selection.best_row(run.progress.history)
-            label = run.label and f"{run.label}: "
             early = self.selection.is_over(run.progress.history)
             if best is not None:
                 self._print(
-                    f"{label}best epoch {best['epoch'] + 1} of "
+                    f"{self._label(i)}best epoch {best['epoch'] + 1} of "
                     f"{run.progress.epoch}{', stopped early' if early else ''}: "
                     f"{self.selection.name} loss {best[self.selection.column]:.4g}, "
                     f"r {best[f'{self.selection.name}_r']:.3f}"
                 )
 
+    def _label(self, i):
+        """Returns what begins a line of one of several runs; `_print` begins others."""
+        return f"{self.runs[i].label} " if len(self.runs) > 1 else ""
+
     def _print(self, line):
         if self._writes:
-            print(line, flush=True)
+            label = self.runs[0].label if len(self.runs) == 1 else ""
+            print(f"{label} {line}".strip(), flush=True)
 
 
 def stack(trees: Sequence[Any]) -> Any:

@@ -158,6 +158,8 @@ def test_overflow_after_the_last_step_of_an_epoch_is_not_saved(
         ["--config=configs/nosuch.py"],
         ["--workdir="],
         ["unexpected"],
+        ["--process_id=1"],
+        ["--num_processes=2"],
     ],
     ids=lambda flags: flags[0],
 )

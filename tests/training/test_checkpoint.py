@@ -1,7 +1,9 @@
 """Checkpoints: bit for bit, across devices, and refused in one line when damaged."""
 
+import errno
 import gc
 import json
+import random
 import shutil
 import zlib
 
@@ -9,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 import tiny_network
 from tiny_network import Toy, assert_trees_close, draw_batch, draw_variables, realnet
@@ -306,6 +309,78 @@ DAMAGES = [
     remove_description,
     remove_variables,
 ]
+
+
+class TestDamagedNewest:
+    """Of three checkpoints the newest is damaged: the one before is used."""
+
+    @pytest.fixture
+    def workdir(self, tmp_path):
+        save_small(tmp_path, [1.0, 2.0, 3.0])
+        return tmp_path
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_cut_or_changed_anywhere(self, workdir, seed, capsys):
+        newest = workdir / FOLDER / "3"
+        rng = random.Random(seed)
+        # Parameters and what describes them; Orbax keeps files that it does not read.
+        files = [*newest.glob("*/d/*"), *newest.glob("*/metadata")]
+        path = rng.choice(sorted(files))
+        content = bytearray(path.read_bytes())
+        place = rng.randrange(len(content))
+        if seed % 2:
+            content[place] ^= 0xFF
+        else:
+            del content[place:]
+        path.write_bytes(content)
+        with CheckpointStore(workdir) as store:
+            state, _, progress = store.restore(small_state(0))
+            assert store.steps() == [1, 2]
+        assert int(state.step) == 2
+        assert progress == PROGRESS
+        assert_bit_identical(state, small_state(2))
+        assert "warning: " in capsys.readouterr().out
+        assert (workdir / checkpoint.DAMAGED_FOLDER / "3").is_dir()
+
+    def test_older_ones_are_not_set_aside(self, workdir):
+        """All damaged: told, and left for whoever can make sense of them."""
+        for path in (workdir / FOLDER).glob("*/variables/d/*"):
+            path.write_bytes(b"")
+        message = refusal(lambda: restore(workdir))
+        assert str(workdir / FOLDER) in message
+        assert steps_on_disk(workdir) == [1, 2, 3]
+
+
+class TestSaveThatFails:
+    @pytest.fixture
+    def full_disk(self, monkeypatch):
+        def save(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(ocp.CheckpointManager, "save", save)
+
+    def test_is_told_by_the_next_call(self, tmp_path, full_disk):
+        with CheckpointStore(tmp_path) as store:
+            store.save(small_state(1), DESCRIPTION, PROGRESS)
+            with pytest.raises(InputError, match="No space left"):
+                store.save(small_state(2), DESCRIPTION, PROGRESS)
+        assert steps_on_disk(tmp_path) == []
+
+    def test_is_told_on_leaving(self, tmp_path, full_disk):
+        with (
+            pytest.raises(InputError, match="No space left"),
+            CheckpointStore(tmp_path) as store,
+        ):
+            store.save(small_state(1), DESCRIPTION, PROGRESS)
+
+    def test_does_not_hide_what_went_wrong_first(self, tmp_path, full_disk):
+        def fail():
+            with CheckpointStore(tmp_path) as store:
+                store.save(small_state(1), DESCRIPTION, PROGRESS)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
 
 
 class TestErrors:
