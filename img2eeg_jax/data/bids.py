@@ -83,7 +83,7 @@ def find_sessions(
         name what is not an image of the data set, or two of them begin at once.
     """
     _import_mne_bids()
-    image_set = layout.read_image_set(data_dir)
+    image_set = layout.find_image_set(data_dir)
     images = _images_by_name(image_set)
     folder = _subject_folder(pathlib.Path(bids_root), subject)
     sessions = []
@@ -95,7 +95,9 @@ def find_sessions(
         if events:
             files = _files_by_partition(events)
             read = functools.partial(_read_recording, events)
-            sessions.append(recordings.Session(number, files, read))
+            others = {path: _companions(path) for path in events}
+            options = {"image_column": image_column}
+            sessions.append(recordings.Session(number, files, read, others, options))
     if not sessions:
         raise InputError(
             f"{folder}: expected recordings *_eeg.{{vhdr,edf,bdf,set}}"
@@ -242,6 +244,15 @@ def _events_path(recording):
             "be of another task"
         )
     return pathlib.Path(path)
+
+
+def _companions(recording):
+    """Returns the files beside a recording that decide what its trials are."""
+    channels = _bids_path(recording).find_matching_sidecar(
+        suffix="channels", extension=".tsv", on_error="ignore"
+    )
+    tables = [_events_path(recording), *([pathlib.Path(channels)] if channels else [])]
+    return (*recordings.companions(recording), *tables)
 
 
 def _read_table(path, columns):

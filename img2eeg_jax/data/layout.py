@@ -10,13 +10,16 @@ Every ``.npy`` is a pickled dict. Row i of a partition's EEG belongs to image i 
 with an unpickler that can build NumPy arrays and plain Python values only.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import pickle
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -174,9 +177,70 @@ def read_image_set(data_dir: str | os.PathLike) -> ImageSet:
         sorted; an image that it lists is missing; or the folders hold images that it
         does not list.
     """
+    return _as_image_set(data_dir, read_npy_dict(metadata_path(data_dir)))
+
+
+def find_image_set(data_dir: str | os.PathLike) -> ImageSet:
+    """Reads the list of images, or takes it from the folders where none is written.
+
+    Raises:
+      InputError: as `read_image_set` and `list_images`.
+    """
+    if metadata_path(data_dir).exists():
+        return read_image_set(data_dir)
+    return _as_image_set(data_dir, _as_metadata(**list_images(data_dir)))
+
+
+def image_list(image_set: ImageSet) -> dict[str, list[str]]:
+    """Returns CONCEPT/FILE of each image, by partition."""
+    return {
+        name: [f"{path.parent.name}/{path.name}" for path in image_set.files(name)]
+        for name in PARTITIONS
+    }
+
+
+def image_list_digest(image_set: ImageSet) -> str:
+    """Returns the SHA-256 that tells one list of images from another."""
+    listed = json.dumps(image_list(image_set), sort_keys=True)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def check_image_list(image_set: ImageSet, subject: int) -> None:
+    """Checks that EEG preprocessed here is of these images, in this order.
+
+    Raises:
+      InputError: it is of another list of images, or its record is damaged.
+    """
+    record = read_record(image_set.root, subject)
+    expected = image_list_digest(image_set)
+    # Records of earlier versions lack it.
+    if record is not None and record.get("image_list_sha256", expected) != expected:
+        raise InputError(
+            f"{record_path(image_set.root, subject)}: expected EEG of the images in "
+            f"{metadata_path(image_set.root).parent}, found that the list of images "
+            "has changed since the EEG was preprocessed; name them as before, or "
+            "preprocess again with --overwrite if the recordings fit the new list"
+        )
+
+
+def check_images(image_set: ImageSet) -> None:
+    """Decodes every image, where the format allows at a lower resolution.
+
+    Raises:
+      InputError: an image is missing, damaged or truncated.
+    """
+    paths = [path for name in PARTITIONS for path in image_set.files(name)]
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for _ in pool.map(_check_image, paths):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _as_image_set(data_dir: str | os.PathLike, metadata: dict[str, Any]) -> ImageSet:
     root = pathlib.Path(data_dir)
     path = metadata_path(root)
-    metadata = read_npy_dict(path)
     lists: dict[str, Any] = {}
     for partition in PARTITIONS:
         concepts, names = _metadata_lists(metadata, partition, path)
@@ -259,15 +323,28 @@ def read_image(path: str | os.PathLike, size: int) -> np.ndarray:
     Raises:
       InputError: the file is missing, not an image or truncated.
     """
+    with _opened_image(path) as image:
+        rgb = image.convert("RGB")
+    return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
+
+
+@contextlib.contextmanager
+def _opened_image(path: str | os.PathLike) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            rgb = image.convert("RGB")
+            yield image
     # Pillow's decoders raise all of these on damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path}: expected a readable image, found: {_one_line(error)}"
         ) from error
-    return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _check_image(path: pathlib.Path) -> None:
+    with _opened_image(path) as image:
+        # JPEG is decoded at an eighth of its size.
+        image.draft("RGB", (1, 1))
+        image.load()
 
 
 def is_image(name: str) -> bool:
@@ -290,11 +367,20 @@ def write_image_metadata(
       training: (concept, file name) of each training image, in row order.
       test: the same for the test images.
     """
+    metadata = _as_metadata(training=training, test=test)
+    write_npy_dict(metadata_path(data_dir), metadata)
+
+
+def _as_metadata(
+    *, training: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]
+) -> dict[str, list[str]]:
+    """Returns what ``image_metadata.npy`` holds of lists of (concept, file name)."""
     metadata = {}
-    for prefix, images in (("train", training), ("test", test)):
+    for partition, images in (("training", training), ("test", test)):
+        prefix = _METADATA_PREFIX[partition]
         metadata[f"{prefix}_img_concepts"] = [concept for concept, _ in images]
         metadata[f"{prefix}_img_files"] = [name for _, name in images]
-    write_npy_dict(metadata_path(data_dir), metadata)
+    return metadata
 
 
 def list_images(data_dir: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:

@@ -9,9 +9,11 @@ it was stopped.
 """
 
 import dataclasses
+import os
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from img2eeg_jax.data import layout, preprocessing, recordings, synthetic, things_eeg2
 from img2eeg_jax.data.recordings import Session
@@ -40,7 +42,7 @@ class Request:
       bids_root: BIDS data set to take the recordings from; None for the layout's own.
       image_column: the column of its events tables that names the image.
       choices: how to preprocess.
-      overwrite: whether preprocessed EEG made otherwise may be replaced.
+      overwrite: whether EEG is preprocessed again, also where it was made otherwise.
       image_size: height and width of the images in the shards, in pixels.
       processes: how many build shards.
       max_bytes: memory for the blocks of preprocessing.
@@ -101,15 +103,19 @@ def plan(request: Request) -> dict[str, list[Task]]:
     Raises:
       InputError: as far as it can be told beforehand, what `prepare` would raise.
     """
-    return {stage: _PLAN[stage](request) for stage in _stages(request)}
+    planned: dict[str, list[Task]] = {}
+    for stage in _stages(request):
+        earlier = [task for tasks in planned.values() for task in tasks]
+        planned[stage] = _PLAN[stage](request, earlier)
+    return planned
 
 
 def describe_plan(planned: dict[str, list[Task]], folder: pathlib.Path) -> str:
-    """Returns a plan as a table, with the room that it needs and the disk has.
+    """Returns a plan as a table, with the room that it needs and the disks have.
 
     Args:
       planned: from `plan`.
-      folder: on the disk in question; need not exist yet.
+      folder: the data set's, named for all that goes to its disk; need not exist.
     """
     lines = []
     for stage, tasks in planned.items():
@@ -118,17 +124,30 @@ def describe_plan(planned: dict[str, list[Task]], folder: pathlib.Path) -> str:
             f"  {_gigabytes(task.n_bytes):>10}  {task.what} -> {task.folder}"
             for task in tasks
         ]
-    tasks = [task for of_stage in planned.values() for task in of_stage]
+    by_disk: dict[Any, tuple[Any, list[Task]]] = {_disk(folder): (folder, [])}
+    for task in (task for tasks in planned.values() for task in tasks):
+        by_disk.setdefault(_disk(task.folder), (task.folder, []))[1].append(task)
+    lines += [_describe_room(*place) for place in by_disk.values()]
+    return "\n".join(lines)
+
+
+def _disk(folder: str | os.PathLike) -> int | str:
+    """Returns what tells one disk, or remote address, from another."""
+    if "://" in os.fspath(folder):
+        return os.fspath(folder)
+    return _existing_parent(folder).stat().st_dev
+
+
+def _describe_room(folder: str | os.PathLike, tasks: Sequence[Task]) -> str:
     known = [task.n_bytes for task in tasks if task.n_bytes is not None]
     unknown = len(tasks) - len(known)
     more = f" and {unknown} of unknown size" if unknown else ""
-    free = shutil.disk_usage(_existing_parent(folder)).free
-    fits = "enough" if free > sum(known) else "NOT ENOUGH"
-    lines.append(
-        f"together about {_gigabytes(sum(known))}{more}; free in {folder}: "
-        f"{_gigabytes(free)}, {fits}"
-    )
-    return "\n".join(lines)
+    room = f"free in {folder}: unknown"
+    if "://" not in os.fspath(folder):
+        free = shutil.disk_usage(_existing_parent(folder)).free
+        fits = "enough" if free > sum(known) else "NOT ENOUGH"
+        room = f"free in {folder}: {_gigabytes(free)}, {fits}"
+    return f"together about {_gigabytes(sum(known))}{more}; {room}"
 
 
 def _stages(request: Request) -> Sequence[str]:
@@ -143,7 +162,8 @@ def _subjects(request: Request) -> tuple[int, ...]:
     if request.source == "osf":
         return things_eeg2.SUBJECTS
     if request.source == "synthetic":
-        return synthetic.Parameters().subjects
+        present = layout.subjects_in(request.data_dir)
+        return present or synthetic.Parameters().subjects
     if request.bids_root is not None:
         from img2eeg_jax.data import bids
 
@@ -176,66 +196,104 @@ def _download(request: Request, log: Callable[[str], None]) -> None:
         log(f"wrote a synthetic data set to {request.data_dir}")
 
 
-def _plan_download(request: Request) -> list[Task]:
+def _plan_download(request: Request, earlier: Sequence[Task]) -> list[Task]:
+    del earlier  # It is the first stage.
     subjects = _subjects(request)
     if request.source == "osf":
         return [
             Task(f"download {file.name}", str(request.data_dir), file.size)
             for file in things_eeg2.plan(request.data_dir, subjects, request.eeg)
         ]
-    if request.source == "synthetic" and not _has_images(request):
-        return [Task("simulate a data set", str(request.data_dir), None)]
+    if request.source == "synthetic":
+        if not _has_images(request):
+            return [Task("simulate a data set", str(request.data_dir), None)]
+        return [
+            Task(
+                f"simulate {layout.subject_name(subject)}", str(request.data_dir), None
+            )
+            for subject in subjects
+            if not _has_eeg(request, subject)
+        ]
     return []
 
 
 def _preprocess(request: Request, log: Callable[[str], None]) -> None:
-    if request.source == "local" and not _has_images(request):
+    # All is found and compared before anything is written.
+    image_set = layout.find_image_set(request.data_dir)
+    found = {}
+    for subject in _subjects(request):
+        sessions = _find_sessions(request, subject)
+        reason = _why_preprocess(request, subject, sessions, image_set, log)
+        if reason:
+            found[subject] = sessions, reason
+    if found and "shards" in _stages(request):
+        # Shards would refuse a damaged image only after the long work.
+        layout.check_images(image_set)
+    for subject, (sessions, reason) in found.items():
+        name = layout.subject_name(subject)
+        log(f"preprocessing {name} in {request.data_dir}: {reason}")
+        preprocessing.preprocess(
+            request.data_dir,
+            subject,
+            request.choices,
+            sessions,
+            max_bytes=request.max_bytes,
+            log=log,
+        )
+    if not _has_images(request):
         layout.write_image_metadata(
             request.data_dir, **layout.list_images(request.data_dir)
         )
         log(f"wrote {layout.metadata_path(request.data_dir)} from the folders")
-    for subject in _subjects(request):
-        sessions = _find_sessions(request, subject)
-        reason = _why_preprocess(request, subject, sessions, log)
-        if reason:
-            name = layout.subject_name(subject)
-            log(f"preprocessing {name} in {request.data_dir}: {reason}")
-            preprocessing.preprocess(
-                request.data_dir,
-                subject,
-                request.choices,
-                sessions,
-                max_bytes=request.max_bytes,
-                log=log,
-            )
 
 
-def _plan_preprocess(request: Request) -> list[Task]:
-    if request.source == "local" and not _has_images(request):
-        path = layout.metadata_path(request.data_dir)
-        return [
-            Task("list the images in the folders", str(path), 0.0),
-            Task("preprocess what is not yet", str(request.data_dir), None),
-        ]
+def _plan_preprocess(request: Request, earlier: Sequence[Task]) -> list[Task]:
+    image_set = _planned_images(request, earlier)
     tasks = []
     for subject in _subjects(request):
-        will_be_there = request.source == "synthetic" or (
-            request.source == "osf" and request.eeg == "preprocessed"
-        )
         sessions = _find_sessions(request, subject)
-        if sessions:
-            reason = _why_preprocess(request, subject, sessions, _ignore)
+        is_kept = _has_eeg(request, subject) and not request.overwrite
+        if sessions or is_kept or not _may_come(request, earlier):
+            reason = _why_preprocess(request, subject, sessions, image_set, _ignore)
+        elif request.source == "osf" and request.eeg == "raw":
+            reason = "once its recordings are there"
         else:
-            reason = None if will_be_there else "once its recordings are there"
+            reason = None
         if reason:
             tasks.append(
                 Task(
                     f"preprocess {layout.subject_name(subject)} ({reason})",
-                    str(layout.record_path(request.data_dir, subject).parent),
-                    _preprocessed_bytes(request, len(sessions) or _N_SESSIONS),
+                    _eeg_folder(request, subject),
+                    _preprocessed_bytes(
+                        request, image_set, len(sessions) or _N_SESSIONS
+                    ),
                 )
             )
+    if image_set is not None and not _has_images(request):
+        path = layout.metadata_path(request.data_dir)
+        tasks.append(Task("list the images in the folders", str(path), 0.0))
     return tasks
+
+
+def _may_come(request: Request, earlier: Sequence[Task]) -> bool:
+    """Tells whether what is missing is among what is planned to be downloaded."""
+    return str(request.data_dir) in {task.folder for task in earlier}
+
+
+def _planned_images(
+    request: Request, earlier: Sequence[Task]
+) -> layout.ImageSet | None:
+    """Returns the images, None if they are still to come."""
+    if _may_come(request, earlier) and not _has_images(request):
+        return None
+    try:
+        if "preprocess" in _stages(request):
+            return layout.find_image_set(request.data_dir)
+        return layout.read_image_set(request.data_dir)
+    except InputError:
+        if _may_come(request, earlier):
+            return None
+        raise
 
 
 def _find_sessions(request: Request, subject: int) -> list[Session]:
@@ -248,8 +306,10 @@ def _find_sessions(request: Request, subject: int) -> list[Session]:
     )
 
 
-def _why_preprocess(request, subject, sessions, log) -> str | None:
+def _why_preprocess(request, subject, sessions, image_set, log) -> str | None:
     """Returns why a subject must be preprocessed, or None if it need not be.
+
+    `image_set` is None if the images are still to come.
 
     Raises:
       InputError: there is nothing to start from, or preprocessed EEG of another kind
@@ -261,14 +321,17 @@ def _why_preprocess(request, subject, sessions, log) -> str | None:
     is_complete = len(present) == len(paths)
     record = layout.read_record(request.data_dir, subject)
     other = f"{' and '.join(present)} made elsewhere" if present else None
+    may_be_made_again = bool(request.overwrite and sessions)
     if record is not None:
+        if image_set is not None and not may_be_made_again:
+            layout.check_image_list(image_set, subject)
         other = preprocessing.difference(record, request.choices, sessions)
     if record is None and is_complete and not _is_asked_for(request):
         if sessions:
             log(f"{folder}: kept, made elsewhere; --overwrite makes it again")
         return None
     if other is None and is_complete:
-        return None
+        return "--overwrite asks for it" if may_be_made_again else None
     if not sessions:
         raw = request.data_dir / "raw_data" / folder.name
         raise InputError(
@@ -306,21 +369,55 @@ def _build_shards(request: Request, log: Callable[[str], None]) -> None:
     )
 
 
-def _plan_shards(request: Request) -> list[Task]:
-    from img2eeg_jax.data import tfds_builder
+def _plan_shards(request: Request, earlier: Sequence[Task]) -> list[Task]:
+    from img2eeg_jax.data import shards, tfds_builder
 
-    n_images = sum(_n_images(request).values())
-    sizes = {f"images-{request.image_size}": n_images * request.image_size**2 * 3.0}
-    for subject in _subjects(request):
+    subjects = _subjects(request)
+    image_set = _planned_images(request, earlier)
+    changed = {task.folder for task in earlier}
+    present = []
+    for subject in subjects:
+        if _eeg_folder(request, subject) in changed or image_set is None:
+            continue
+        layout.check_image_list(image_set, subject)
+        for partition, path in zip(
+            layout.PARTITIONS, _eeg_paths(request, subject), strict=True
+        ):
+            if not path.exists() and not _may_come(request, earlier):
+                # Says what is missing.
+                layout.read_eeg(request.data_dir, subject, partition)
+        if _has_eeg(request, subject):
+            present.append(subject)
+    images = shards.images_name(request.image_size)
+    n_images = sum(_n_images(request, image_set).values())
+    sizes = {images: n_images * request.image_size**2 * 3.0}
+    for subject in subjects:
         # In float32 instead of float64.
-        n_bytes = _eeg_bytes(request, subject)
+        n_bytes = _eeg_bytes(request, subject, image_set)
         sizes[layout.subject_name(subject)] = n_bytes and n_bytes / 2
-    missing = tfds_builder.missing_shards(request.shards_dir, tuple(sizes))
+    kept: set[str] = set()
+    if image_set is not None:
+        # A list of images that is still to be written outdates their shards.
+        image_size = request.image_size if _has_images(request) else None
+        outdated = tfds_builder.reasons_to_build(
+            image_set, request.shards_dir, subjects=present, image_size=image_size
+        )
+        kept = {layout.subject_name(subject) for subject in present}
+        kept |= {images} if _has_images(request) else set()
+        kept -= outdated.keys()
     return [
         Task(f"shards of {name}", str(request.shards_dir), n_bytes)
         for name, n_bytes in sizes.items()
-        if name in missing
+        if name not in kept
     ]
+
+
+def _eeg_folder(request: Request, subject: int) -> str:
+    return str(layout.record_path(request.data_dir, subject).parent)
+
+
+def _has_eeg(request: Request, subject: int) -> bool:
+    return all(path.exists() for path in _eeg_paths(request, subject))
 
 
 def _eeg_paths(request: Request, subject: int) -> list[pathlib.Path]:
@@ -333,34 +430,34 @@ def _has_images(request: Request) -> bool:
     return layout.metadata_path(request.data_dir).exists()
 
 
-def _n_images(request: Request) -> dict[str, int]:
+def _n_images(request: Request, image_set: layout.ImageSet | None) -> dict[str, int]:
     """Returns the number of images of each partition, there or to be downloaded."""
-    if not _has_images(request):
-        if request.source == "osf":
-            return things_eeg2.N_IMAGES
-        if request.source == "synthetic":
-            return synthetic.Parameters().n_images
-        listed = layout.list_images(request.data_dir)
-        return {name: len(images) for name, images in listed.items()}
-    image_set = layout.read_image_set(request.data_dir)
-    return {name: len(image_set.files(name)) for name in layout.PARTITIONS}
+    if image_set is not None:
+        return {name: len(image_set.files(name)) for name in layout.PARTITIONS}
+    if request.source == "synthetic":
+        return synthetic.Parameters().n_images
+    return things_eeg2.N_IMAGES
 
 
-def _eeg_bytes(request: Request, subject: int) -> float | None:
+def _eeg_bytes(
+    request: Request, subject: int, image_set: layout.ImageSet | None
+) -> float | None:
     """Returns the size of a subject's preprocessed EEG, there or to come."""
     paths = _eeg_paths(request, subject)
     if all(path.exists() for path in paths):
         return float(sum(path.stat().st_size for path in paths))
-    return _preprocessed_bytes(request, _N_SESSIONS)
+    return _preprocessed_bytes(request, image_set, _N_SESSIONS)
 
 
-def _preprocessed_bytes(request: Request, n_sessions: int) -> float | None:
+def _preprocessed_bytes(
+    request: Request, image_set: layout.ImageSet | None, n_sessions: int
+) -> float | None:
     """Returns the size of preprocessed EEG in float64, None if it cannot be guessed."""
     choices = request.choices
     n_channels = _N_CHANNELS.get(choices.channels, len(choices.channels))
     n_times = (choices.epoch_s[1] - choices.epoch_s[0]) * choices.sfreq_hz
     n_trials = 0
-    for partition, n_images in _n_images(request).items():
+    for partition, n_images in _n_images(request, image_set).items():
         n_each = choices.repetitions(partition)
         if n_each is None:
             return None

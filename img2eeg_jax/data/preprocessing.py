@@ -10,6 +10,7 @@ Gifford et al. 2022; every choice is recorded beside the result:
 
 import csv
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -122,18 +123,61 @@ def difference(
     ]
     if different:
         return ", ".join(different)
+    return _other_recordings(record, choices, sessions) if sessions else None
+
+
+def _other_recordings(record, choices, sessions):
+    """Returns how recordings or their trials differ, in words, or None."""
     used = choices.sessions or [session.number for session in sessions]
-    present = [
-        _describe_recording(session.number, partition, session.files[partition])
+    present = {
+        (session.number, partition): session
         for partition in layout.PARTITIONS
         for session in sessions
         if session.number in used and session.files[partition]
-    ]
-    made_from = [
-        {key: entry.get(key) for key in ("session", "partition", "files")}
+    }
+    made_from = {
+        (entry.get("session"), entry.get("partition")): entry
         for entry in record.get("recordings", [])
+    }
+    if present.keys() != made_from.keys():
+        return "other recordings"
+    for (number, partition), session in present.items():
+        entry = made_from[number, partition]
+        for key, value in session.options.items():
+            if entry.get(key) != value:
+                return f"{key} {entry.get(key)} instead of {value}"
+        described = entry.get("files", [])
+        paths = _sources(session, partition)
+        if [path.name for path in paths] != [name for name, *_ in described]:
+            return f"other recordings in session {number}"
+        for path, (_, *recorded) in zip(paths, described, strict=True):
+            if not _is_same(path, recorded):
+                return f"other recordings ({path} has changed)"
+    return None
+
+
+def _is_same(path, recorded):
+    """Compares a file with [bytes, mtime in ns, SHA-256]; reads it if it was moved."""
+    status = path.stat()
+    n_bytes, *rest = recorded
+    if status.st_size != n_bytes:
+        return False
+    # Records of earlier versions have the size only.
+    return not rest or status.st_mtime_ns == rest[0] or _sha256(path) == rest[1]
+
+
+def _sources(session, partition):
+    """Returns all files that the trials of a session and partition are read from."""
+    return [
+        path
+        for file in session.files[partition]
+        for path in (file, *session.companions.get(file, ()))
     ]
-    return "other recordings" if sessions and present != made_from else None
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def preprocess(
@@ -162,7 +206,7 @@ def preprocess(
     Raises:
       InputError: recordings, images and choices do not fit each other.
     """
-    image_set = layout.read_image_set(data_dir)
+    image_set = layout.find_image_set(data_dir)
     n_images = {name: len(image_set.files(name)) for name in layout.PARTITIONS}
     chosen = _choose_sessions(sessions, choices, layout.subject_name(subject))
     kept: dict[str, list[tuple[int, Trials]]] = {name: [] for name in n_images}
@@ -172,12 +216,15 @@ def preprocess(
         unit="recording",
         disable=None,
     )
+    described = {}
     for session in chosen:
         trials = {}
         for partition, files in session.files.items():
             if not files:
                 continue
             read = _read_trials(session, partition, choices, max_bytes)
+            description = _describe_recording(session, partition)
+            described[session.number, partition] = description | read.counts
             log(f"{_names(read.files)}: {_describe(read.counts)}")
             _check_conditions(read, n_images[partition], partition)
             trials[partition] = keep_repetitions(read, partition, choices)
@@ -194,7 +241,8 @@ def preprocess(
                 f"{layout.subject_name(subject)}: expected {partition} trials in one "
                 f"of {len(chosen)} sessions, found none"
             )
-    record = _record(choices, kept)
+    record = _record(choices, kept, described)
+    record["image_list_sha256"] = layout.image_list_digest(image_set)
     _write(data_dir, subject, choices, n_images, kept, record)
 
 
@@ -518,8 +566,11 @@ def _describe(counts):
     )
 
 
-def _record(choices, kept):
-    """Returns what preprocessing.json says."""
+def _record(choices, kept, described):
+    """Returns what preprocessing.json says.
+
+    `described` has what it says of each (session, partition).
+    """
     trials = kept["training"][0][1]
     return {
         "format": 1,
@@ -528,18 +579,23 @@ def _record(choices, kept):
         "ch_names": list(trials.ch_names),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "recordings": [
-            _describe_recording(number, partition, trials.files) | trials.counts
+            described[number, partition]
             for partition, sessions in kept.items()
-            for number, trials in sessions
+            for number, _ in sessions
         ],
     }
 
 
-def _describe_recording(session, partition, files):
+def _describe_recording(session, partition):
+    files = []
+    for path in _sources(session, partition):
+        status = path.stat()
+        files.append([path.name, status.st_size, status.st_mtime_ns, _sha256(path)])
     return {
-        "session": session,
+        "session": session.number,
         "partition": partition,
-        "files": [[file.name, file.stat().st_size] for file in files],
+        **session.options,
+        "files": files,
     }
 
 

@@ -8,6 +8,7 @@ A trigger is the 1-based row of the image in its partition: the value of the sti
 channel, or the number that ends the name of a BrainVision marker of type Stimulus.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -56,11 +57,17 @@ class Session:
       number: from 1.
       files: partition → its files; none if the session lacks the partition.
       read: called with a file, the partition and the channels (see `choose_channels`).
+      companions: file → the others that are read with it, such as its markers.
+      options: what was chosen in finding trials, such as the column of events.
     """
 
     number: int
     files: dict[str, tuple[pathlib.Path, ...]]
     read: Callable[[pathlib.Path, str, str | Sequence[str]], Recording]
+    companions: dict[pathlib.Path, tuple[pathlib.Path, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
@@ -80,11 +87,27 @@ def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
         folder = pathlib.Path(data_dir) / name / layout.subject_name(subject)
         numbered = numbered_folders(folder, "ses")
         if numbered:
-            return [
-                Session(number, _files_of(path), read_recording)
-                for number, path in numbered.items()
-            ]
+            return [_session(number, path) for number, path in numbered.items()]
     return []
+
+
+def companions(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Returns the files that a recording's format splits off and that are there.
+
+    Args:
+      path: a recording; BrainVision's header names its data and its markers, EEGLAB's
+        ``.set`` may keep its data in an ``.fdt``.
+    """
+    names = []
+    if path.suffix.lower() == ".vhdr":
+        with contextlib.suppress(OSError):
+            header = path.read_text(encoding="latin-1")
+            named = re.findall(r"(?m)^(?:DataFile|MarkerFile)\s*=\s*(.+?)\s*$", header)
+            names = [name.replace("$b", path.stem) for name in named]
+    elif path.suffix.lower() == ".set":
+        names = [f"{path.stem}.fdt"]
+    found = [path.with_name(pathlib.PurePath(name).name) for name in names]
+    return tuple(file for file in found if file.is_file())
 
 
 def numbered_folders(parent: str | os.PathLike, prefix: str) -> dict[int, pathlib.Path]:
@@ -237,6 +260,12 @@ def _refuse_twice(names, path):
         raise InputError(
             f"{path}: expected channels of different names, found {twice[0]} twice"
         )
+
+
+def _session(number: int, folder: pathlib.Path) -> Session:
+    files = _files_of(folder)
+    others = {file: companions(file) for found in files.values() for file in found}
+    return Session(number, files, read_recording, others)
 
 
 def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:

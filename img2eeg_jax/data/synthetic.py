@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.errors import InputError
-from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.errors import InputError, first_line
+from img2eeg_jax.files import scratch_dir, write_text
 from img2eeg_jax.signal_layout import OFFICIAL_CH_NAMES, OFFICIAL_TIMES_S
 
 CH_NAMES = OFFICIAL_CH_NAMES
@@ -149,6 +149,9 @@ def write_synthetic(
 ) -> bool:
     """Writes a synthetic data set, as a whole or not at all.
 
+    To one that is there and differs in its subjects only, those missing are added, so
+    that the files are the same as if all had been written at once.
+
     Besides the files of the layout it holds ``synthetic.json`` (the arguments),
     ``properties.csv`` (what each image was drawn from) and, for each subject, the
     responses without noise.
@@ -165,7 +168,7 @@ def write_synthetic(
       subjects: subject numbers, from 1.
 
     Returns:
-      True if it was written, False if the same data set was there.
+      True if something was written, False if all of it was there.
 
     Raises:
       InputError: a number is out of range, or the folder holds something else.
@@ -181,8 +184,13 @@ def write_synthetic(
         subjects=tuple(subjects),
     )
     target = pathlib.Path(data_dir).absolute()
-    if _is_written(target, parameters):
+    present = _present_subjects(target, parameters)
+    missing = set(parameters.subjects) - set(present)
+    if not missing:
         return False
+    if present:
+        _add_subjects(target, parameters, present)
+        return True
     with scratch_dir(target.parent, target.name) as scratch:
         new = scratch / "data"
         _write(new, parameters)
@@ -190,10 +198,26 @@ def write_synthetic(
             os.replace(new, target)
         except OSError:
             # Another process may have been faster.
-            if _is_written(target, parameters):
+            if set(parameters.subjects) <= set(_present_subjects(target, parameters)):
                 return False
             raise
     return True
+
+
+def _add_subjects(
+    target: pathlib.Path, parameters: Parameters, present: Sequence[int]
+) -> None:
+    new = tuple(sorted(set(parameters.subjects) - set(present)))
+    together = tuple(sorted({*new, *present}))
+    with scratch_dir(target, "subjects") as scratch:
+        _write(scratch, dataclasses.replace(parameters, subjects=new), has_images=False)
+        for subject in new:
+            path = layout.record_path(target, subject).parent
+            # A stopped run may have added it whole, though it is not listed yet.
+            if not path.exists():
+                os.replace(layout.record_path(scratch, subject).parent, path)
+    everything = dataclasses.replace(parameters, subjects=together)
+    write_text(target / "synthetic.json", _as_json(everything))
 
 
 def empty_eeg() -> layout.PreprocessedEEG:
@@ -362,35 +386,51 @@ def simulate_noise(
     return noise_uv
 
 
-def _is_written(target: pathlib.Path, parameters: Parameters) -> bool:
-    """Tells whether the data set is there; refuses a folder that holds another."""
+def _present_subjects(target: pathlib.Path, parameters: Parameters) -> tuple[int, ...]:
+    """Returns the subjects that are there; refuses a folder that holds other data."""
     path = target / "synthetic.json"
-    expected = _as_json(parameters)
     if path.exists():
-        found = path.read_text(encoding="utf-8")
-        if found != expected:
-            raise InputError(
-                f"{path}: expected the parameters {_one_line(expected)}, found "
-                f"{_one_line(found)}; choose another folder"
-            )
-        return True
+        return _read_parameters(path, parameters).subjects
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(
             f"{target}: expected a new or empty folder for the synthetic data set, "
             "found other files"
         )
-    return False
+    return ()
+
+
+def _read_parameters(path: pathlib.Path, expected: Parameters) -> Parameters:
+    """Reads synthetic.json, which may differ from what is expected in subjects only."""
+    try:
+        found = Parameters(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected the parameters of a synthetic data set, found: "
+            f"{first_line(error)}"
+        ) from error
+    values = dataclasses.asdict(expected)
+    different = [
+        name
+        for name, value in dataclasses.asdict(found).items()
+        if name != "subjects" and value != values[name]
+    ]
+    if different:
+        raise InputError(
+            f"{path}: expected "
+            + ", ".join(f"{name} {values[name]}" for name in different)
+            + ", found "
+            + ", ".join(f"{getattr(found, name)}" for name in different)
+            + "; choose another folder"
+        )
+    return found
 
 
 def _as_json(parameters: Parameters) -> str:
     return json.dumps(dataclasses.asdict(parameters), indent=2) + "\n"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _write(root: pathlib.Path, parameters: Parameters) -> None:
+def _write(root: pathlib.Path, parameters: Parameters, has_images: bool = True) -> None:
+    """Writes a data set, or only the EEG of its subjects."""
     sizes = {
         "training": (
             parameters.n_training_concepts,
@@ -410,7 +450,8 @@ def _write(root: pathlib.Path, parameters: Parameters) -> None:
             n_concepts, n_each, _child_seed(seed, 3, code)
         )
         folder = root / "image_set" / f"{partition}_images"
-        for start in range(0, len(properties[partition]), _IMAGES_AT_A_TIME):
+        n_images = len(properties[partition]) if has_images else 0
+        for start in range(0, n_images, _IMAGES_AT_A_TIME):
             rows = slice(start, start + _IMAGES_AT_A_TIME)
             images = draw_images(
                 properties[partition][rows],
@@ -424,6 +465,8 @@ def _write(root: pathlib.Path, parameters: Parameters) -> None:
             trials = simulate_noise(len(noise_free), n_repetitions, rng)
             trials += noise_free[:, None]
             _write_eeg(root, subject, partition, trials, noise_free)
+    if not has_images:
+        return
     layout.write_image_metadata(root, **names)
     _write_properties(root / "properties.csv", names, properties)
     (root / "synthetic.json").write_text(_as_json(parameters), encoding="utf-8")

@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import multiprocessing
 import os
 import pathlib
@@ -67,7 +66,7 @@ class ImagesConfig(tfds.core.BuilderConfig):
     def metadata(self) -> dict[str, Any]:
         """Returns what describes all examples."""
         return {
-            "images": _image_list(self.image_set),
+            "images": layout.image_list(self.image_set),
             "image_size": self.image_size,
             "resized_by": f"antialiased bilinear filter of Pillow {PIL.__version__}",
         }
@@ -168,7 +167,7 @@ class ThingsEeg2(tfds.core.ShardBasedBuilder):
             ),
             metadata=tfds.core.MetadataDict(
                 **config.metadata(),
-                image_list_sha256=_digest(config.image_set),
+                image_list_sha256=layout.image_list_digest(config.image_set),
                 sources=_describe(config),
             ),
             disable_shuffling=True,
@@ -257,21 +256,19 @@ def ensure_shards(
         be written.
     """
     image_set = layout.read_image_set(data_dir)
-    images = ImagesConfig(
-        name=shards.images_name(image_size), image_set=image_set, image_size=image_size
+    for subject in subjects:
+        layout.check_image_list(image_set, subject)
+    reasons = reasons_to_build(
+        image_set, shards_dir, subjects=subjects, image_size=image_size
     )
-    subject_eeg = [
-        EEGConfig(
-            name=layout.subject_name(subject), image_set=image_set, subject=subject
-        )
-        for subject in subjects
+    configs = [
+        config
+        for config in _configs(image_set, subjects, image_size)
+        if config.name in reasons
     ]
-    configs = [images, *subject_eeg]
-    reasons = {config.name: _why_build(shards_dir, config) for config in configs}
-    for config in subject_eeg:
-        if reasons[config.name]:
+    for config in configs:
+        if isinstance(config, EEGConfig):
             _check_eeg(config)
-    configs = [config for config in configs if reasons[config.name]]
     for config in configs:
         log(f"building shards of {config.name} in {shards_dir}: {reasons[config.name]}")
     if processes > 1 and len(configs) > 1:
@@ -281,6 +278,31 @@ def ensure_shards(
             with _scratch_dir(shards_dir, config) as scratch:
                 _build(scratch, config)
                 _publish(scratch, shards_dir, config)
+
+
+def reasons_to_build(
+    image_set: layout.ImageSet,
+    shards_dir: str | os.PathLike,
+    *,
+    subjects: Sequence[int],
+    image_size: int | None,
+) -> dict[str, str]:
+    """Returns which configurations must be built, such as images-224, and why.
+
+    Args:
+      image_set: the images.
+      shards_dir: folder or address where the shards lie or shall lie.
+      subjects: numbers of subjects whose preprocessed EEG is there.
+      image_size: height and width of the images in pixels; None leaves them out.
+
+    Raises:
+      InputError: there is no access to the address, or a source file is missing.
+    """
+    reasons = {
+        config.name: _why_build(shards_dir, config)
+        for config in _configs(image_set, subjects, image_size)
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def missing_shards(
@@ -294,18 +316,23 @@ def missing_shards(
     return tuple(name for name in names if not shards.exists(shards_dir, name))
 
 
-def _image_list(image_set: layout.ImageSet) -> dict[str, list[str]]:
-    """Returns CONCEPT/FILE of each image, by partition."""
-    return {
-        name: [f"{path.parent.name}/{path.name}" for path in image_set.files(name)]
-        for name in layout.PARTITIONS
-    }
-
-
-def _digest(image_set: layout.ImageSet) -> str:
-    """Returns what tells one list of images from another."""
-    listed = json.dumps(_image_list(image_set), sort_keys=True)
-    return hashlib.sha256(listed.encode()).hexdigest()
+def _configs(
+    image_set: layout.ImageSet, subjects: Sequence[int], image_size: int | None
+) -> list[_Config]:
+    """Returns the configuration of the images, if asked for, and of each subject."""
+    configs: list[_Config] = [
+        EEGConfig(
+            name=layout.subject_name(subject), image_set=image_set, subject=subject
+        )
+        for subject in subjects
+    ]
+    if image_size is None:
+        return configs
+    name = shards.images_name(image_size)
+    return [
+        ImagesConfig(name=name, image_set=image_set, image_size=image_size),
+        *configs,
+    ]
 
 
 def _describe(config: _Config) -> list[list]:
@@ -334,7 +361,7 @@ def _why_build(shards_dir: str | os.PathLike, config: _Config) -> str | None:
         counts = shards.count_examples(shards_dir, config.name)
     except InputError:
         return f"those in {shards.config_dir(shards_dir, config.name)} are damaged"
-    if found.get("image_list_sha256") != _digest(config.image_set):
+    if found.get("image_list_sha256") != layout.image_list_digest(config.image_set):
         return "the list of images has changed since they were built"
     for partition, n_found in counts.items():
         n_images = len(config.image_set.files(partition))

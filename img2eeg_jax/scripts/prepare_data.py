@@ -49,7 +49,9 @@ _MEMORY_MB = flags.DEFINE_integer(
     "memory_mb", 1000, "For the blocks of preprocessing.", lower_bound=10
 )
 _OVERWRITE = flags.DEFINE_boolean(
-    "overwrite", False, "Replace preprocessed EEG that was made otherwise."
+    "overwrite",
+    False,
+    "Preprocess again what is preprocessed, also where it was made otherwise.",
 )
 
 # How to preprocess; the defaults are the official choices.

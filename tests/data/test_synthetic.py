@@ -209,10 +209,29 @@ def test_same_arguments_same_bytes(tiny_original, tiny_parameters, tmp_path, sna
 def test_existing_data_set_is_kept(tiny, tiny_parameters, snapshot):
     before = snapshot(tiny)
     assert not synthetic.write_synthetic(tiny, **tiny_parameters)
-    with pytest.raises(InputError, match=r"synthetic.json: expected .*\"seed\": 9"):
+    message = "synthetic.json: expected seed 9, found 3; choose another folder"
+    with pytest.raises(InputError, match=message):
         synthetic.write_synthetic(tiny, **tiny_parameters | {"seed": 9})
     assert snapshot(tiny) == before
     assert json.loads((tiny / "synthetic.json").read_text())["seed"] == 3
+
+
+def test_subset_of_subjects_is_there(tiny, tiny_parameters, snapshot):
+    before = snapshot(tiny)
+    assert not synthetic.write_synthetic(tiny, **tiny_parameters | {"subjects": (2,)})
+    assert snapshot(tiny) == before
+
+
+def test_added_subjects_are_those_of_all_at_once(
+    tiny_original, tiny_parameters, tmp_path, snapshot
+):
+    data_dir = tmp_path / "data"
+    synthetic.write_synthetic(data_dir, **tiny_parameters | {"subjects": (2,)})
+    assert synthetic.write_synthetic(data_dir, **tiny_parameters | {"subjects": (1,)})
+    assert snapshot(data_dir) == snapshot(tiny_original)
+    (data_dir / "synthetic.json").write_text("[]")
+    with pytest.raises(InputError, match="parameters of a synthetic data set, found"):
+        synthetic.write_synthetic(data_dir, **tiny_parameters)
 
 
 def test_other_files_are_never_overwritten(tmp_path, tiny_parameters, snapshot):

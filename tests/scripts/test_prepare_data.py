@@ -1,6 +1,7 @@
 """prepare_data.py: what it does, what it leaves alone, and what it refuses."""
 
 import dataclasses
+import os
 import pickle
 import re
 import shutil
@@ -9,8 +10,9 @@ import zipfile
 import numpy as np
 import pytest
 from commands import check_done, check_refused
-from data import raw_recordings
+from data import brainvision, raw_recordings, test_bids
 from data.raw_recordings import edit_raw, raw_path
+from PIL import Image
 
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.errors import InputError
@@ -97,7 +99,7 @@ def test_metadata_are_made_from_the_folders(raw):
     path = layout.metadata_path(raw)
     expected = layout.read_npy_dict(path)
     path.unlink()
-    assert "image_metadata.npy from the folders" in run(raw)[0]
+    assert any("image_metadata.npy from the folders" in line for line in run(raw))
     assert layout.read_npy_dict(path) == expected
 
 
@@ -105,7 +107,17 @@ def test_synthetic_source(tmp_path):
     lines = run(tmp_path / "new", source="synthetic", subjects=(1, 2))
     assert "wrote a synthetic data set" in lines[0]
     assert layout.subjects_in(tmp_path / "new") == (1, 2)
-    assert run(tmp_path / "new", source="synthetic", subjects=(1, 2)) == []
+    for subjects in ((1, 2), (1,), ()):
+        request = request_for(tmp_path / "new", source="synthetic", subjects=subjects)
+        assert not any(prepare.plan(request).values())
+        assert run(tmp_path / "new", source="synthetic", subjects=subjects) == []
+    given = {"source": "synthetic", "subjects": (1, 2, 3)}
+    planned = prepare.plan(request_for(tmp_path / "new", **given))
+    assert [task.what for stage in planned.values() for task in stage] == [
+        "simulate sub-03",
+        "shards of sub-03",
+    ]
+    assert any("shards of sub-03" in line for line in run(tmp_path / "new", **given))
 
 
 def test_preprocessed_elsewhere_is_kept_and_told(prepared):
@@ -124,7 +136,120 @@ def test_overwrite_preprocesses_again(prepared, has_record):
         run(prepared, choices=choices)
     run(prepared, choices=choices, overwrite=True)
     assert layout.read_record(prepared, 1)["choices"]["mvnn"] == "off"
-    assert run(prepared, choices=choices, overwrite=True) == []
+    assert run(prepared, choices=choices) == []
+    again = run(prepared, choices=choices, overwrite=True)
+    assert "--overwrite asks for it" in again[0]
+
+
+def double(data):
+    """Doubles the EEG, all rows but the triggers."""
+    return np.concatenate([data[:-1] * 2, data[-1:]])
+
+
+def test_recording_that_changed_at_the_same_size(prepared, snapshot):
+    path = raw_path(prepared, 2, "training")
+    n_bytes = path.stat().st_size
+    edit_raw(path, raw_eeg_data=double)
+    assert path.stat().st_size == n_bytes
+    before = snapshot(prepared)
+    message = "ses-02/raw_eeg_training.npy has changed.*--overwrite makes it again"
+    with pytest.raises(InputError, match=message):
+        run(prepared)
+    assert snapshot(prepared) == before
+    run(prepared, overwrite=True)
+    assert (
+        snapshot(prepared)[name_of_eeg("training")] != before[name_of_eeg("training")]
+    )
+    assert run(prepared) == []
+
+
+def name_of_eeg(partition):
+    return f"preprocessed_data/sub-01/preprocessed_eeg_{partition}.npy"
+
+
+def test_copy_with_other_times_is_the_same(prepared, tmp_path):
+    copied = shutil.copytree(prepared, tmp_path / "copy", copy_function=shutil.copy)
+    path = raw_path(copied, 1, "test")
+    os.utime(path, ns=(1, 1))
+    assert run(copied, stages=("preprocess",)) == []
+
+
+def test_bids_events_and_the_column_of_images(tmp_path):
+    data_dir, bids_root = tmp_path / "data", tmp_path / "bids"
+    test_bids.write_images(data_dir)
+    test_bids.write_metadata(data_dir)
+    for number in (1, 2):
+        test_bids.write_run(bids_root, tmp_path / "source", 1, number)
+    given = {
+        "bids_root": bids_root,
+        "choices": test_bids.CHOICES,
+        "stages": ("preprocess",),
+    }
+    run(data_dir, **given)
+    assert run(data_dir, **given) == []
+    paths = sorted(bids_root.rglob("*_events.tsv"))
+    for path in paths:
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        column = rows[0].index("stim_file")
+        for row in rows:
+            row.append("other" if row is rows[0] else row[column])
+        path.write_text("\n".join("\t".join(row) for row in rows) + "\n")
+    with pytest.raises(InputError, match=r"events\.tsv has changed"):
+        run(data_dir, **given)
+    run(data_dir, **given, overwrite=True)
+    with pytest.raises(InputError, match="image_column stim_file instead of other"):
+        run(data_dir, **given, image_column="other")
+
+
+def rename_first_concept(data_dir):
+    """The first image becomes the last one, and the list is to be made again."""
+    folder = data_dir / "image_set" / "training_images"
+    (folder / "00001_thing").rename(folder / "99999_thing")
+    layout.metadata_path(data_dir).unlink()
+
+
+def test_renamed_images_do_not_get_the_old_eeg(prepared, snapshot):
+    rename_first_concept(prepared)
+    before = snapshot(prepared)
+    message = "list of images has changed since the EEG was preprocessed"
+    for stages in (None, ("preprocess",)):
+        with pytest.raises(InputError, match=message):
+            run(prepared, stages=stages)
+        with pytest.raises(InputError, match=message):
+            prepare.plan(request_for(prepared, stages=stages))
+        assert snapshot(prepared) == before
+    # With a list there, so that shards are what refuses.
+    layout.write_image_metadata(prepared, **layout.list_images(prepared))
+    before = snapshot(prepared)
+    with pytest.raises(InputError, match=message):
+        run(prepared, stages=("shards",))
+    assert snapshot(prepared) == before
+    run(prepared, overwrite=True)
+    assert run(prepared) == []
+
+
+def test_bad_recordings_write_no_metadata(raw, snapshot):
+    layout.metadata_path(raw).unlink()
+    raw_path(raw, 2, "test").unlink()
+    before = snapshot(raw)
+    with pytest.raises(InputError, match="ses-02: expected one test recording"):
+        run(raw)
+    assert snapshot(raw) == before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_truncated_image_is_refused_before_preprocessing(raw, snapshot, suffix):
+    path = first_image(raw)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path.unlink()
+    path = path.with_suffix(suffix)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    layout.metadata_path(raw).unlink()
+    before = snapshot(raw)
+    with pytest.raises(InputError, match=r"thing_01.*expected a readable image"):
+        run(raw)
+    assert snapshot(raw) == before
 
 
 def test_half_a_pair_is_made_again(prepared, prepared_original):
@@ -148,6 +273,61 @@ def test_plan_names_sizes_and_room(raw):
     assert eeg.n_bytes == pytest.approx(n_bytes / 2)
     table = prepare.describe_plan(planned, raw)
     assert re.search(r"together about 0\.0\d GB; free in .*data: \d+.*, enough", table)
+
+
+def test_plan_without_recordings_leaves_the_eeg(prepared):
+    shutil.rmtree(prepared / "raw_data")
+    assert not any(prepare.plan(request_for(prepared)).values())
+    layout.record_path(prepared, 1).unlink()
+    planned = prepare.plan(request_for(prepared))
+    assert planned["preprocess"] == []
+    eeg_file(prepared, "test").unlink()
+    with pytest.raises(InputError, match="or recordings in") as of_plan:
+        prepare.plan(request_for(prepared))
+    with pytest.raises(InputError) as of_run:
+        run(prepared)
+    assert str(of_plan.value) == str(of_run.value)
+
+
+def test_plan_knows_outdated_shards(prepared):
+    os.utime(eeg_file(prepared, "test"))
+    planned = prepare.plan(request_for(prepared))
+    assert [task.what for task in planned["shards"]] == ["shards of sub-01"]
+    (line,) = run(prepared)
+    assert "building shards of sub-01" in line
+    layout.metadata_path(prepared).unlink()
+    planned = prepare.plan(request_for(prepared))
+    assert [task.what for task in planned["preprocess"]] == [
+        "list the images in the folders"
+    ]
+    assert [task.what for task in planned["shards"]] == [f"shards of images-{SIZE}"]
+    first, second = run(prepared)
+    assert "from the folders" in first
+    assert f"building shards of images-{SIZE}" in second
+
+
+def test_plan_of_shards_alone_needs_eeg(raw):
+    request = request_for(raw, stages=("shards",))
+    with pytest.raises(InputError, match="sub-01") as of_plan:
+        prepare.plan(request)
+    with pytest.raises(InputError) as of_run:
+        prepare.prepare(request, log=ignore)
+    assert str(of_plan.value) == str(of_run.value)
+
+
+def test_plan_measures_room_where_it_writes(raw, tmp_path, monkeypatch):
+    other = tmp_path / "other" / "shards"
+    planned = prepare.plan(request_for(raw, shards_dir=str(other)))
+    monkeypatch.setattr(prepare, "_disk", lambda folder: "other" in str(folder))
+    table = prepare.describe_plan(planned, raw).splitlines()
+    assert f"free in {raw}:" in table[-2]
+    assert f"free in {other}:" in table[-1]
+    remote = prepare.plan(request_for(raw)) | {
+        "shards": [prepare.Task("shards", "gs://bucket/shards", 1e9)]
+    }
+    monkeypatch.undo()
+    table = prepare.describe_plan(remote, raw)
+    assert "together about 1.00 GB; free in gs://bucket/shards: unknown" in table
 
 
 def test_plan_of_a_download_needs_no_network(tmp_path):
@@ -251,7 +431,19 @@ def drop_sessions(*sessions):
     return damage
 
 
+def write_two_at_once(data_dir):
+    raw_1(data_dir).unlink()
+    markers = [("Stimulus", f"S {image}", 100) for image in (1, 2)]
+    path = raw_1(data_dir).with_suffix(".vhdr")
+    brainvision.write(path, np.zeros((1, 500)), ["O1"], 1000, markers)
+
+
 RAW_DAMAGES = {
+    "duplicate event": (
+        write_two_at_once,
+        {},
+        ["raw_eeg_training.vhdr: expected one image at a time", "sample 100"],
+    ),
     "truncated recording": (truncate(raw_1), {}, ["raw_eeg_training", "truncated"]),
     "malicious pickle": (make_malicious(raw_1), {}, ["builtins.print.*refused"]),
     "wrong dtype": (
