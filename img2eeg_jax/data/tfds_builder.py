@@ -305,17 +305,6 @@ def reasons_to_build(
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def missing_shards(
-    shards_dir: str | os.PathLike, names: Sequence[str]
-) -> tuple[str, ...]:
-    """Returns which configurations, such as images-224 or sub-01, have no shards.
-
-    Raises:
-      InputError: there is no access to the address.
-    """
-    return tuple(name for name in names if not shards.exists(shards_dir, name))
-
-
 def _configs(
     image_set: layout.ImageSet, subjects: Sequence[int], image_size: int | None
 ) -> list[_Config]:

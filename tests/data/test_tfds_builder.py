@@ -173,13 +173,6 @@ def test_wrong_number_of_examples_is_built_again(tiny, build):
     assert build() == []
 
 
-def test_missing_shards(tiny, build):
-    names = ("images-16", "sub-01", "sub-02")
-    assert tfds_builder.missing_shards(tiny / "shards", names) == names
-    build()
-    assert tfds_builder.missing_shards(tiny / "shards", names) == ("sub-02",)
-
-
 def test_processes(tiny, build, snapshot):
     """Several processes tell of bad input, and write the same bytes as one."""
     path = layout.read_image_set(tiny).test_files[-1]
