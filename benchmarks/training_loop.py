@@ -11,8 +11,10 @@
   from its start, with nothing read ahead, to the arrival of its last losses.
 - `epochs_after_the_first` is the real `training.loop.train` on the demo: what JAX
   compiled after the first epoch, and how much memory the process had at the end of the
-  first epoch from step 200 on, and of the last: without pages of files, which come and
-  go with the system's need of memory. Needs /proc (Linux).
+  first epoch from step 200 on, and of the last, pages of files aside. Hundreds of MB
+  that compiling took are given back at some later time and would hide growth, so
+  `memory_peak_growth_mb` compares the largest of the last third of the epochs with the
+  largest of the third before. Needs /proc (Linux).
 
 Each runs in a process of its own. With --full_size on CPU: several minutes, 6 GB.
 """
@@ -300,11 +302,18 @@ def watch_epochs(n_epochs):
         "steps": [settled.step, last.step],
         "memory_mb": [round(settled.memory_mb, 1), round(last.memory_mb, 1)],
         "memory_growth_mb": round(last.memory_mb - settled.memory_mb, 1),
+        "memory_peak_growth_mb": round(peak_growth([one.memory_mb for one in seen]), 1),
         "memory_mb_of_epochs": [round(one.memory_mb, 1) for one in seen],
         "live_arrays": [settled.n_arrays, last.n_arrays],
         "epochs": n_epochs,
         "jax": jax.__version__,
     }
+
+
+def peak_growth(values):
+    """Returns how much the last third's largest exceeds that of the third before."""
+    first, second = len(values) // 3, 2 * len(values) // 3
+    return max(values[second:]) - max(values[first:second])
 
 
 def memory_mb():

@@ -63,8 +63,10 @@ class Selection:
 
     def is_over(self, history: list[dict[str, float]]) -> bool:
         """Tells whether the last `patience` epochs were no better than one before."""
+        if not self.patience:
+            return False
         best = self.best_row(history)
-        if not self.patience or best is None:
+        if best is None:
             return False
         return history[-1]["epoch"] - best["epoch"] >= self.patience
 

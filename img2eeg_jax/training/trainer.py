@@ -290,8 +290,9 @@ class Trainer:
         step, metrics = pending
         metrics = jax.device_get(metrics)
         n_images = int(np.max(metrics["mse"][1]))
+        active = self._active
         for i, run in enumerate(self.runs):
-            if run in self._active:
+            if run in active:
                 of_run = self._of_run(metrics, i)
                 _add_sums(run.progress.sums, of_run, (*LOSSES, "skipped"))
                 total, count = of_run["total"]
