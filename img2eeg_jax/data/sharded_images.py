@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from img2eeg_jax.data.tensorflow_setup import tf
+from img2eeg_jax.data.tensorflow_setup import as_numpy, tf
 from img2eeg_jax.errors import InputError
 
 # Before a record come its length, u64, and a checksum of that; after it another.
@@ -111,8 +111,8 @@ class ShardedImages:
             return index, tf.strings.length(record), is_there
 
         dataset = tf.data.TFRecordDataset([str(path) for path in self._paths])
-        dataset = dataset.map(describe, num_parallel_calls=tf.data.AUTOTUNE)
-        blocks = dataset.batch(_RECORDS_AT_A_TIME).as_numpy_iterator()
+        dataset = dataset.map(describe, num_parallel_calls=os.cpu_count())
+        blocks = as_numpy(dataset.batch(_RECORDS_AT_A_TIME))
         columns = [np.concatenate(column) for column in zip(*blocks, strict=True)]
         if not columns:
             raise ValueError("no examples")

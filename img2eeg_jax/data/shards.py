@@ -22,7 +22,7 @@ from absl import logging
 
 from img2eeg_jax.data import download, layout
 from img2eeg_jax.data.sharded_images import ShardedImages
-from img2eeg_jax.data.tensorflow_setup import tf, tfds
+from img2eeg_jax.data.tensorflow_setup import as_numpy, tf, tfds
 from img2eeg_jax.errors import InputError, first_line
 from img2eeg_jax.files import scratch_dir
 
@@ -364,7 +364,7 @@ def _load_eeg(
             )
         n_examples = builder.info.splits[partition].num_examples
         eeg, rows = None, []
-        for block in dataset.as_numpy_iterator():
+        for block in as_numpy(dataset):
             values = reduce(block["eeg"], len(rows))
             if eeg is None:
                 eeg = np.empty((n_examples, *values.shape[1:]), np.float32)

@@ -1,6 +1,8 @@
 """Imports TensorFlow for reading data only: quiet, and never on an accelerator."""
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 # Read when TensorFlow's libraries load. The second one avoids a notice about rounding.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,4 +16,15 @@ for _kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], _kind)
 tfds.disable_progress_bar()
 
-__all__ = ["tf", "tfds"]
+__all__ = ["as_numpy", "tf", "tfds"]
+
+
+def as_numpy(dataset: tf.data.Dataset) -> Iterator[Any]:
+    """Iterates over a data set as NumPy arrays.
+
+    Without the thread that tunes it while it runs, and warns on standard error if the
+    end comes before it is done.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options).as_numpy_iterator()

@@ -179,8 +179,9 @@ def _check_batch(batch):
 def _running_average(average, params, decay):
     if average is None:
         return None
+    # So that what does not change is its own average, exactly.
     return jax.tree.map(
-        lambda old, new: decay * old + (1 - decay) * new, average, params
+        lambda old, new: old + (1 - decay) * (new - old), average, params
     )
 
 

@@ -199,6 +199,7 @@ def test_time_limit(commands, changes, tmp_path):
         assert re.search(line, result.stdout), line
 
 
+@pytest.mark.slow
 def test_early_stopping(changes, tmp_path, capsys):
     limits = {"num_epochs": 200, "early_stopping_epochs": 2, "learning_rate": 0.1}
     config = tiny_config(changes | limits)
@@ -233,6 +234,7 @@ def poisoned(monkeypatch):
     monkeypatch.setattr(loop, "make_train_step", make_poisoned)
 
 
+@pytest.mark.slow
 def test_nonfinite_loss_stops(changes, tmp_path, poisoned, monkeypatch):
     workdir = tmp_path / "run"
     config = tiny_config(changes | {"num_epochs": 3})
@@ -256,7 +258,8 @@ def test_nonfinite_loss_is_skipped_and_counted(changes, tmp_path, poisoned, caps
     assert int(arrays["optimizer"]["opt_state"][0]["count"]) == 5
 
 
-@pytest.mark.parametrize("n_steps", [2, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_steps", [2, 100])
 def test_profile(changes, tmp_path, capsys, n_steps):
     workdir = tmp_path / "run"
     # One step an epoch, and few saves.

@@ -20,10 +20,10 @@ from img2eeg_jax.data import synthetic, tfds_builder
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.training import loop
 
-# 4 steps an epoch, so that a signal comes in the middle of one.
+# 20 steps an epoch, so that a signal comes in the middle of one.
 LONG = {
     "synthetic.n_training_concepts": 6,
-    "synthetic.images_per_concept": 8,
+    "synthetic.images_per_concept": 40,
     "num_epochs": 4,
 }
 
@@ -35,7 +35,7 @@ def long_data(tmp_path_factory):
     synthetic.write_synthetic(
         data_dir,
         n_training_concepts=6,
-        images_per_concept=8,
+        images_per_concept=40,
         n_test_concepts=8,
         image_size=32,
     )
@@ -70,7 +70,7 @@ def test_stopped_and_killed_run_ends_as_one_that_was_not(
     step, _, progress = last_checkpoint(workdir)
     assert f"step {step};" in result.stderr
     assert progress["epoch"] == 1
-    assert progress["step_in_epoch"] == step - 4 > 0
+    assert progress["step_in_epoch"] == step - 20 > 0
     assert n_rows(workdir) == 1
 
     result = commands.stop_train(workdir, changes, KILL, n_epochs=2)
@@ -95,8 +95,8 @@ def test_run_of_four_devices_goes_on_with_one(
     check_done(commands.train(workdir, first, **devices))
     result = commands.train(workdir, changes)
     check_done(result)
-    assert "going on from step 8, epoch 3\n" in result.stdout
-    assert last_checkpoint(workdir)[0] == 16
+    assert "going on from step 40, epoch 3\n" in result.stdout
+    assert last_checkpoint(workdir)[0] == 80
 
     def losses(folder):
         return np.loadtxt(folder / "metrics.csv", delimiter=",", skiprows=1)

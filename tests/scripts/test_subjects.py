@@ -87,6 +87,7 @@ def test_one_by_one(commands, changes, alone, tmp_path):
         assert f"{name} epoch 2: train loss" in result.stdout
 
 
+@pytest.mark.slow
 def test_side_by_side(commands, changes, alone, tmp_path):
     """Each on a device of its own, as "auto" has it where there are several."""
     flags = f"{commands.environment['XLA_FLAGS']} {TWO_DEVICES}"
@@ -216,6 +217,7 @@ def test_shared_backbone_has_an_output_for_each(shared, alone):
     assert not np.array_equal(*kernels)
 
 
+@pytest.mark.slow
 def test_shared_backbone_is_scored_for_each_subject(commands, shared):
     for subject, name in zip(SUBJECTS, FOLDERS, strict=True):
         flags = f"--checkpoint={shared}", f"--subjects={subject}", "--n_splits=5"
