@@ -102,7 +102,9 @@ def test_run_of_four_devices_goes_on_with_one(
         return np.loadtxt(folder / "metrics.csv", delimiter=",", skiprows=1)
 
     # Adam amplifies the rounding in which 4 devices differ from 1.
-    np.testing.assert_allclose(losses(workdir), losses(uninterrupted), rtol=0.05)
+    np.testing.assert_allclose(
+        losses(workdir), losses(uninterrupted), rtol=0.05, atol=0.02
+    )
 
 
 @pytest.mark.slow
