@@ -191,9 +191,12 @@ def _cpu_gradients(x, kernel, grad, stride):
     if kernel.shape[0] > 1 and algorithm is not xla_conv:
         # A zero that is known with the gradient only. Without it XLA would keep the
         # forward pass's patches and transforms until here, several times the memory of
-        # what they are made of; on CPU it ignores `optimization_barrier`.
-        zero = 0 * grad[0, 0, 0, 0]
-        x, kernel = x + zero, kernel + zero
+        # what they are made of; on CPU it ignores `optimization_barrier`. A sum,
+        # because XLA would compute an entry again for each that it is added to.
+        zero = 0 * grad[0, 0, 0].sum()
+        x = x + zero
+        if algorithm is winograd_conv:
+            kernel = kernel + zero
     return _gradients(algorithm, x, kernel, grad, stride)
 
 
