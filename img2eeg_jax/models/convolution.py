@@ -195,8 +195,6 @@ def _cpu_gradients(x, kernel, grad, stride):
         # because XLA would compute an entry again for each that it is added to.
         zero = 0 * grad[0, 0, 0].sum()
         x = x + zero
-        if algorithm is winograd_conv:
-            kernel = kernel + zero
     return _gradients(algorithm, x, kernel, grad, stride)
 
 
