@@ -149,12 +149,13 @@ def normalise_batch(
 
 
 def _normalise_forward(x, scale, bias, skip, mask, relu, axis_name):
-    weight = mask[:, None, None, None]
     count = _sum_over_devices(mask.sum(), axis_name) * (x.shape[1] * x.shape[2])
     divisor = jnp.maximum(count, 1)
 
     def average(values):
-        return _sum_over_devices(_sum_per_channel(values * weight), axis_name) / divisor
+        # Row by row first: the mask would otherwise be spread to an array like `x`.
+        total = (values.sum((1, 2)) * mask[:, None]).sum(0)
+        return _sum_over_devices(total, axis_name) / divisor
 
     mean = checkpoint_name(average(x.astype(jnp.float32)), KEPT)
     squares = jnp.square(x.astype(jnp.float32) - _per_channel(mean))
@@ -171,6 +172,7 @@ def _normalise_backward(relu, axis_name, residuals, grads):
     if relu:
         grad = jnp.where(out > 0, grad, 0)
     inverse_std = lax.rsqrt(var + BATCH_NORM_EPSILON)
+    mean = mean + 0 * grad[0, 0, 0]
     centred = x.astype(jnp.float32) - _per_channel(mean)
     bias_grad = _sum_per_channel(grad)
     scale_grad = _sum_per_channel(grad * centred) * inverse_std
