@@ -172,6 +172,8 @@ def _normalise_backward(relu, axis_name, residuals, grads):
     if relu:
         grad = jnp.where(out > 0, grad, 0)
     inverse_std = lax.rsqrt(var + BATCH_NORM_EPSILON)
+    # With a zero that is known with the gradient only, so that XLA centres again here
+    # and does not keep the forward pass's centred array until now.
     mean = mean + 0 * grad[0, 0, 0]
     centred = x.astype(jnp.float32) - _per_channel(mean)
     bias_grad = _sum_per_channel(grad)
