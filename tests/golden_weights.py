@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import seeded
 
+import seeded
 from img2eeg_jax.interop import names
 
 

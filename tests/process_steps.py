@@ -18,8 +18,8 @@ def main(address, n_processes, process, n_devices, folder):
     os.environ |= {"XLA_FLAGS": count, "JAX_PLATFORMS": "cpu"}
     import jax
     import numpy as np
-    import tiny_network
 
+    import tiny_network
     from img2eeg_jax.training import distributed
 
     jax.config.update("jax_disable_most_optimizations", True)

@@ -6,9 +6,10 @@ DataParallel's `module.`, as in the published files.
 
 import math
 
-import seeded
 import torch
 from torch import nn
+
+import seeded
 
 WIDTHS = {"V1": 1, "V2": 2, "V4": 4, "IT": 8}
 STEPS = {"V2": 2, "V4": 4, "IT": 2}

@@ -223,16 +223,17 @@ def _plot_losses(path, history, best_step):
     def column(prefix, loss):
         return [row[f"{prefix}_{loss}"] for row in history] if prefix else None
 
+    # Counted from 1, as in the log; `metrics.csv` counts from 0.
+    epochs = [int(row["epoch"]) + 1 for row in history]
+    steps = [row["step"] for row in history]
     figures.plot_loss_curves(
         path,
-        [int(row["epoch"]) for row in history],
+        epochs,
         {
             loss: (column("train", loss), column(selection, loss))
             for loss in LOSSES
             if any(column("train", loss))  # a task loss that is off is all zeros
         },
         selection_name=selection or "",
-        best_epoch=next(
-            (int(row["epoch"]) for row in history if row["step"] == best_step), None
-        ),
+        best_epoch=dict(zip(steps, epochs, strict=True)).get(best_step),
     )

@@ -1,9 +1,9 @@
 """A miniature of THINGS-EEG2's raw data: seeded recordings and their images."""
 
 import numpy as np
-import seeded
 from PIL import Image
 
+import seeded
 from img2eeg_jax.data import layout
 
 N_IMAGES = {"training": 12, "test": 5}

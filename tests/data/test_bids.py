@@ -8,9 +8,9 @@ import mne
 import mne_bids
 import numpy as np
 import pytest
-from data import brainvision, raw_recordings
 from PIL import Image
 
+from data import brainvision, raw_recordings
 from img2eeg_jax.data import bids, layout, preprocessing, recordings
 from img2eeg_jax.errors import InputError
 

@@ -6,8 +6,8 @@ import itertools
 import httpx2
 import numpy as np
 import pytest
-import web
 
+import web
 from img2eeg_jax.data import download
 from img2eeg_jax.errors import InputError
 

@@ -7,10 +7,10 @@ import shutil
 import mne
 import numpy as np
 import pytest
-import seeded
 import sklearn.utils
-from data import brainvision, raw_recordings
 
+import seeded
+from data import brainvision, raw_recordings
 from img2eeg_jax.data import layout, preprocessing, recordings, whitening
 from img2eeg_jax.errors import InputError
 

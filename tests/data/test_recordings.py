@@ -7,8 +7,8 @@ import shutil
 import mne
 import numpy as np
 import pytest
-from data import brainvision, raw_recordings
 
+from data import brainvision, raw_recordings
 from img2eeg_jax.data import layout, recordings
 from img2eeg_jax.errors import InputError
 

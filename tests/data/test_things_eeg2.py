@@ -7,9 +7,9 @@ import shutil
 import zipfile
 
 import pytest
+
 import web
 from data import raw_recordings
-
 from img2eeg_jax.data import download, layout, things_eeg2
 from img2eeg_jax.errors import InputError
 

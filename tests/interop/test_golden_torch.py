@@ -7,11 +7,11 @@ import hashlib
 import jax
 import numpy as np
 import pytest
-import seeded
 import torch
+
+import seeded
 import torch_networks as plain
 from golden_weights import check_areas, relative_error
-
 from img2eeg_jax.interop import torch_files, transfer
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.training import checkpoint

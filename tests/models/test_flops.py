@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-import torch_networks as plain
 from torch.utils.flop_counter import FlopCounterMode
 
+import torch_networks as plain
 from img2eeg_jax.models import flops
 
 FULL_SIZE = {

@@ -2,9 +2,9 @@ import shutil
 
 import jax
 import pytest
-from commands import TINY, Commands, check_done
 from jax.experimental.compilation_cache import compilation_cache
 
+from commands import TINY, Commands, check_done
 from img2eeg_jax.data import synthetic, tfds_builder
 
 

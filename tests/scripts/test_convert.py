@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 import torch
+
 import torch_networks as plain
 import web
 from commands import INTERRUPT, KILL, check_done, check_refused, finish
-
 from img2eeg_jax import encoder
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError

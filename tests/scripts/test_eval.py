@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from commands import check_done, check_refused
 from PIL import Image
+
+from commands import check_done, check_refused
 
 NAMES = (
     "encoding_r",

@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+
 from commands import (
     KILL,
     TERMINATE,
@@ -19,10 +20,9 @@ from commands import (
     n_rows,
     tiny_config,
 )
-from runs import check_same_end, last_checkpoint
-
 from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training import checkpoint, loop
+from runs import check_same_end, last_checkpoint
 
 N_KILLS, N_EPOCHS = 20, 120
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, TINY, check_refused, config_flags
 
+from commands import ROOT, TINY, check_refused, config_flags
 from configs import n170
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report

@@ -9,11 +9,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from commands import check_done, check_refused
 from data import brainvision, raw_recordings, test_bids
 from data.raw_recordings import edit_raw, raw_path
-from PIL import Image
-
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.errors import InputError
 

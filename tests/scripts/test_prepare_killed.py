@@ -6,10 +6,10 @@ import signal
 import time
 
 import pytest
+
 from commands import check_done
 from data import raw_recordings
 from data.test_things_eeg2 import zip_folder
-
 from img2eeg_jax.data import layout
 
 N_KILLS = 10

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+
 from commands import (
     INTERRUPT,
     KILL,
@@ -14,11 +15,10 @@ from commands import (
     n_rows,
     tiny_config,
 )
-from runs import check_same_end, last_checkpoint
-
 from img2eeg_jax.data import synthetic, tfds_builder
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.training import loop
+from runs import check_same_end, last_checkpoint
 
 # 20 steps an epoch, so that a signal comes in the middle of one.
 LONG = {

@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import KILL, check_done, check_refused
 
+from commands import KILL, check_done, check_refused
 from img2eeg_jax.data import synthetic, tfds_builder
 from img2eeg_jax.training import checkpoint
 

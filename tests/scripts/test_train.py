@@ -7,8 +7,8 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from commands import TINY, check_done, check_refused, config_flags, tiny_config
 
+from commands import TINY, check_done, check_refused, config_flags, tiny_config
 from img2eeg_jax.data.dataset import ZScore
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import checkpoint, loop

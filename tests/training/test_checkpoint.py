@@ -13,14 +13,14 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-import tiny_network
-from tiny_network import Toy, assert_trees_close, draw_batch, draw_variables, realnet
 
+import tiny_network
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.training import checkpoint
 from img2eeg_jax.training.checkpoint import FOLDER, CheckpointStore
 from img2eeg_jax.training.state import TrainState, create_state
+from tiny_network import Toy, assert_trees_close, draw_batch, draw_variables, realnet
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

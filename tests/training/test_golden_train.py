@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-import seeded
-from golden_weights import relative_error, seeded_variables
 
+import seeded
 from configs import image2eeg, realnet
+from golden_weights import relative_error, seeded_variables
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import optax
 import pytest
-import tiny_network
 
+import tiny_network
 from img2eeg_jax.training import optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -11,8 +11,18 @@ import sys
 import jax
 import numpy as np
 import pytest
+
 import tiny_network
 from commands import free_port
+from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.training.step import (
+    LOSSES,
+    Recipe,
+    make_loss_step,
+    make_predict_step,
+    make_train_step,
+)
+from img2eeg_jax.training.trainer import stack, unstack
 from tiny_network import (
     Toy,
     assert_trees_close,
@@ -24,16 +34,6 @@ from tiny_network import (
     real_rows,
     run,
 )
-
-from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.training.step import (
-    LOSSES,
-    Recipe,
-    make_loss_step,
-    make_predict_step,
-    make_train_step,
-)
-from img2eeg_jax.training.trainer import stack, unstack
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -9,14 +9,6 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
-from tiny_network import (
-    EEG_SHAPE,
-    Toy,
-    assert_trees_close,
-    draw_batch,
-    draw_variables,
-    real_rows,
-)
 
 from img2eeg_jax import objectives
 from img2eeg_jax.models.cornet_s import normalise_pixels
@@ -27,6 +19,14 @@ from img2eeg_jax.training.step import (
     make_loss_step,
     make_predict_step,
     make_train_step,
+)
+from tiny_network import (
+    EEG_SHAPE,
+    Toy,
+    assert_trees_close,
+    draw_batch,
+    draw_variables,
+    real_rows,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

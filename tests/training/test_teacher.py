@@ -1,11 +1,11 @@
 import jax
 import numpy as np
 import pytest
-from tiny_network import IMAGE_SIZE, NUM_CLASSES, Toy, draw_variables
 
 from img2eeg_jax.data import layout, synthetic, tfds_builder
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import teacher
+from tiny_network import IMAGE_SIZE, NUM_CLASSES, Toy, draw_variables
 
 
 @pytest.fixture(scope="module")
