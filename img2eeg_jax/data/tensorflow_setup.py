@@ -20,7 +20,7 @@ __all__ = ["as_numpy", "tf", "tfds"]
 
 
 def as_numpy(dataset: tf.data.Dataset) -> Iterator[Any]:
-    """Iterates over a data set as NumPy arrays.
+    """Iterates over a data set's elements, nested as they are, as NumPy arrays.
 
     Without the thread that tunes it while it runs, and warns on standard error if the
     end comes before it is done.

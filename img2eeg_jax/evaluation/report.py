@@ -225,7 +225,9 @@ def _plot_losses(path, history, best_step):
 
     # Counted from 1, as in the log; `metrics.csv` counts from 0.
     epochs = [int(row["epoch"]) + 1 for row in history]
-    steps = [row["step"] for row in history]
+    epoch_of_step = {
+        row["step"]: epoch for row, epoch in zip(history, epochs, strict=True)
+    }
     figures.plot_loss_curves(
         path,
         epochs,
@@ -235,5 +237,5 @@ def _plot_losses(path, history, best_step):
             if any(column("train", loss))  # a task loss that is off is all zeros
         },
         selection_name=selection or "",
-        best_epoch=dict(zip(steps, epochs, strict=True)).get(best_step),
+        best_epoch=epoch_of_step.get(best_step),
     )

@@ -189,12 +189,12 @@ def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
 def _cpu_gradients(x, kernel, grad, stride):
     algorithm = cpu_algorithm(x.shape, kernel.shape, stride)
     if kernel.shape[0] > 1 and algorithm is not xla_conv:
-        # A zero that is known with the gradient only. Without it XLA would keep the
-        # forward pass's patches and transforms until here, several times the memory of
-        # what they are made of; on CPU it ignores `optimization_barrier`. A sum,
-        # because XLA would compute an entry again for each that it is added to.
-        zero = 0 * grad[0, 0, 0].sum()
-        x = x + zero
+        # With a zero that is known with the gradient only. Without it XLA would keep
+        # the patches and transforms of `x` from the forward pass until here, several
+        # times its memory; on CPU it ignores `optimization_barrier`. (Those of the
+        # kernel are small, and kept.) A sum, because XLA would compute an entry of the
+        # gradient again for each entry that it is added to.
+        x = x + 0 * grad[0, 0, 0].sum()
     return _gradients(algorithm, x, kernel, grad, stride)
 
 
