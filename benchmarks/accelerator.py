@@ -43,11 +43,11 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from img2eeg_jax.data import pipeline
-from img2eeg_jax.data.dataset import Split
+from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.data.examples import Split
+from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_train_step
 
@@ -293,7 +293,7 @@ def measure_torch(settings: Settings) -> dict:
     split = random_split(settings.batch_size, settings)
     # Bytes, channels last in memory.
     image = torch.from_numpy(split.images).to(device).permute(0, 3, 1, 2)
-    target = torch.from_numpy(split.eeg).to(device).flatten(1)
+    target = torch.from_numpy(split.response).to(device).flatten(1)
     mean, std = plain.MEAN.to(device), plain.STD.to(device)
     uses_bfloat16 = settings.precision == "bfloat16"
 
@@ -431,7 +431,9 @@ def random_split(n_images: int, settings: Settings, with_teacher: bool = False):
         logits = rng.standard_normal((n_images, NUM_CLASSES), np.float32)
     return Split(
         images=rng.integers(0, 256, (n_images, size, size, 3), np.uint8),
-        eeg=rng.standard_normal((n_images, *of_subjects, *SIGNAL_SHAPE), np.float32),
+        response=rng.standard_normal(
+            (n_images, *of_subjects, *SIGNAL_SHAPE), np.float32
+        ),
         index=np.arange(n_images, dtype=np.int32),
         teacher_logits=logits,
     )

@@ -25,7 +25,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from img2eeg_jax.data import dataset, layout
+from img2eeg_jax.data import examples, layout
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder to keep the data in, or none.")
 _IMAGES = flags.DEFINE_integer("images", 16540, "Training images.", lower_bound=10)
@@ -110,13 +110,13 @@ def write_data(data_dir, sizes, subjects):
 
 def build(data_dir, subjects, *, processes, **_):
     """Builds the shards of all subjects that are not there; returns the line."""
-    from img2eeg_jax.data import tfds_builder
+    from img2eeg_jax.data.shards import builder
 
     lines = []
     start = time.perf_counter()
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         data_dir,
-        tfds_builder.default_shards_dir(data_dir),
+        builder.default_shards_dir(data_dir),
         subjects=subjects,
         image_size=IMAGE_SIZE,
         processes=processes,
@@ -137,12 +137,13 @@ def build(data_dir, subjects, *, processes, **_):
 
 def pipeline(data_dir, subjects, *, batch_size, runs, **_):
     """Goes over the training data of all subjects; returns what the line says."""
-    from img2eeg_jax.data import pipeline, tfds_builder
+    from img2eeg_jax.data import batches as pipeline
+    from img2eeg_jax.data.shards import builder
 
     concepts = layout.read_image_set(data_dir).concepts("training")
     start = time.perf_counter()
-    data = dataset.load_encoding_data(
-        tfds_builder.default_shards_dir(data_dir),
+    data = examples.load_encoding_data(
+        builder.default_shards_dir(data_dir),
         subjects=subjects,
         image_size=IMAGE_SIZE,
         channels=None,
@@ -173,9 +174,9 @@ def pipeline(data_dir, subjects, *, batch_size, runs, **_):
 
 def eeg(data_dir, subjects, *, runs, **_):
     """Averages the EEG of one subject, of two and so on."""
-    from img2eeg_jax.data import shards, tfds_builder
+    from img2eeg_jax.data.shards import builder, store
 
-    shards_dir = tfds_builder.default_shards_dir(data_dir)
+    shards_dir = builder.default_shards_dir(data_dir)
     n_bytes = sum(
         layout.eeg_path(data_dir, subjects[0], partition).stat().st_size / 2
         for partition in layout.PARTITIONS
@@ -187,7 +188,7 @@ def eeg(data_dir, subjects, *, runs, **_):
             start = time.perf_counter()
             for subject in subjects[:n_subjects]:
                 for partition in layout.PARTITIONS:
-                    shards.load_mean_eeg(shards_dir, subject, partition)
+                    store.load_mean_eeg(shards_dir, subject, partition)
             values.append(time.perf_counter() - start)
         seconds[n_subjects] = statistics.median(values)
     return {
@@ -204,11 +205,11 @@ def formats(data_dir, subjects, *, batch_size, runs, **_):
     """Gathers random batches in three ways, each on one thread."""
     from array_record.python import array_record_data_source, array_record_module
 
-    from img2eeg_jax.data import shards, tfds_builder
+    from img2eeg_jax.data.shards import builder, store
 
     del subjects
-    images = shards.load_images(
-        tfds_builder.default_shards_dir(data_dir), IMAGE_SIZE, "training"
+    images = store.load_images(
+        builder.default_shards_dir(data_dir), IMAGE_SIZE, "training"
     )
     in_memory = images[:4096]
     n_images = len(in_memory)

@@ -6,10 +6,10 @@ import time
 import jax
 import optax
 
+from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_train_step
 

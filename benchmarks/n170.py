@@ -15,10 +15,11 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from img2eeg_jax import encoder
+from img2eeg_jax.checkpoints import store as checkpoint
 from img2eeg_jax.evaluation import encoding, report
+from img2eeg_jax.prediction import encoder
 from img2eeg_jax.signal_layout import SignalLayout
-from img2eeg_jax.training import checkpoint, loop
+from img2eeg_jax.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/n170.py", "Recipe.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The recordings.", required=True)
@@ -70,7 +71,7 @@ def score_validation(config, run):
     loaded = checkpoint.load(run)
     signal_layout = SignalLayout.from_dict(loaded.description["signal"])
     prediction = signal_layout.to_eeg(encoder.predict(loaded, held_out.images))
-    r = encoding.correlate_over_images(prediction, held_out.eeg)
+    r = encoding.correlate_over_images(prediction, held_out.response)
     times_s = np.array(signal_layout.times_s)
     in_window = (times_s > WINDOW_S[0] - 0.005) & (times_s < WINDOW_S[1] + 0.005)
     per_channel = r[:, in_window].mean(-1)

@@ -23,7 +23,9 @@ import numpy as np
 from absl import app, flags
 from sklearn.discriminant_analysis import _cov
 
-from img2eeg_jax.data import preprocessing, recordings, whitening
+from img2eeg_jax.data import preprocessing
+from img2eeg_jax.data.preprocessing import whitening
+from img2eeg_jax.data.sources import recordings
 
 _CONDITIONS = flags.DEFINE_list("conditions", ["8270", "200"], "Training and test.")
 _REPETITIONS = flags.DEFINE_list("repetitions", ["2", "20"], "Training and test.")

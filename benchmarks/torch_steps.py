@@ -20,7 +20,7 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 
-import torch_networks as plain
+from helpers import torch_networks as plain
 
 LEARNING_RATE = 2e-5
 GENERATION_WEIGHT = 100.0
@@ -56,7 +56,7 @@ def build_single_pass(settings, batch):
     }[settings.memory_format]
     network = make_student(settings).to(memory_format=memory_format)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
-    target = torch.from_numpy(batch["eeg"]).flatten(1)
+    target = torch.from_numpy(batch["response"]).flatten(1)
 
     def loss():
         images = plain.normalise(batch["image"])
@@ -72,7 +72,7 @@ def build_published(settings, batch):
     network = make_student(settings)
     teacher = plain.CORnetS(settings.width).eval()
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
-    target = torch.from_numpy(batch["eeg"]).flatten(1)
+    target = torch.from_numpy(batch["response"]).flatten(1)
 
     def loss():
         images = plain.normalise(batch["image"]).contiguous()

@@ -226,7 +226,7 @@ def random_batch(settings: Settings) -> dict[str, np.ndarray]:
     n, size = settings.batch_size, settings.image_size
     return {
         "image": rng.integers(0, 256, (n, size, size, 3), np.uint8),
-        "eeg": rng.standard_normal((n, *settings.signal_shape), np.float32),
+        "response": rng.standard_normal((n, *settings.signal_shape), np.float32),
         "mask": np.ones(n, np.float32),
     }
 

@@ -36,10 +36,10 @@ import jax
 from absl import app, flags
 
 from configs import default, demo
-from img2eeg_jax.data import pipeline
+from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.training import loop
-from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.training.run import Run, Selection
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import make_loss_step, make_train_step

@@ -1,16 +1,77 @@
-"""The exceptions that scripts turn into a single line and an exit status."""
+"""The exceptions that scripts turn into a single line and an exit status.
+
+Messages name a function's arguments in backticks, as in "`overwrite` replaces it"; the
+scripts spell them as the flags that they are (`scripts.common`).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 
 class InputError(ValueError):
     """Something the user gave is wrong.
 
-    The message is one line that names the file (or the flag), what was expected and
-    what was found.
+    The message is one line that names the file (or the argument), what was expected and
+    what was found; `unexpected` puts it together.
     """
 
 
 class StoppedBySignal(Exception):
     """The run was asked to stop, and has saved its state."""
+
+
+def unexpected(where: Any, expected: str, found: Any) -> InputError:
+    """Returns the error that says "WHERE: expected EXPECTED, found FOUND".
+
+    Args:
+      where: the file, folder or thing that is wrong; "" if the caller will name it.
+      expected: what would be right.
+      found: what there is instead, in words; or the exception that told, which is
+        quoted by its `reason`.
+    """
+    if isinstance(found, BaseException):
+        found = f"found: {reason(found)}"
+    else:
+        found = f"found {found}"
+    prefix = f"{where}: " if where != "" else ""
+    return InputError(f"{prefix}expected {expected}, {found}")
+
+
+@contextlib.contextmanager
+def expecting(where: Any, expected: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """Turns exceptions of some kinds into `unexpected`.
+
+    Args:
+      where: see `unexpected`.
+      expected: see `unexpected`.
+      *kinds: of the exceptions; an InputError passes as it is.
+
+    Raises:
+      InputError: an exception of these kinds came.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except kinds as error:
+        raise unexpected(where, expected, error) from error
+
+
+@contextlib.contextmanager
+def naming(where: Any) -> Iterator[None]:
+    """Puts the name of a file or folder before the message of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Returns why something failed: the system's words, or the message's first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return first_line(error)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import unexpected
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -32,10 +32,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise InputError(
-                f"{path}: expected a file that can be written, found: "
-                f"{error.strerror or error}"
-            ) from error
+            raise unexpected(path, "a file that can be written", error) from error
         raise
 
 
@@ -56,10 +53,7 @@ def check_room(folder: pathlib.Path, n_bytes: int) -> None:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, n_bytes)
     except OSError as error:
-        raise InputError(
-            f"{folder}: expected room for {n_bytes / 1e6:.1f} MB, found: "
-            f"{error.strerror}"
-        ) from error
+        raise unexpected(folder, f"room for {n_bytes / 1e6:.1f} MB", error) from error
 
 
 @contextlib.contextmanager
@@ -83,7 +77,7 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
     parent = pathlib.Path(parent)
     made_parents = _make_parents(parent)
     if not os.access(parent, os.W_OK):
-        raise InputError(f"{parent}: expected a folder that can be written, found none")
+        raise unexpected(parent, "a folder that can be written", "none")
     host = socket.gethostname()
     prefix = f".{name}.incomplete-{host}-"
     for leftover in parent.glob(f"{prefix}*"):
@@ -109,9 +103,7 @@ def _make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"{folder}: expected a folder that can be written, found: {error.strerror}"
-        ) from error
+        raise unexpected(folder, "a folder that can be written", error) from error
     return missing
 
 

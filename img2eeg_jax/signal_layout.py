@@ -5,23 +5,15 @@ import math
 
 import numpy as np
 
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.errors import unexpected
+
 CHANNELS_BY_TIMES = "channels_x_times"
 CHANNEL_MEAN = "channel_mean"
 FEATURES = "features"
 
 # Name of the one virtual channel of a channel mean.
 MEAN_CHANNEL = "mean"
-
-# The official preprocessing of THINGS-EEG2: posterior channels in recording order, the
-# times of an epoch, and of these the window that the published networks predict.
-# fmt: off
-OFFICIAL_CH_NAMES = (
-    "Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1",
-    "P5", "PO7", "PO3", "POz", "PO4", "PO8", "P6", "P2",
-)
-# fmt: on
-OFFICIAL_TIMES_S = np.arange(-20, 80) / 100
-_PUBLISHED_WINDOW = slice(20, 40)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,71 +24,65 @@ class SignalLayout:
       kind: "channels_x_times"; "channel_mean", one virtual channel whose signal covers
         the whole epoch though only a window of it is trained; or "features", no EEG.
       shape: shape of the signal before flattening.
-      ch_names: names of the channels; ("mean",) for the virtual one.
-      times_s: times of the entries that count, seconds from image onset.
+      eeg: channels and times of the EEG that it predicts, or the mean over whose
+        channels; None for features.
       window: (start, stop), entries of the signal that count; None for all.
     """
 
     kind: str
     shape: tuple[int, ...]
-    ch_names: tuple[str, ...] = ()
-    times_s: tuple[float, ...] = ()
+    eeg: Axes | None = None
     window: tuple[int, int] | None = None
 
     @classmethod
-    def for_eeg(cls, kind, ch_names, times_s, epoch_times_s) -> "SignalLayout":
+    def for_eeg(cls, kind: str, eeg: Axes, epoch_times_s: np.ndarray) -> "SignalLayout":
         """Builds the layout of a network trained on EEG.
 
         Args:
           kind: "channels_x_times" or "channel_mean".
-          ch_names: channels of the EEG.
-          times_s: times of the trained window, a contiguous part of `epoch_times_s`.
-          epoch_times_s: all the times of an epoch.
+          eeg: channels of the EEG, and times of the trained window, a contiguous part
+            of `epoch_times_s`.
+          epoch_times_s: f64[time], all the times of an epoch, seconds.
 
         Raises:
-          ValueError: an unknown kind.
+          InputError: an unknown kind.
         """
-        times_s = tuple(float(time) for time in times_s)
         if kind == CHANNELS_BY_TIMES:
-            return cls(kind, (len(ch_names), len(times_s)), tuple(ch_names), times_s)
+            return cls(kind, eeg.shape, eeg)
         if kind == CHANNEL_MEAN:
-            start = int(np.argmin(np.abs(np.asarray(epoch_times_s) - times_s[0])))
-            window = (start, start + len(times_s))
-            return cls(kind, (len(epoch_times_s),), (MEAN_CHANNEL,), times_s, window)
-        raise ValueError(
-            f"signal: expected {CHANNELS_BY_TIMES!r} or {CHANNEL_MEAN!r}, found "
-            f"{kind!r}"
+            start = int(np.argmin(np.abs(np.asarray(epoch_times_s) - eeg.times_s[0])))
+            window = (start, start + len(eeg.times_s))
+            return cls(kind, (len(epoch_times_s),), eeg, window)
+        raise unexpected(
+            "signal", f"{CHANNELS_BY_TIMES!r} or {CHANNEL_MEAN!r}", repr(kind)
         )
-
-    @classmethod
-    def published(cls, size: int) -> "SignalLayout":
-        """Returns the layout of a published network, told by the size of its signal.
-
-        340 are the official 17 channels × 20 times, 100 the times of an epoch, of the
-        mean channel; any other size is of features.
-        """
-        window_s = OFFICIAL_TIMES_S[_PUBLISHED_WINDOW]
-        for kind in (CHANNELS_BY_TIMES, CHANNEL_MEAN):
-            layout = cls.for_eeg(kind, OFFICIAL_CH_NAMES, window_s, OFFICIAL_TIMES_S)
-            if layout.size == size:
-                return layout
-        return cls(FEATURES, (size,))
 
     @classmethod
     def from_dict(cls, entries: dict) -> "SignalLayout":
         """Rebuilds a layout from `to_dict`."""
-        tuples = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in entries.items()
-        }
-        return cls(**tuples)
+        window, eeg = entries["window"], entries["eeg"]
+        return cls(
+            kind=entries["kind"],
+            shape=tuple(entries["shape"]),
+            eeg=None if eeg is None else Axes.from_dict(eeg),
+            window=None if window is None else tuple(window),
+        )
 
     def to_dict(self) -> dict:
         """Returns the layout in plain lists and numbers, for JSON."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "eeg": None if self.eeg is None else self.eeg.to_dict(),
+            "window": None if self.window is None else list(self.window),
         }
+
+    @property
+    def axes(self) -> Axes | None:
+        """Channels and times of what `to_eeg` gives; None for features."""
+        if self.kind != CHANNEL_MEAN:
+            return self.eeg
+        return dataclasses.replace(self.eeg, ch_names=(MEAN_CHANNEL,))
 
     @property
     def size(self) -> int:
@@ -112,7 +98,7 @@ class SignalLayout:
         """Maps flat signals [image, size] to [image, channel, time], z-scored EEG."""
         if self.window is not None:
             signal = signal[:, slice(*self.window)]
-        return signal.reshape(-1, len(self.ch_names), len(self.times_s))
+        return signal.reshape(-1, *self.axes.shape)
 
     def measured(self, eeg: np.ndarray) -> np.ndarray:
         """Maps z-scored EEG [..., channel, time] to what the signal predicts of it."""

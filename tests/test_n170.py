@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs import n170
-from img2eeg_jax.data import layout, preprocessing, recordings
+from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data.sources import recordings
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.training import loop
 

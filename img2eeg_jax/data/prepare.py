@@ -15,9 +15,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from img2eeg_jax.data import layout, preprocessing, recordings, synthetic, things_eeg2
-from img2eeg_jax.data.recordings import Session
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data.sources import recordings, synthetic, things_eeg2
+from img2eeg_jax.data.sources.recordings import Session
+from img2eeg_jax.errors import InputError, unexpected
 
 STAGES = ("download", "preprocess", "shards")
 SOURCES = ("osf", "local", "synthetic")
@@ -165,7 +166,7 @@ def _subjects(request: Request) -> tuple[int, ...]:
         present = layout.subjects_in(request.data_dir)
         return present or synthetic.Parameters().subjects
     if request.bids_root is not None:
-        from img2eeg_jax.data import bids
+        from img2eeg_jax.data.sources import bids
 
         found = bids.find_subjects(request.bids_root)
     else:
@@ -177,9 +178,10 @@ def _subjects(request: Request) -> tuple[int, ...]:
         ]
     if not found:
         where = request.bids_root or request.data_dir
-        raise InputError(
-            f"{where}: expected EEG of at least one subject, found none; "
-            "--source=osf downloads THINGS-EEG2"
+        raise unexpected(
+            where,
+            "EEG of at least one subject",
+            "none; --source=osf downloads THINGS-EEG2",
         )
     return tuple(sorted(set(found)))
 
@@ -299,7 +301,7 @@ def _planned_images(
 def _find_sessions(request: Request, subject: int) -> list[Session]:
     if request.bids_root is None:
         return recordings.find_sessions(request.data_dir, subject)
-    from img2eeg_jax.data import bids
+    from img2eeg_jax.data.sources import bids
 
     return bids.find_sessions(
         request.bids_root, subject, request.data_dir, image_column=request.image_column
@@ -334,14 +336,20 @@ def _why_preprocess(request, subject, sessions, image_set, log) -> str | None:
         return "--overwrite asks for it" if may_be_made_again else None
     if not sessions:
         raw = request.data_dir / "raw_data" / folder.name
-        raise InputError(
-            f"{folder}: expected EEG preprocessed with these choices, or recordings in "
-            f"{raw} to make it from, found {other or 'neither'}"
+        raise unexpected(
+            folder,
+            (
+                f"EEG preprocessed with these choices, or recordings in {raw} to make "
+                "it "
+                "from"
+            ),
+            other or "neither",
         )
     if other and not request.overwrite:
-        raise InputError(
-            f"{folder}: expected EEG preprocessed with these choices, found {other}; "
-            "--overwrite makes it again, --stages=shards keeps it"
+        raise unexpected(
+            folder,
+            "EEG preprocessed with these choices",
+            f"{other}; --overwrite makes it again, --stages=shards keeps it",
         )
     return f"found {other}" if other else "there is none yet"
 
@@ -357,9 +365,9 @@ def _is_asked_for(request: Request) -> bool:
 
 def _build_shards(request: Request, log: Callable[[str], None]) -> None:
     # TensorFlow takes seconds to import.
-    from img2eeg_jax.data import tfds_builder
+    from img2eeg_jax.data.shards import builder
 
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         request.data_dir,
         request.shards_dir,
         subjects=_subjects(request),
@@ -370,7 +378,7 @@ def _build_shards(request: Request, log: Callable[[str], None]) -> None:
 
 
 def _plan_shards(request: Request, earlier: Sequence[Task]) -> list[Task]:
-    from img2eeg_jax.data import shards, tfds_builder
+    from img2eeg_jax.data.shards import builder, store
 
     subjects = _subjects(request)
     image_set = _planned_images(request, earlier)
@@ -388,7 +396,7 @@ def _plan_shards(request: Request, earlier: Sequence[Task]) -> list[Task]:
                 layout.read_eeg(request.data_dir, subject, partition)
         if _has_eeg(request, subject):
             present.append(subject)
-    images = shards.images_name(request.image_size)
+    images = store.images_name(request.image_size)
     n_images = sum(_n_images(request, image_set).values())
     sizes = {images: n_images * request.image_size**2 * 3.0}
     for subject in subjects:
@@ -399,7 +407,7 @@ def _plan_shards(request: Request, earlier: Sequence[Task]) -> list[Task]:
     if image_set is not None:
         # A list of images that is still to be written outdates their shards.
         image_size = request.image_size if _has_images(request) else None
-        outdated = tfds_builder.reasons_to_build(
+        outdated = builder.reasons_to_build(
             image_set, request.shards_dir, subjects=present, image_size=image_size
         )
         kept = {layout.subject_name(subject) for subject in present}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import unexpected
 
 # A column whose spread is below this fraction of its mean is rounding, not signal.
 _CONSTANT_RTOL = 1e-13
@@ -188,9 +188,7 @@ def random_derangements(
       ValueError: `n_permutations` is below 1.
     """
     if n_images < 2:
-        raise InputError(
-            f"permutation control: expected at least 2 images, found {n_images}"
-        )
+        raise unexpected("permutation control", "at least 2 images", n_images)
     if n_permutations < 1:
         raise ValueError(f"n_permutations: expected at least 1, found {n_permutations}")
     identity = np.arange(n_images)
@@ -381,15 +379,14 @@ def _checked_pair(
 ) -> tuple[NDArray[np.float64], NDArray]:
     eeg = np.asarray(eeg)
     if eeg.ndim != 4 or 0 in eeg.shape:
-        raise InputError(
-            "EEG: expected a filled array [image, repetition, channel, time], found "
-            f"shape {eeg.shape}"
+        raise unexpected(
+            "EEG",
+            "a filled array [image, repetition, channel, time]",
+            f"shape {eeg.shape}",
         )
     prediction = _checked_response("prediction", prediction, eeg.shape)
     if len(eeg) < min_images:
-        raise InputError(
-            f"correlation over images: expected at least {min_images}, found {len(eeg)}"
-        )
+        raise unexpected("correlation over images", f"at least {min_images}", len(eeg))
     _check_finite("EEG", eeg)
     return prediction, eeg
 
@@ -401,9 +398,10 @@ def _checked_response(
     response = np.asarray(response, np.float64)
     expected = (eeg_shape[0], *eeg_shape[2:])
     if response.shape != expected:
-        raise InputError(
-            f"{what}: expected shape {expected} [image, channel, time] to fit EEG of "
-            f"shape {eeg_shape}, found {response.shape}"
+        raise unexpected(
+            what,
+            f"shape {expected} [image, channel, time] to fit EEG of shape {eeg_shape}",
+            response.shape,
         )
     _check_finite(what, response)
     return response
@@ -412,9 +410,8 @@ def _checked_response(
 def _check_finite(what: str, values: NDArray) -> None:
     n_bad = values.size - np.count_nonzero(np.isfinite(values))
     if n_bad:
-        raise InputError(
-            f"{what}: expected finite values, found {n_bad} of {values.size} that are "
-            "NaN or infinite"
+        raise unexpected(
+            what, "finite values", f"{n_bad} of {values.size} that are NaN or infinite"
         )
 
 
@@ -440,15 +437,19 @@ def _check_axes(
     metrics: Mapping[str, NDArray[np.float64]],
 ) -> None:
     if len(set(ch_names)) != len(ch_names):
-        raise InputError(f"channel names: expected no duplicates, found {[*ch_names]}")
+        raise unexpected("channel names", "no duplicates", [*ch_names])
     if times_s.ndim != 1 or (np.diff(times_s) <= 0).any():
-        raise InputError("times: expected increasing seconds, found another order")
+        raise unexpected("times", "increasing seconds", "another order")
     expected = (len(ch_names), len(times_s))
     for metric, r in metrics.items():
         if r.shape != expected:
-            raise InputError(
-                f"{metric}: expected shape {expected} for {len(ch_names)} channel "
-                f"names and {len(times_s)} times, found {r.shape}"
+            raise unexpected(
+                metric,
+                (
+                    f"shape {expected} for {len(ch_names)} channel names and "
+                    f"{len(times_s)} times"
+                ),
+                r.shape,
             )
 
 
@@ -460,9 +461,10 @@ def _window(
     slack_s = 0.499 * np.median(np.diff(times_s)) if len(times_s) > 1 else 1e-6
     inside = (times_s > start_s - slack_s) & (times_s < end_s + slack_s)
     if start_s > end_s or not inside.any():
-        raise InputError(
-            f"window: expected a part of the EEG's {times_s[0]:g} to {times_s[-1]:g} s,"
-            f" found {start_s:g} to {end_s:g} s"
+        raise unexpected(
+            "window",
+            f"a part of the EEG's {times_s[0]:g} to {times_s[-1]:g} s",
+            f"{start_s:g} to {end_s:g} s",
         )
     return inside
 

@@ -6,15 +6,15 @@ import pathlib
 
 import numpy as np
 
-from img2eeg_jax import encoder
-from img2eeg_jax.data import dataset, layout, synthetic
-from img2eeg_jax.data.dataset import ZScore
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.checkpoints import run_folder
+from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.data import examples, layout
+from img2eeg_jax.data.sources import synthetic
+from img2eeg_jax.data.zscore import fit_zscore
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import encoding, figures
 from img2eeg_jax.files import write_text
-from img2eeg_jax.signal_layout import SignalLayout
-from img2eeg_jax.training import checkpoint
-from img2eeg_jax.training import logging as run_logging
+from img2eeg_jax.prediction import encoder
 from img2eeg_jax.training.step import LOSSES
 
 METRICS_FILE = "metrics.json"
@@ -54,7 +54,7 @@ def evaluate(
     signal_layout = _eeg_layout(loaded)
     data_dir = _data_dir(loaded, data_dir)
     subject = _subject(loaded, subjects, data_dir)
-    history = run_logging.read_metrics(checkpoint_dir)
+    history = run_folder.read_metrics(checkpoint_dir)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
     prediction = signal_layout.to_eeg(encoder.predict(loaded, images))
     scores = encoding.encoding_scores(
@@ -62,7 +62,11 @@ def evaluate(
     )
     permutation = encoding.permutation_r(prediction, eeg, n_splits=n_splits, seed=seed)
     summary = encoding.summarise(
-        scores, permutation, signal_layout.ch_names, signal_layout.times_s, window_s
+        scores,
+        permutation,
+        signal_layout.axes.ch_names,
+        signal_layout.axes.times_s,
+        window_s,
     )
     summary |= {"checkpoint_step": loaded.step, "which": which, "subject": subject}
     output = pathlib.Path(output or default_output(checkpoint_dir, subjects))
@@ -75,8 +79,8 @@ def evaluate(
         prediction,
         measured,
         images,
-        signal_layout.ch_names,
-        signal_layout.times_s,
+        signal_layout.axes.ch_names,
+        signal_layout.axes.times_s,
         names,
         ceiling=scores.noise_ceiling_lower.mean(-1),
     )
@@ -122,16 +126,16 @@ def result_table(summary: dict) -> str:
 
 
 def _eeg_layout(loaded):
-    if loaded.description["kind"] != "realnet":
-        raise InputError(
-            f"{loaded.path}: expected a network that predicts EEG, found "
-            f"{loaded.description['kind']}"
+    if loaded.description.kind != "realnet":
+        raise unexpected(
+            loaded.path, "a network that predicts EEG", loaded.description.kind
         )
-    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
+    signal_layout = loaded.description.signal
     if not signal_layout.is_eeg:
-        raise InputError(
-            f"{loaded.path}: expected a network that predicts EEG, found one that "
-            f"predicts {signal_layout.kind}, which has no EEG scores"
+        raise unexpected(
+            loaded.path,
+            "a network that predicts EEG",
+            f"one that predicts {signal_layout.kind}, which has no EEG scores",
         )
     return signal_layout
 
@@ -140,9 +144,9 @@ def _data_dir(loaded, data_dir):
     if data_dir:
         return pathlib.Path(data_dir)
     # The run's own config, because the data may have moved since the checkpoint.
-    config = run_logging.read_config(loaded.path)
+    config = run_folder.read_config(loaded.path)
     if config is None:
-        raise InputError("--data_dir: expected a folder, found nothing")
+        raise unexpected("--data_dir", "a folder", "nothing")
     return pathlib.Path(config["data_dir"] or loaded.path / "data")
 
 
@@ -152,21 +156,19 @@ def _one_subject(subjects):
         return None
     numbers = layout.parse_subjects(subjects)
     if len(numbers) != 1:
-        raise InputError(f"--subjects: expected one subject, found {subjects!r}")
+        raise unexpected("--subjects", "one subject", f"{subjects!r}")
     return numbers[0]
 
 
 def _subject(loaded, subjects, data_dir):
-    numbers = (loaded.description["subject"],)
+    numbers = (loaded.description.subject,)
     if subjects:
         numbers = (_one_subject(subjects),)
     elif numbers == (None,):
         # Converted weights need not say whose they are.
         numbers = layout.subjects_in(data_dir)
     if len(numbers) != 1:
-        raise InputError(
-            f"--subjects: expected one subject, found {subjects or 'nothing'!r}"
-        )
+        raise unexpected("--subjects", "one subject", f"{subjects or 'nothing'!r}")
     return numbers[0]
 
 
@@ -176,18 +178,22 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
     Images are u8[image, h, w, 3], EEG f32[image, repetition, channel, time], z-scored,
     the noise-free response f32[image, channel, time] or None.
     """
-    channels = tuple(loaded.description["ch_names"])
-    window_s = signal_layout.times_s[0], signal_layout.times_s[-1]
+    channels = signal_layout.eeg.ch_names
+    window_s = tuple(signal_layout.axes.times_s[[0, -1]])
     zscore = _zscore(loaded, data_dir, subject, channels, window_s)
 
     def select(eeg):
-        chosen = dataset.select(eeg, channels, window_s)
-        if len(chosen.times_s) != len(signal_layout.times_s):
-            raise InputError(
-                f"{data_dir}: expected {len(signal_layout.times_s)} times in "
-                f"{window_s[0]:g}..{window_s[1]:g} s, found {len(chosen.times_s)}"
+        chosen = eeg.axes.take(eeg.eeg, channels, window_s)
+        if chosen.shape[-1] != len(signal_layout.axes.times_s):
+            raise unexpected(
+                data_dir,
+                (
+                    f"{len(signal_layout.axes.times_s)} times in "
+                    f"{window_s[0]:g}..{window_s[1]:g} s"
+                ),
+                chosen.shape[-1],
             )
-        return signal_layout.measured(zscore.apply(chosen.eeg))
+        return signal_layout.measured(zscore.apply(chosen))
 
     image_set = layout.read_image_set(data_dir)
     epochs = layout.read_eeg(data_dir, subject, "test")
@@ -198,7 +204,7 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
     if noise_free is not None:
         with_axis = dataclasses.replace(epochs, eeg=noise_free[:, np.newaxis])
         noise_free = select(with_axis)[:, 0]
-    size = loaded.description["image_size"]
+    size = loaded.description.image_size
     files = image_set.files("test")
     images = np.stack([layout.read_image(path, size) for path in files])
     return images, measured, noise_free
@@ -206,12 +212,14 @@ def _load_test_data(loaded, signal_layout, data_dir, subject):
 
 def _zscore(loaded, data_dir, subject, channels, window_s):
     """Returns the statistics of training; those of the data for converted weights."""
-    if loaded.description["zscore"] is not None:
-        return ZScore.from_dict(loaded.description["zscore"])
+    if loaded.description.zscore is not None:
+        return loaded.description.zscore
     epochs = layout.read_eeg(data_dir, subject, "training")
-    chosen = dataset.select(epochs, channels, window_s)
-    mean_eeg = dataset.average_repetitions(chosen)
-    return dataset.fit_zscore(mean_eeg, chosen.ch_names, chosen.times_s)
+    axes = epochs.axes.select(channels, window_s)
+    mean_eeg = examples.average_repetitions(
+        epochs.axes.take(epochs.eeg, channels, window_s)
+    )
+    return fit_zscore(mean_eeg, axes)
 
 
 def _plot_losses(path, history, best_step):

@@ -13,14 +13,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.data.sources.things_eeg2 import (
+    OFFICIAL_CH_NAMES,
+    OFFICIAL_TIMES_S,
+    PUBLISHED_WINDOW,
+)
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import AREAS, CORnetS
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import (
     CHANNEL_MEAN,
     CHANNELS_BY_TIMES,
-    OFFICIAL_CH_NAMES,
+    FEATURES,
     SignalLayout,
 )
 
@@ -87,9 +94,10 @@ def recognise(
     is_encoder = any(name.startswith(("fc.", "fc_", "realnet.")) for name in arrays)
     prefix = "realnet." if is_encoder else ""
     if not any(name.startswith(f"{prefix}V1.") for name in arrays):
-        raise InputError(
-            "expected the weights of CORnet-S or ReAlNet, found "
-            f"{len(arrays)} tensors{_such_as(tensors)}"
+        raise unexpected(
+            "",
+            "the weights of CORnet-S or ReAlNet",
+            f"{len(arrays)} tensors{_such_as(tensors)}",
         )
 
     def length(name: str, default: int) -> int:
@@ -101,9 +109,7 @@ def recognise(
     arguments = {"width": width, "num_classes": num_classes}
     if not is_encoder:
         if ch_names or times_s:
-            raise InputError(
-                "expected an encoder beside --ch_names and --times, found CORnet-S"
-            )
+            raise unexpected("", "an encoder beside --ch_names and --times", "CORnet-S")
         size = image_size or PUBLISHED_IMAGE_SIZE
         return Network("cornet_s", arguments, size, None)
     heads = {name.split(".")[0] for name in arrays}
@@ -122,7 +128,7 @@ def recognise(
 
 def from_state_dict(
     tensors: Mapping[str, np.ndarray], network: Network, container: str | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], Description]:
     """Converts a file's tensors to the variables and description of a checkpoint.
 
     Every tensor is used exactly once, and every variable filled exactly once.
@@ -133,7 +139,7 @@ def from_state_dict(
       container: the key that the file has its tensors under, or None.
 
     Returns:
-      ({"params": …, "batch_stats": …}, description), NumPy float32 and plain JSON.
+      ({"params": …, "batch_stats": …}, description), NumPy float32.
 
     Raises:
       InputError: naming every tensor that is left over, missing or mis-shaped, or
@@ -142,30 +148,22 @@ def from_state_dict(
     expected = _expected_shapes(network)
     problems = _problems(tensors, expected)
     if problems:
-        raise InputError(f"expected a {network.label}, found {'; '.join(problems)}")
+        raise unexpected("", f"a {network.label}", "; ".join(problems))
     weights = {
         name: array.astype(np.float32, copy=False)
         for name, array in tensors.items()
         if not name.endswith(names.COUNTER)
     }
     variables = names.to_variables(weights)
-    signal = network.signal
-    arguments, ch_names = dict(network.arguments), ()
-    if signal is not None:
-        arguments["signal_shape"] = list(signal.shape)
-        arguments["areas"] = list(arguments["areas"])
-        is_mean = signal.kind == CHANNEL_MEAN
-        ch_names = OFFICIAL_CH_NAMES if is_mean else signal.ch_names
-    description = {
-        "format": 1,
-        "kind": network.kind,
-        "model": arguments,
-        "image_size": network.image_size,
-        "signal": signal and signal.to_dict(),
-        "ch_names": list(ch_names),
-        "zscore": None,
-        "subject": None,
-        "torch": {
+    arguments = dict(network.arguments)
+    if network.signal is not None:
+        arguments["signal_shape"] = network.signal.shape
+    description = Description(
+        kind=network.kind,
+        model=arguments,
+        image_size=network.image_size,
+        signal=network.signal,
+        torch={
             "container": container,
             "dtypes": {name: str(array.dtype) for name, array in tensors.items()},
             names.COUNTER: {
@@ -174,12 +172,12 @@ def from_state_dict(
                 if name.endswith(names.COUNTER)
             },
         },
-    }
+    )
     return variables, description
 
 
 def to_state_dict(
-    variables: Mapping[str, Any], description: Mapping[str, Any], step: int = 0
+    variables: Mapping[str, Any], description: Description, step: int = 0
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Converts a checkpoint of ours to what the published PyTorch code loads.
 
@@ -195,8 +193,8 @@ def to_state_dict(
       Names to arrays, and the key to put them under, or None.
     """
     arrays = names.to_state_dict(variables)
-    if "torch" in description:
-        record = description["torch"]
+    if description.torch is not None:
+        record = description.torch
         tensors = {
             name: np.asarray(record[names.COUNTER][name], dtype)
             if name.endswith(names.COUNTER)
@@ -204,11 +202,11 @@ def to_state_dict(
             for name, dtype in record["dtypes"].items()
         }
         return tensors, record["container"]
-    if "areas" in description["model"]:
+    if "areas" in description.model:
         arrays["fc.weight"] = _in_published_order(
-            arrays["fc.weight"], description["model"]["areas"]
+            arrays["fc.weight"], description.model["areas"]
         )
-    updates = np.int64(step * description["model"].get("bn_updates", 1))
+    updates = np.int64(step * description.model.get("bn_updates", 1))
     tensors = {}
     for name, array in arrays.items():
         published = names.published_name(name)
@@ -258,19 +256,34 @@ def _signal(
 ) -> SignalLayout:
     """Returns the signal's layout: as it is given, or else as published."""
     if not ch_names and not times_s:
-        return SignalLayout.published(size)
+        return published_signal(size)
     if not ch_names or not times_s:
-        raise InputError("expected --ch_names and --times together, found one of them")
+        raise unexpected("", "--ch_names and --times together", "one of them")
     n_times, rest = divmod(size, len(ch_names))
     if rest == 0 and len(times_s) == 2 < n_times:
         # From the first to the last, rounded to microseconds.
         times_s = np.linspace(*times_s, n_times).round(6).tolist()
     if len(ch_names) * len(times_s) != size:
-        raise InputError(
-            f"expected a signal of {len(ch_names)} channels × {len(times_s)} times, "
-            f"found one of {size} numbers"
+        raise unexpected(
+            "",
+            f"a signal of {len(ch_names)} channels × {len(times_s)} times",
+            f"one of {size} numbers",
         )
-    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, ch_names, times_s, times_s)
+    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, Axes(ch_names, times_s), times_s)
+
+
+def published_signal(size: int) -> SignalLayout:
+    """Returns the layout of a published network, told by the size of its signal.
+
+    340 are the official 17 channels × 20 times, 100 the times of an epoch, of the mean
+    channel; any other size is of features.
+    """
+    eeg = Axes(OFFICIAL_CH_NAMES, OFFICIAL_TIMES_S[PUBLISHED_WINDOW])
+    for kind in (CHANNELS_BY_TIMES, CHANNEL_MEAN):
+        layout = SignalLayout.for_eeg(kind, eeg, OFFICIAL_TIMES_S)
+        if layout.size == size:
+            return layout
+    return SignalLayout(FEATURES, (size,))
 
 
 def _expected_shapes(network: Network) -> dict[str, tuple[int, ...]]:

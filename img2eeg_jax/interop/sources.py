@@ -11,8 +11,8 @@ import httpx2
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
-from img2eeg_jax.data import download
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.data.sources import http
+from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.interop.torch_files import SUFFIXES
 
 # Weights that have a name of their own: URL and the beginning of their SHA-256, which
@@ -81,14 +81,15 @@ def find(
     if given in BY_NAME:
         url, known = BY_NAME[given]
         sha256 = sha256 or known
-        return _at_hand(download.fetch(url, sha256), url, subject, sha256)
+        return _at_hand(http.fetch(url, sha256), url, subject, sha256)
     if re.match(r"(https?|file)://", given):
-        path = download.fetch(given, sha256)
+        path = http.fetch(given, sha256)
         return _at_hand(path, _without_secrets(given), subject, sha256)
     if "://" in given:
-        raise InputError(
-            f"{given}: expected a file, a folder, https://, file:// or {_HUB}..., "
-            "found another kind of address"
+        raise unexpected(
+            given,
+            f"a file, a folder, https://, file:// or {_HUB}...",
+            "another kind of address",
         )
     path = pathlib.Path(given)
     if path.is_dir():
@@ -96,9 +97,8 @@ def find(
         path = pathlib.Path(choose(files, subject, given))
     elif not path.is_file():
         names = ", ".join(BY_NAME)
-        raise InputError(
-            f"{given}: expected a file, a folder, an address or a name ({names}), "
-            "found nothing there"
+        raise unexpected(
+            given, f"a file, a folder, an address or a name ({names})", "nothing there"
         )
     return _at_hand(path, str(path), subject, sha256)
 
@@ -127,10 +127,14 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
     if not mine:
         whose = "" if subject is None else f" of subject {subject}"
         found = ", ".join(file for _, file in ranked) or "none"
-        raise InputError(
-            f"{place}: expected weights{whose} named encoder, best_model_params, "
-            f"epochN_model_params, realnet or cornet_s ({', '.join(SUFFIXES)}), found "
-            f"{found}"
+        raise unexpected(
+            place,
+            (
+                f"weights{whose} named encoder, best_model_params, "
+                "epochN_model_params, "
+                f"realnet or cornet_s ({', '.join(SUFFIXES)})"
+            ),
+            found,
         )
     best = min(rank for rank, _ in mine)
     several = [file for rank, file in mine if rank == best]
@@ -138,9 +142,8 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
         several = [file for _, file in mine]
     if len(several) > 1:
         choice = "name it" if subject else "name it, or give --subject"
-        raise InputError(
-            f"{place}: expected one file of weights, found {', '.join(several)}; "
-            f"{choice}"
+        raise unexpected(
+            place, "one file of weights", f"{', '.join(several)}; {choice}"
         )
     return several[0]
 
@@ -169,12 +172,10 @@ def _at_hand(
     sha256: str,
     revision: str = "",
 ) -> Source:
-    found = download.check_sha256(path, sha256, name)
+    found = http.check_sha256(path, sha256, name)
     named = subject_of(name)
     if subject and named and subject != named:
-        raise InputError(
-            f"{name}: expected weights of subject {subject}, found those of {named}"
-        )
+        raise unexpected(name, f"weights of subject {subject}", f"those of {named}")
     subject = named if subject is None else subject
     return Source(pathlib.Path(path), name, found, revision, subject)
 
@@ -228,10 +229,8 @@ def _download(repo: str, file: str, revision: str) -> pathlib.Path:
         )
         blob = path.resolve()
         is_named_by_sha256 = re.fullmatch(r"[0-9a-f]{64}", blob.name)
-        if not is_named_by_sha256 or download.sha256_of(blob) == blob.name:
+        if not is_named_by_sha256 or http.sha256_of(blob) == blob.name:
             return path
-    found = download.sha256_of(blob)
+    found = http.sha256_of(blob)
     blob.unlink()
-    raise InputError(
-        f"{_HUB}{repo}/{file}: expected SHA-256 {blob.name}, found {found}"
-    )
+    raise unexpected(f"{_HUB}{repo}/{file}", f"SHA-256 {blob.name}", found)

@@ -20,7 +20,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
-from img2eeg_jax.errors import InputError, first_line
+from img2eeg_jax.errors import first_line, unexpected
 from img2eeg_jax.files import replacing
 
 SAFETENSORS = ".safetensors"
@@ -63,14 +63,12 @@ def read(path: str | os.PathLike) -> Weights:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: expected a file of weights, found none")
+        raise unexpected(path, "a file of weights", "none")
     if _is_safetensors(path):
         return Weights(_read_safetensors(path))
     content = _load(path)
     if not isinstance(content, Mapping):
-        raise InputError(
-            f"{path}: expected a dict of tensors, found {type(content).__name__}"
-        )
+        raise unexpected(path, "a dict of tensors", type(content).__name__)
     return _weights(path, content)
 
 
@@ -101,9 +99,7 @@ def write(
                 content = {name: _to_torch(torch, a) for name, a in arrays.items()}
                 torch.save({container: content} if container else content, temporary)
     except (RuntimeError, safetensors.SafetensorError) as error:
-        raise InputError(
-            f"{path}: expected a file that can be written, found: {first_line(error)}"
-        ) from error
+        raise unexpected(path, "a file that can be written", error) from error
 
 
 def check_name(path: pathlib.Path) -> None:
@@ -113,9 +109,10 @@ def check_name(path: pathlib.Path) -> None:
       InputError: it ends in none of `SUFFIXES`.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: expected a file name that ends in {', '.join(SUFFIXES)}, found "
-            f"{path.suffix or 'none'}"
+        raise unexpected(
+            path,
+            f"a file name that ends in {', '.join(SUFFIXES)}",
+            path.suffix or "none",
         )
 
 
@@ -132,9 +129,10 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: expected a whole safetensors file, found one that cannot be read "
-            f"({first_line(error)})"
+        raise unexpected(
+            path,
+            "a whole safetensors file",
+            f"one that cannot be read ({first_line(error)})",
         ) from error
 
 
@@ -142,9 +140,10 @@ def _import_torch(path: pathlib.Path):
     try:
         import torch
     except ImportError as error:
-        raise InputError(
-            f"{path}: expected PyTorch to be installed, found none; "
-            "pip install 'img2eeg_jax[torch]', or use a .safetensors file"
+        raise unexpected(
+            path,
+            "PyTorch to be installed",
+            "none; pip install 'img2eeg_jax[torch]', or use a .safetensors file",
         ) from error
     return torch
 
@@ -161,15 +160,15 @@ def _load(path: pathlib.Path) -> Any:
             if asked_for
             else "one that PyTorch refuses to load with weights_only=True"
         )
-        raise InputError(
-            f"{path}: expected tensors and plain values only, found {reason}; nothing "
-            "of it was run"
+        raise unexpected(
+            path, "tensors and plain values only", f"{reason}; nothing of it was run"
         ) from error
     except Exception as error:
         # There is no end to what a damaged file can raise.
-        raise InputError(
-            f"{path}: expected a whole file of PyTorch weights, found one that cannot "
-            f"be read ({first_line(error)})"
+        raise unexpected(
+            path,
+            "a whole file of PyTorch weights",
+            f"one that cannot be read ({first_line(error)})",
         ) from error
 
 
@@ -211,9 +210,8 @@ def _weights(path: pathlib.Path, content: Mapping) -> Weights:
         if name == container:
             continue
         if _holds_weights(str(name), value):
-            raise InputError(
-                f"{path}: expected weights under {container!r} only, found others "
-                f"under {name!r}"
+            raise unexpected(
+                path, f"weights under {container!r} only", f"others under {name!r}"
             )
         ignored.append(str(name))
     return Weights(tensors, container, tuple(ignored))
@@ -234,15 +232,14 @@ def _holds_weights(name: str, value: Any) -> bool:
 def _to_numpy(path, name, tensor) -> np.ndarray:
     torch = _import_torch(path)
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-        raise InputError(
-            f"{path}: {name}: expected a dense tensor, found {type(tensor).__name__}"
-        )
+        raise unexpected(f"{path}: {name}", "a dense tensor", type(tensor).__name__)
     tensor = tensor.detach()
     n_bytes = tensor.numel() * tensor.element_size()
     if tensor.device.type != "cpu" or n_bytes > tensor.untyped_storage().nbytes():
-        raise InputError(
-            f"{path}: {name}: expected a tensor that holds its values, found one of "
-            f"shape {tuple(tensor.shape)} that does not"
+        raise unexpected(
+            f"{path}: {name}",
+            "a tensor that holds its values",
+            f"one of shape {tuple(tensor.shape)} that does not",
         )
     if tensor.dtype == torch.bfloat16:
         # NumPy has no such dtype of its own.
@@ -250,8 +247,8 @@ def _to_numpy(path, name, tensor) -> np.ndarray:
     try:
         return tensor.numpy()
     except (TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: {name}: expected a dense tensor of numbers, found {tensor.dtype}"
+        raise unexpected(
+            f"{path}: {name}", "a dense tensor of numbers", tensor.dtype
         ) from error
 
 

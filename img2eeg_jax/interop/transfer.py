@@ -1,6 +1,7 @@
 """Between files of PyTorch weights and checkpoint folders."""
 
 import collections
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -9,11 +10,11 @@ from typing import Any
 
 import jax
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import checkpoint
 
 
 def import_weights(
@@ -64,11 +65,12 @@ def import_weights(
         )
     except InputError as error:
         raise InputError(f"{source.name}: {error}") from error
-    description |= {
-        "subject": source.subject,
-        "initial_weights": source.name,
-        "source": source.to_dict(),
-    }
+    description = dataclasses.replace(
+        description,
+        subject=source.subject,
+        initial_weights=source.name,
+        source=source.to_dict(),
+    )
     if output is not None:
         with scratch_dir(output.parent, output.name) as scratch:
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
@@ -113,9 +115,8 @@ def export_weights(
 def _check_new(output: pathlib.Path, overwrite: bool) -> None:
     is_empty = output.is_dir() and not any(output.iterdir())
     if output.exists() and not is_empty and not overwrite:
-        raise InputError(
-            f"{output}: expected nothing there yet, found something; --overwrite "
-            "replaces it"
+        raise unexpected(
+            output, "nothing there yet", "something; --overwrite replaces it"
         )
 
 
@@ -128,14 +129,13 @@ def _check_replaceable(output: pathlib.Path) -> None:
     found |= {path.relative_to(output).as_posix() for path in output.glob("*/*")}
     others = sorted(found - {checkpoint.FOLDER, f"{checkpoint.FOLDER}/0"})
     if others or not output.is_dir():
-        raise InputError(
-            f"{output}: expected a converted checkpoint to replace, found "
-            f"{', '.join(others) or 'a file'}; choose another folder"
+        raise unexpected(
+            output,
+            "a converted checkpoint to replace",
+            f"{', '.join(others) or 'a file'}; choose another folder",
         )
-    if "torch" not in checkpoint.load(output).description:
-        raise InputError(
-            f"{output}: expected a converted checkpoint to replace, found another"
-        )
+    if checkpoint.load(output).description.torch is None:
+        raise unexpected(output, "a converted checkpoint to replace", "another")
 
 
 def _put(new: pathlib.Path, output: pathlib.Path) -> None:
@@ -187,8 +187,8 @@ def _summary(
 def _describe_signal(signal: SignalLayout) -> str:
     if not signal.is_eeg:
         return f"{signal.size} features"
-    first, last = signal.times_s[0], signal.times_s[-1]
-    times = f"{len(signal.times_s)} times, {first:g} to {last:g} s"
+    times_s = signal.eeg.times_s
+    times = f"{len(times_s)} times, {times_s[0]:g} to {times_s[-1]:g} s"
     if signal.kind == CHANNEL_MEAN:
         return f"{signal.size}: the mean channel × {times}"
-    return f"{signal.size}: {len(signal.ch_names)} channels × {times}"
+    return f"{signal.size}: {len(signal.eeg.ch_names)} channels × {times}"

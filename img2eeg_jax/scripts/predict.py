@@ -22,7 +22,7 @@ def main() -> None:
     """Calls `encoder.write_predictions` with the flags."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
-        from img2eeg_jax import encoder
+        from img2eeg_jax.prediction import encoder
 
     print(
         encoder.write_predictions(

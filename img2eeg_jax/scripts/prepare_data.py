@@ -208,7 +208,8 @@ def main() -> None:
         return
     if _TEACHER.value:
         with common.importing():
-            from img2eeg_jax.training import checkpoint, teacher
+            from img2eeg_jax.checkpoints import store as checkpoint
+            from img2eeg_jax.training import teacher
 
         # Refused now rather than after what comes before its turn.
         loaded = checkpoint.load(_TEACHER.value)

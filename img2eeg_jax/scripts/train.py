@@ -33,7 +33,8 @@ def main() -> None:
     """Calls `training.loop.train` with the flags."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
-        from img2eeg_jax.training import distributed, loop
+        from img2eeg_jax.devices import distributed
+        from img2eeg_jax.training import loop
 
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         common.leave_at_once_on_errors()

@@ -4,7 +4,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import AREAS
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES
 
@@ -85,7 +85,7 @@ def check_values(config: ConfigDict) -> None:
 
 def _check(config: ConfigDict, key: str, fits: bool, expected: str) -> None:
     if not fits:
-        raise InputError(f"--config.{key}: expected {expected}, found {config[key]!r}")
+        raise unexpected(f"--config.{key}", expected, f"{config[key]!r}")
 
 
 def _one_of(choices: tuple[str, ...]) -> str:

@@ -18,24 +18,22 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from img2eeg_jax.data import (
-    dataset,
-    download,
-    layout,
-    pipeline,
-    shards,
-    synthetic,
-    tfds_builder,
-)
-from img2eeg_jax.errors import InputError, StoppedBySignal, first_line
+from img2eeg_jax.checkpoints import run_folder
+from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.data import examples, layout
+from img2eeg_jax.data.shards import builder, store
+from img2eeg_jax.data.sources import http, synthetic
+from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.errors import InputError, StoppedBySignal, first_line, unexpected
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import checkpoint, config_check, teacher
-from img2eeg_jax.training import logging as run_logging
+from img2eeg_jax.training import config_check, teacher
 from img2eeg_jax.training import optimizer as optimizers
-from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.training.run import Run, Selection
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
@@ -111,14 +109,15 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
     subjects = layout.parse_subjects(str(config.subjects))
     mode = _mode(config, subjects)
     if mode != "side_by_side" and config.batch_size % jax.process_count():
-        raise InputError(
-            f"--config.batch_size: expected a multiple of {jax.process_count()} "
-            f"processes, found {config.batch_size}"
+        raise unexpected(
+            "--config.batch_size",
+            f"a multiple of {jax.process_count()} processes",
+            config.batch_size,
         )
     configs = _configs_by_folder(config, workdir, subjects, mode)
     for folder, own in configs.items():
         checkpoint.check_folder(folder)
-        run_logging.check_config(folder, own.to_dict())
+        run_folder.check_config(folder, own.to_dict())
     _keep_compiled_programs()
     networks = _load_networks(config, workdir, subjects, mode)
     precision = _MATMUL_PRECISION[config.precision]
@@ -155,7 +154,7 @@ def _keep_compiled_programs():
     to keep it has chosen.
     """
     if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
-        folder = download.cache_dir() / "compiled"
+        folder = http.cache_dir() / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
@@ -173,9 +172,10 @@ def _naming_device_errors() -> Iterator[None]:
             ) from error
         if jax.process_count() == 1:
             raise
-        raise InputError(
-            f"process {jax.process_index()}: expected {jax.process_count()} "
-            f"processes, found one gone: {found}"
+        raise unexpected(
+            f"process {jax.process_index()}",
+            f"{jax.process_count()} processes",
+            f"one gone: {found}",
         ) from error
 
 
@@ -280,7 +280,7 @@ def _with_absolute_paths(config):
     """Makes what a run records hold from any folder that it is used from."""
     config = config.copy_and_resolve_references()
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key] and not shards.is_remote(config[key]):
+        if config[key] and not store.is_remote(config[key]):
             config[key] = os.path.abspath(config[key])
     return config
 
@@ -299,20 +299,16 @@ def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
     data_dir = data_folder(config, workdir)
     if config.data_dir:
         concepts = layout.read_image_set(data_dir).concepts("training")
-        eeg = layout.read_eeg(data_dir, subject, "test")
+        axes = layout.read_eeg(data_dir, subject, "test").axes
     else:
         concepts = range(config.synthetic.n_training_concepts)
-        eeg = synthetic.empty_eeg()
+        axes = synthetic.AXES
     try:
-        selected = dataset.select(
-            eeg, tuple(config.channels) or None, tuple(config.window_s)
-        )
-        dataset.split_by_concept(concepts, config.validation_concepts, config.seed)
+        selected = axes.select(tuple(config.channels) or None, tuple(config.window_s))
+        examples.split_by_concept(concepts, config.validation_concepts, config.seed)
     except InputError as error:
         raise InputError(f"{data_dir}: {error}") from error
-    return SignalLayout.for_eeg(
-        config.signal, selected.ch_names, selected.times_s, eeg.times_s
-    )
+    return SignalLayout.for_eeg(config.signal, selected, axes.times_s)
 
 
 def model_arguments(config: ConfigDict, signal_layout: SignalLayout) -> dict[str, Any]:
@@ -362,7 +358,7 @@ def build_recipe(
     )
 
 
-def load_data(config: ConfigDict, workdir: pathlib.Path) -> dataset.EncodingData:
+def load_data(config: ConfigDict, workdir: pathlib.Path) -> examples.EncodingData:
     """Reads what the config asks for, building missing shards first.
 
     Args:
@@ -385,7 +381,7 @@ def _prepare_data(config, workdir, subjects):
         if not config.data_dir:
             synthetic.write_synthetic(data_dir, **config.synthetic, subjects=subjects)
         shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
-        tfds_builder.ensure_shards(
+        builder.ensure_shards(
             data_dir, shards_dir, subjects=subjects, image_size=config.image_size
         )
     parallel = DataParallel()
@@ -396,7 +392,7 @@ def _prepare_data(config, workdir, subjects):
 
 
 def _read_data(config, data, subjects):
-    return dataset.load_encoding_data(
+    return examples.load_encoding_data(
         data.shards_dir,
         subjects=subjects,
         image_size=config.image_size,
@@ -419,7 +415,7 @@ def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     if config.data_dir:
         return pathlib.Path(config.data_dir)
     if "synthetic" not in config:
-        raise InputError("--config.data_dir: expected a folder, found nothing")
+        raise unexpected("--config.data_dir", "a folder", "nothing")
     return workdir / "data"
 
 
@@ -437,7 +433,7 @@ def shards_folder(
         return shards_dir
     # The mode, because root may write to a folder that is meant to stay as it is.
     is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
-    with_data = tfds_builder.default_shards_dir(data_dir)
+    with_data = builder.default_shards_dir(data_dir)
     return with_data if is_writable or with_data.is_dir() else workdir / "shards"
 
 
@@ -450,9 +446,10 @@ def _load_teacher(config):
     loaded = checkpoint.load(config.teacher)
     model, variables = loaded.backbone
     if model.num_classes != config.num_classes:
-        raise InputError(
-            f"{config.teacher}: expected a teacher with {config.num_classes} classes, "
-            f"found {model.num_classes}"
+        raise unexpected(
+            config.teacher,
+            f"a teacher with {config.num_classes} classes",
+            model.num_classes,
         )
     return model.clone(axis_name=BATCH_AXIS), variables
 
@@ -463,7 +460,7 @@ def _load_initial(config, model):
         return {"params": {}, "batch_stats": {}}
     loaded = checkpoint.load(config.init_from)
     given = loaded.variables
-    if loaded.description["kind"] == "cornet_s":
+    if loaded.description.kind == "cornet_s":
         given = {name: {"realnet": tree} for name, tree in given.items()}
     everything = jax.eval_shape(lambda: _draw_variables(config, model))
     expected = {
@@ -612,22 +609,20 @@ def _build_runs(configs, subjects, encoding_data, networks):
     for position, (folder, own) in enumerate(configs.items()):
         zscore = encoding_data.zscore
         if len(configs) > 1:
-            zscore = dataset.ZScore(zscore.mean[position], zscore.std[position])
+            zscore = ZScore(zscore.mean[position], zscore.std[position])
         whose = {"subject": subjects[position]}
         if len(configs) == 1 and own.subjects_mode == "shared_backbone":
-            whose = {"subject": None, "subjects": subjects}
-        description = {
-            "format": 1,
-            "kind": "realnet",
-            "model": _plain(networks.model_arguments),
-            "image_size": own.image_size,
-            "signal": networks.signal_layout.to_dict(),
-            "ch_names": list(encoding_data.ch_names),
-            "zscore": zscore.to_dict(),
+            whose = {"subject": None, "subjects": tuple(subjects)}
+        description = Description(
+            kind="realnet",
+            model=networks.model_arguments,
+            image_size=own.image_size,
+            signal=networks.signal_layout,
+            zscore=zscore,
             **whose,
-            "initial_weights": own.init_from or "random",
-            "config": _plain(own.to_dict()),
-        }
+            initial_weights=own.init_from or "random",
+            config=_plain(own.to_dict()),
+        )
         is_one_of_several = folder.name == layout.subject_name(subjects[position])
         label = folder.name if is_one_of_several else ""
         runs.append(Run(folder, description, label))

@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import pathlib
-from typing import Any
 
 import jax
 import numpy as np
 
-from img2eeg_jax.errors import InputError
-from img2eeg_jax.training import logging as run_logging
-from img2eeg_jax.training.checkpoint import CheckpointStore
+from img2eeg_jax.checkpoints import run_folder
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.store import CheckpointStore
+from img2eeg_jax.errors import unexpected
+from img2eeg_jax.training import progress as run_progress
 from img2eeg_jax.training.state import TrainState
 
 
@@ -77,11 +78,11 @@ class Run(contextlib.AbstractContextManager):
     Attributes:
       workdir: the folder.
       label: what tells it from other runs in what is printed, or "".
-      description: see `training.checkpoint`.
+      description: of its network.
       progress: where the run stands.
     """
 
-    def __init__(self, workdir: pathlib.Path, description: dict[str, Any], label=""):
+    def __init__(self, workdir: pathlib.Path, description: Description, label=""):
         """Does nothing to the folder yet."""
         self.workdir = workdir
         self.label = label
@@ -100,12 +101,12 @@ class Run(contextlib.AbstractContextManager):
 
     def write_config(self) -> None:
         """Writes config.json, which tells also where the data are now."""
-        run_logging.write_config(self.workdir, self.description["config"])
+        run_folder.write_config(self.workdir, self.description.config)
 
     def start(self) -> None:
         """Writes what is known before the first step."""
-        run_logging.write_metrics(self.workdir, self.progress.history)
-        board = run_logging.TensorBoard(self.workdir)
+        run_folder.write_metrics(self.workdir, self.progress.history)
+        board = run_progress.TensorBoard(self.workdir)
         self._board = self._resources.enter_context(board)
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState | None:
@@ -119,10 +120,11 @@ class Run(contextlib.AbstractContextManager):
             return None
         state, description, progress = restored
         for key in ("zscore", "signal"):
-            if description[key] != self.description[key]:
-                raise InputError(
-                    f"{self.workdir}: expected the data that the run started with, "
-                    f"found data with another {key}"
+            if getattr(description, key) != getattr(self.description, key):
+                raise unexpected(
+                    self.workdir,
+                    "the data that the run started with",
+                    f"data with another {key}",
                 )
         self._store.discard_after(int(state.step))
         self.progress = Progress(**progress)
@@ -139,9 +141,10 @@ class Run(contextlib.AbstractContextManager):
             self.progress = Progress()
             return like
         if step not in self._store.steps():
-            raise InputError(
-                f"{self.workdir}: expected a checkpoint of step {step}, the last that "
-                f"all runs have, found {self._store.steps()}"
+            raise unexpected(
+                self.workdir,
+                f"a checkpoint of step {step}, the last that all runs have",
+                self._store.steps(),
             )
         return self.restore(like, step)
 
@@ -173,7 +176,7 @@ class Run(contextlib.AbstractContextManager):
             check_finite(int(state.step), "network", leaf)
         progress = dataclasses.asdict(self.progress)
         self._store.save(state, self.description, progress, selection_loss)
-        run_logging.write_metrics(self.workdir, self.progress.history)
+        run_folder.write_metrics(self.workdir, self.progress.history)
         if self.progress.history and not self.progress.step_in_epoch:
             row = self.progress.history[-1]
             self._board.write(row["step"], row)
@@ -188,7 +191,8 @@ def check_finite(step: int, what: str, value) -> None:
     value = np.asarray(value)
     if not np.isfinite(value).all():
         found = value[~np.isfinite(value)].flat[0]
-        raise InputError(
-            f"step {step}: expected a finite {what}, found {found}; the checkpoints "
-            "before it are kept"
+        raise unexpected(
+            f"step {step}",
+            f"a finite {what}",
+            f"{found}; the checkpoints before it are kept",
         )

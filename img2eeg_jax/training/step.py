@@ -76,9 +76,10 @@ def make_train_step(
 
     Returns:
       (state, teacher's variables, batch) → (next state, losses before the update).
-      A batch is a dict of `image` u8[b, h, w, 3], `eeg` f32[b, channel, time], `mask`
-      f32[b] and, of a cached teacher, `teacher_logits` f32[b, class]. EEG of several
-      subjects, f32[b, subject, channel, time], trains one network for all of them,
+      A batch is a dict of `image` u8[b, h, w, 3], `response` f32[b, channel, time]
+      (z-scored EEG), `mask` f32[b] and, of a cached teacher, `teacher_logits`
+      f32[b, class]. EEG of several subjects, f32[b, subject, channel, time], trains one
+      network for all of them,
       whose signal has an axis of subjects; their losses are averaged. Losses are (sum,
       count) over all devices, so that sums over batches divide to means over images;
       `skipped` counts steps.
@@ -170,10 +171,10 @@ def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
 
 def _check_batch(batch):
     """Checks shapes and types while the step is traced, at no cost in the loop."""
-    image, eeg, mask = batch["image"], batch["eeg"], batch["mask"]
-    chex.assert_rank([image, eeg, mask], [4, {3, 4}, 1])
-    chex.assert_type([image, eeg, mask], [jnp.uint8, jnp.float32, jnp.float32])
-    chex.assert_equal_shape_prefix([image, eeg, mask], 1)
+    image, response, mask = batch["image"], batch["response"], batch["mask"]
+    chex.assert_rank([image, response, mask], [4, {3, 4}, 1])
+    chex.assert_type([image, response, mask], [jnp.uint8, jnp.float32, jnp.float32])
+    chex.assert_equal_shape_prefix([image, response, mask], 1)
 
 
 def _running_average(average, params, decay):
@@ -199,7 +200,7 @@ def _make_losses(model, recipe, teacher, axis_name):
         (logits, signal), updated = model.apply(
             variables, images, train=train, mask=mask, mutable=["batch_stats"]
         )
-        signal, target = _by_subject(recipe, signal, batch["eeg"])
+        signal, target = _by_subject(recipe, signal, batch["response"])
         sums = _generation(recipe, signal, target, mask, axis_name)
         if not train:
             sums["moments"] = objectives.moments(signal, target, mask)

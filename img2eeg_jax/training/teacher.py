@@ -7,9 +7,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from img2eeg_jax.data import layout, shards, teacher_cache
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.shards import store, teacher_logits
+from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.training.parallel import DataParallel
 
 
 def load_logits(
@@ -49,16 +50,16 @@ def load_logits(
         return parallel.merge(logits, batch["mask"])
 
     images = {
-        partition: shards.load_images(shards_dir, image_size, partition)
+        partition: store.load_images(shards_dir, image_size, partition)
         for partition in layout.PARTITIONS
     }
-    metadata = shards.read_metadata(shards_dir, shards.images_name(image_size))
-    key = teacher_cache.key(variables, metadata["data_sha256"], image_size)
-    teacher_cache.ensure_teacher_logits(
+    metadata = store.read_metadata(shards_dir, store.images_name(image_size))
+    key = teacher_logits.key(variables, metadata["data_sha256"], image_size)
+    teacher_logits.ensure_teacher_logits(
         shards_dir, key, images, compute, batch_size=batch_size
     )
     return {
-        partition: teacher_cache.load_teacher_logits(
+        partition: teacher_logits.load_teacher_logits(
             shards_dir, key, partition, len(rows)
         )
         for partition, rows in images.items()

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from img2eeg_jax import objectives
-from img2eeg_jax.data import pipeline
-from img2eeg_jax.data.dataset import Split
-from img2eeg_jax.errors import InputError, StoppedBySignal
-from img2eeg_jax.training import logging as run_logging
-from img2eeg_jax.training.parallel import DataParallel
+from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.data.examples import Split
+from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.errors import StoppedBySignal, unexpected
+from img2eeg_jax.training import progress as run_progress
 from img2eeg_jax.training.run import Progress, Run, Selection, check_finite
 from img2eeg_jax.training.state import TrainState
 from img2eeg_jax.training.step import LOSSES
@@ -153,7 +153,7 @@ class Trainer:
                     f"going on from step {self.step}, epoch {self._progress.epoch + 1}"
                 )
             self.state = self.parallel.replicate(self.state)
-            self._meter = run_logging.Meter(
+            self._meter = run_progress.Meter(
                 self.flops_per_image * len(self.runs), self.limits.peak_tflops
             )
             try:
@@ -194,10 +194,10 @@ class Trainer:
                 f"{run.label} at {step}"
                 for run, step in zip(self.runs, steps, strict=True)
             ]
-            raise InputError(
-                "--config.subjects_mode: expected runs that stand at the same step to "
-                f"train them in step, found {', '.join(found)}; 'one_by_one' goes on "
-                "with each from where it is"
+            raise unexpected(
+                "--config.subjects_mode",
+                "runs that stand at the same step to train them in step",
+                f"{', '.join(found)}; 'one_by_one' goes on with each from where it is",
             )
         for i in ahead:
             restored[i] = self.runs[i].go_back(states[i], common)
@@ -240,7 +240,7 @@ class Trainer:
             process_count=self.parallel.process_count,
         )
         pending, must_stop = None, False
-        with run_logging.progress_bar(
+        with run_progress.progress_bar(
             progress.epoch,
             self.limits.num_epochs,
             n_images,
@@ -441,7 +441,5 @@ def _add_sums(sums: dict[str, list[float]], metrics, names) -> None:
 
 def _means(sums: dict[str, list[float]], prefix: str, step: int) -> dict[str, float]:
     if not sums[LOSSES[0]][1]:
-        raise InputError(
-            f"step {step}: expected a finite loss, found none in a whole epoch"
-        )
+        raise unexpected(f"step {step}", "a finite loss", "none in a whole epoch")
     return {f"{prefix}_{name}": sums[name][0] / sums[name][1] for name in LOSSES}

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from img2eeg_jax.data import synthetic
+from img2eeg_jax.data.sources import synthetic
 
 TINY = {
     "seed": 3,

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from img2eeg_jax.data import archives
+from img2eeg_jax.data.sources import archives
 from img2eeg_jax.errors import InputError
 
 MIB = 2**20

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import brainvision, raw_recordings
-from img2eeg_jax.data import bids, layout, preprocessing, recordings
+from helpers import brainvision, raw_recordings
+from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data.sources import bids, recordings
 from img2eeg_jax.errors import InputError
 
 # Concepts and files, in the sorted order that rows of EEG must have.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from img2eeg_jax.data import dataset, layout, tfds_builder
+from img2eeg_jax.data import examples, layout
+from img2eeg_jax.data.shards import builder
 from img2eeg_jax.errors import InputError
 
 CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
@@ -21,7 +22,7 @@ def eeg():
 @pytest.fixture(scope="module")
 def shards(tiny_original, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         tiny_original, folder, subjects=(1, 2), image_size=16, log=lambda line: None
     )
     return folder
@@ -41,7 +42,7 @@ def load(shards, tiny_original):
             "split_seed": 0,
             "concepts": concepts,
         }
-        return dataset.load_encoding_data(shards, **arguments | changes)
+        return examples.load_encoding_data(shards, **arguments | changes)
 
     return run
 
@@ -59,14 +60,14 @@ def averaged(tiny_original):
 
 
 def test_select_everything(eeg):
-    selected = dataset.select(eeg)
+    selected = examples.select(eeg)
     assert selected.eeg is eeg.eeg
     assert selected.ch_names == CH_NAMES
     np.testing.assert_array_equal(selected.times_s, eeg.times_s)
 
 
 def test_select_channels_in_the_order_wanted(eeg):
-    selected = dataset.select(eeg, ["TP10", "TP9"])
+    selected = examples.select(eeg, ["TP10", "TP9"])
     np.testing.assert_array_equal(selected.eeg[:, :, 0], eeg.eeg[:, :, 3])
     np.testing.assert_array_equal(selected.eeg[:, :, 1], eeg.eeg[:, :, 0])
     assert selected.ch_names == ("TP10", "TP9")
@@ -84,7 +85,7 @@ def test_select_channels_in_the_order_wanted(eeg):
     ],
 )
 def test_select_window(eeg, window_s, first, last):
-    selected = dataset.select(eeg, window_s=window_s)
+    selected = examples.select(eeg, window_s=window_s)
     np.testing.assert_array_equal(selected.times_s, eeg.times_s[first : last + 1])
     np.testing.assert_array_equal(selected.eeg, eeg.eeg[..., first : last + 1])
 
@@ -92,25 +93,25 @@ def test_select_window(eeg, window_s, first, last):
 @pytest.mark.parametrize("channels", [["Oz"], [], ["TP9", "TP9"]])
 def test_unknown_channel(eeg, channels):
     with pytest.raises(InputError, match="TP9, AF7, AF8, TP10"):
-        dataset.select(eeg, channels)
+        examples.select(eeg, channels)
 
 
 @pytest.mark.parametrize("window_s", [(1.0, 2.0), (0.3, 0.1), (-9, -1)])
 def test_empty_window(eeg, window_s):
     with pytest.raises(InputError, match=r"-0.199 to 0.791 s"):
-        dataset.select(eeg, window_s=window_s)
+        examples.select(eeg, window_s=window_s)
 
 
 def test_average_repetitions(eeg):
-    mean = dataset.average_repetitions(eeg)
+    mean = examples.average_repetitions(eeg)
     expected = sum(eeg.eeg[:, k].astype(np.float64) for k in range(3)) / 3
     np.testing.assert_allclose(mean, expected, rtol=1e-6)
     assert mean.dtype == np.float32
 
 
 def test_zscore_equals_scipy(eeg):
-    mean_eeg = dataset.average_repetitions(eeg)
-    statistics = dataset.fit_zscore(mean_eeg)
+    mean_eeg = examples.average_repetitions(eeg)
+    statistics = examples.fit_zscore(mean_eeg)
     expected = scipy.stats.zscore(mean_eeg.astype(np.float64), axis=0, ddof=0)
     result = statistics.apply(mean_eeg)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
@@ -120,8 +121,8 @@ def test_zscore_equals_scipy(eeg):
 
 
 def test_zscore_in_place(eeg):
-    mean_eeg = dataset.average_repetitions(eeg)
-    statistics = dataset.fit_zscore(mean_eeg)
+    mean_eeg = examples.average_repetitions(eeg)
+    statistics = examples.fit_zscore(mean_eeg)
     out = np.empty((12, 2, 4, 100), np.float32)
     statistics.apply(mean_eeg, out=out[:, 1])
     np.testing.assert_array_equal(out[:, 1], statistics.apply(mean_eeg))
@@ -131,15 +132,15 @@ def test_zscore_of_equal_values():
     mean_eeg = np.random.default_rng(0).normal(size=(7, 2, 5)).astype(np.float32)
     mean_eeg[:, 1, 3] = 0.1
     with pytest.raises(InputError, match="channel number 1, sample 3"):
-        dataset.fit_zscore(mean_eeg)
+        examples.fit_zscore(mean_eeg)
     with pytest.raises(InputError, match=r"channel Oz, 0.300 s"):
-        dataset.fit_zscore(mean_eeg, ["Pz", "Oz"], np.arange(5) / 10)
+        examples.fit_zscore(mean_eeg, ["Pz", "Oz"], np.arange(5) / 10)
 
 
 def test_pooled_zscore_averages_the_statistics():
-    one = dataset.ZScore(np.float32([[1.0]]), np.float32([[2.0]]))
-    two = dataset.ZScore(np.float32([[4.0]]), np.float32([[6.0]]))
-    pooled = dataset.pooled_zscore(one, two)
+    one = examples.ZScore(np.float32([[1.0]]), np.float32([[2.0]]))
+    two = examples.ZScore(np.float32([[4.0]]), np.float32([[6.0]]))
+    pooled = examples.pooled_zscore(one, two)
     assert (pooled.mean.item(), pooled.std.item()) == (2.5, 4.0)
 
 
@@ -147,8 +148,8 @@ def test_split_by_concept():
     concepts = ["b", "a", "c", "a", "b", "d", "d", "d"]
     seen = set()
     for seed in range(30):
-        train, validation = dataset.split_by_concept(concepts, 2, seed)
-        again = dataset.split_by_concept(concepts, 2, seed)
+        train, validation = examples.split_by_concept(concepts, 2, seed)
+        again = examples.split_by_concept(concepts, 2, seed)
         np.testing.assert_array_equal(np.concatenate(again), [*train, *validation])
         assert sorted([*train, *validation]) == list(range(8))
         assert list(train) == sorted(train)
@@ -161,7 +162,7 @@ def test_split_by_concept():
 
 
 def test_split_without_validation():
-    train, validation = dataset.split_by_concept(["a", "b"], 0, 0)
+    train, validation = examples.split_by_concept(["a", "b"], 0, 0)
     np.testing.assert_array_equal(train, [0, 1])
     assert validation.shape == (0,)
 
@@ -169,13 +170,13 @@ def test_split_without_validation():
 @pytest.mark.parametrize("n", [-1, 2, 3])
 def test_split_that_leaves_no_training(n):
     with pytest.raises(InputError, match=f"expected 0 to 1 .* found {n}"):
-        dataset.split_by_concept(["a", "b"], n, 0)
+        examples.split_by_concept(["a", "b"], n, 0)
 
 
 def test_shuffle_rows(eeg):
-    shuffled = dataset.shuffle_rows(eeg.eeg, 1)
+    shuffled = examples.shuffle_rows(eeg.eeg, 1)
     assert not np.array_equal(shuffled, eeg.eeg)
-    np.testing.assert_array_equal(shuffled, dataset.shuffle_rows(eeg.eeg, 1))
+    np.testing.assert_array_equal(shuffled, examples.shuffle_rows(eeg.eeg, 1))
     assert sorted(map(bytes, shuffled)) == sorted(map(bytes, eeg.eeg))
 
 
@@ -200,11 +201,11 @@ def test_encoding_data(load, averaged, tiny_original):
         (data.test, "test"),
     ):
         expected = (averaged[partition][split.index] - mean) / std
-        np.testing.assert_allclose(split.eeg, expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(split.response, expected, rtol=1e-3, atol=1e-4)
         files = image_set.files(partition)
         for image, row in zip(split.images, split.index, strict=True):
             np.testing.assert_array_equal(image, layout.read_image(files[row], 16))
-        assert (split.images.dtype, split.eeg.dtype) == (np.uint8, np.float32)
+        assert (split.images.dtype, split.response.dtype) == (np.uint8, np.float32)
         assert split.index.dtype == np.int32
     np.testing.assert_array_equal(data.test.index, np.arange(4))
 
@@ -213,9 +214,9 @@ def test_selected_data_are_a_part_of_all(load):
     selected, everything = load(), load(channels=None, window_s=None)
     rows = [everything.ch_names.index(name) for name in ("Oz", "P8")]
     for find in (
-        lambda data: data.train.eeg,
-        lambda data: data.validation.eeg,
-        lambda data: data.test.eeg,
+        lambda data: data.train.response,
+        lambda data: data.validation.response,
+        lambda data: data.test.response,
         lambda data: data.validation_halves,
         lambda data: data.zscore.mean,
         lambda data: data.zscore.std,
@@ -245,16 +246,18 @@ def test_encoding_data_with_statistics_of_both_partitions(load, averaged):
     assert data.validation is None
     one, two = averaged["training"], averaged["test"]
     mean, std = (one.mean(0) + two.mean(0)) / 2, (one.std(0) + two.std(0)) / 2
-    np.testing.assert_allclose(data.test.eeg, (two - mean) / std, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        data.test.response, (two - mean) / std, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_encoding_data_shuffled(load):
     true, control = load(), load(shuffle_eeg_seed=5)
     np.testing.assert_array_equal(true.train.images, control.train.images)
-    assert not np.allclose(true.train.eeg, control.train.eeg)
+    assert not np.allclose(true.train.response, control.train.response)
 
     def in_volts(data):
-        both = np.concatenate([data.train.eeg, data.validation.eeg])
+        both = np.concatenate([data.train.response, data.validation.response])
         return both * data.zscore.std + data.zscore.mean
 
     # The training partition has the same responses, in another order; the test images
@@ -262,8 +265,8 @@ def test_encoding_data_shuffled(load):
     np.testing.assert_allclose(
         np.sort(in_volts(true), axis=0), np.sort(in_volts(control), axis=0), atol=1e-9
     )
-    true_test = true.test.eeg * true.zscore.std + true.zscore.mean
-    control_test = control.test.eeg * control.zscore.std + control.zscore.mean
+    true_test = true.test.response * true.zscore.std + true.zscore.mean
+    control_test = control.test.response * control.zscore.std + control.zscore.mean
     np.testing.assert_allclose(true_test, control_test, atol=1e-9)
 
 
@@ -274,10 +277,10 @@ def test_several_subjects(load):
         split = getattr(both, name)
         for position, subject in enumerate((2, 1)):
             one = getattr(alone[subject], name)
-            np.testing.assert_array_equal(split.eeg[:, position], one.eeg)
+            np.testing.assert_array_equal(split.response[:, position], one.response)
             np.testing.assert_array_equal(split.index, one.index)
             np.testing.assert_array_equal(split.images, one.images)
-        assert split.eeg.shape == (len(split.index), 2, 2, 21)
+        assert split.response.shape == (len(split.index), 2, 2, 21)
     for position, subject in enumerate((2, 1)):
         np.testing.assert_array_equal(
             both.validation_halves[:, :, position], alone[subject].validation_halves
@@ -295,7 +298,7 @@ def test_several_subjects_shuffled_alike(load):
 
     def in_volts(data):
         index = np.concatenate([data.train.index, data.validation.index])
-        both = np.concatenate([data.train.eeg, data.validation.eeg])
+        both = np.concatenate([data.train.response, data.validation.response])
         return (both * data.zscore.std + data.zscore.mean)[np.argsort(index)]
 
     order = np.random.default_rng(5).permutation(15)
@@ -303,7 +306,7 @@ def test_several_subjects_shuffled_alike(load):
 
 
 def test_one_subject_of_a_list_keeps_the_axis(load):
-    assert load(subjects=[2]).train.eeg.shape[1:] == (1, 2, 21)
+    assert load(subjects=[2]).train.response.shape[1:] == (1, 2, 21)
 
 
 @pytest.mark.parametrize(
@@ -317,11 +320,11 @@ def test_subjects_must_agree(tiny, change, message):
     for partition in layout.PARTITIONS:
         changed = change(layout.read_eeg(tiny, 2, partition))
         layout.write_eeg(tiny, 2, partition, changed)
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         tiny, tiny / "shards", subjects=(1, 2), image_size=16, log=lambda line: None
     )
     with pytest.raises(InputError, match=f"sub-02: .*first subject's .*{message}"):
-        dataset.load_encoding_data(
+        examples.load_encoding_data(
             tiny / "shards",
             subjects=(1, 2),
             image_size=16,

@@ -7,8 +7,8 @@ import httpx2
 import numpy as np
 import pytest
 
-import web
-from img2eeg_jax.data import download
+from helpers import web
+from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError
 
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -33,7 +33,7 @@ def server(pauses):
 @pytest.fixture
 def fetch(server, tmp_path):
     def call(sha256=""):
-        path = download.fetch(f"{server.url}/w.pt", sha256, tmp_path / "cache")
+        path = http.fetch(f"{server.url}/w.pt", sha256, tmp_path / "cache")
         with open(path, "rb") as file:
             return file.read()
 
@@ -67,13 +67,13 @@ def test_a_server_that_cuts_every_answer(server, fetch, sizes):
 @pytest.mark.parametrize("failures", [[], [405]])
 def test_cut_off_after_the_last_byte(server, fetch, monkeypatch, failures):
     """As where the end of a chunked answer is lost; there is no more to ask for."""
-    write = download._Arriving._write
+    write = http._Arriving._write
 
     def write_and_break(arriving, response):
         write(arriving, response)
         raise httpx2.RemoteProtocolError("cut")
 
-    monkeypatch.setattr(download._Arriving, "_write", write_and_break)
+    monkeypatch.setattr(http._Arriving, "_write", write_and_break)
     # Then the size is known from the answer only.
     server.failures = failures
     assert fetch() == BODY
@@ -223,28 +223,28 @@ def test_a_file_shorter_than_its_server_says(server, fetch, lie):
 
 def test_not_found(server, tmp_path):
     with pytest.raises(InputError, match=r"/no\.pt: expected a file .*404"):
-        download.fetch(f"{server.url}/no.pt", "", tmp_path)
+        http.fetch(f"{server.url}/no.pt", "", tmp_path)
     assert not list(tmp_path.glob("*.pt"))
 
 
 def test_nobody_answers(tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(InputError, match="expected a file to download"):
-        download.fetch("http://127.0.0.1:9/w.pt", "", tmp_path)
+        http.fetch("http://127.0.0.1:9/w.pt", "", tmp_path)
 
 
 def test_a_file_address_is_used_where_it_lies(tmp_path):
     path = tmp_path / "a b.pt"
     path.write_bytes(BODY)
-    assert download.fetch(path.as_uri(), SHA256) == str(path)
+    assert http.fetch(path.as_uri(), SHA256) == str(path)
     with pytest.raises(InputError, match="expected SHA-256 00000000, found"):
-        download.fetch(path.as_uri(), "00000000")
+        http.fetch(path.as_uri(), "00000000")
     with pytest.raises(InputError, match="expected a file, found none"):
-        download.fetch((tmp_path / "no.pt").as_uri())
+        http.fetch((tmp_path / "no.pt").as_uri())
 
 
 def test_cache_dir(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert download.cache_dir() == tmp_path / "x" / "img2eeg_jax"
+    assert http.cache_dir() == tmp_path / "x" / "img2eeg_jax"
     monkeypatch.setenv("IMG2EEG_CACHE", str(tmp_path / "y"))
-    assert download.cache_dir() == tmp_path / "y"
+    assert http.cache_dir() == tmp_path / "y"

@@ -4,7 +4,9 @@ import threading
 import numpy as np
 import pytest
 
-from img2eeg_jax.data import dataset, pipeline, tensorflow_setup
+from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.data import examples
+from img2eeg_jax.data.shards import tensorflow_setup
 from img2eeg_jax.errors import InputError
 
 
@@ -12,9 +14,9 @@ from img2eeg_jax.errors import InputError
 def split():
     """11 examples whose image, EEG and index can be told from each other."""
     rng = np.random.default_rng(0)
-    return dataset.Split(
+    return examples.Split(
         images=rng.integers(0, 256, (11, 6, 6, 3), np.uint8),
-        eeg=rng.normal(size=(11, 2, 5)).astype(np.float32),
+        response=rng.normal(size=(11, 2, 5)).astype(np.float32),
         index=np.arange(100, 111, dtype=np.int32),
     )
 
@@ -36,7 +38,7 @@ def test_in_order(split):
     assert len(found) == pipeline.num_batches(split, 4) == 3
     for key, values in (
         ("image", split.images),
-        ("eeg", split.eeg),
+        ("response", split.response),
         ("index", split.index),
     ):
         joined = np.concatenate([batch[key] for batch in found])
@@ -47,11 +49,11 @@ def test_in_order(split):
 def test_padding_is_masked(split):
     last = list(pipeline.batches(split, batch_size=4))[-1]
     assert last["image"].shape == (4, 6, 6, 3)
-    assert last["eeg"].shape == (4, 2, 5)
+    assert last["response"].shape == (4, 2, 5)
     assert (last["mask"].dtype, last["index"].dtype) == (np.float32, np.int32)
     np.testing.assert_array_equal(last["mask"], [1, 1, 1, 0])
     np.testing.assert_array_equal(last["index"], [108, 109, 110, -1])
-    assert np.isfinite(last["eeg"]).all()
+    assert np.isfinite(last["response"]).all()
 
 
 @pytest.mark.parametrize(("batch_size", "count"), [(1, 11), (11, 1), (12, 1), (50, 1)])
@@ -70,7 +72,7 @@ def test_every_example_exactly_once_with_its_own_eeg(split, epoch):
         for k in np.flatnonzero(batch["mask"]):
             row = batch["index"][k] - 100
             np.testing.assert_array_equal(batch["image"][k], split.images[row])
-            np.testing.assert_array_equal(batch["eeg"][k], split.eeg[row])
+            np.testing.assert_array_equal(batch["response"][k], split.response[row])
 
 
 def test_order_is_a_function_of_seed_and_epoch(split):
@@ -87,9 +89,9 @@ def test_order_is_a_function_of_seed_and_epoch(split):
 def test_shuffling_reaches_over_the_whole_set():
     """A shuffle buffer would leave late examples late."""
     n = 2000
-    split = dataset.Split(
+    split = examples.Split(
         images=np.zeros((n, 1, 1, 3), np.uint8),
-        eeg=np.zeros((n, 1, 1), np.float32),
+        response=np.zeros((n, 1, 1), np.float32),
         index=np.arange(n, dtype=np.int32),
     )
     first = next(pipeline.batches(split, batch_size=200, seed=0))
@@ -161,12 +163,12 @@ def test_wrong_processes(split, wrong):
 
 
 def test_several_subjects(split):
-    eeg = np.stack([split.eeg, -split.eeg, 2 * split.eeg], axis=1)
+    eeg = np.stack([split.response, -split.response, 2 * split.response], axis=1)
     found = next(
-        pipeline.batches(dataclasses.replace(split, eeg=eeg), batch_size=4, seed=0)
+        pipeline.batches(dataclasses.replace(split, response=eeg), batch_size=4, seed=0)
     )
-    np.testing.assert_array_equal(found["eeg"], eeg[found["index"] - 100])
-    assert found["eeg"].shape == (4, 3, 2, 5)
+    np.testing.assert_array_equal(found["response"], eeg[found["index"] - 100])
+    assert found["response"].shape == (4, 3, 2, 5)
 
 
 def _reader_threads():

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import sklearn.utils
 
-import seeded
-from data import brainvision, raw_recordings
-from img2eeg_jax.data import layout, preprocessing, recordings, whitening
+from helpers import brainvision, raw_recordings, seeded
+from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data.preprocessing import whitening
+from img2eeg_jax.data.sources import recordings
 from img2eeg_jax.errors import InputError
 
 OFFICIAL = preprocessing.Choices()

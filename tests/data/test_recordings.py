@@ -8,8 +8,9 @@ import mne
 import numpy as np
 import pytest
 
-from data import brainvision, raw_recordings
-from img2eeg_jax.data import layout, recordings
+from helpers import brainvision, raw_recordings
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.sources import recordings
 from img2eeg_jax.errors import InputError
 
 CH_NAMES = ("Fp1", "O1", "eog", "P3", "Oz")

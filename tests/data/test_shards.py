@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from img2eeg_jax.data import layout, shards, tfds_builder
-from img2eeg_jax.data.sharded_images import ShardedImages
-from img2eeg_jax.data.tensorflow_setup import tf, tfds
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.shards import builder, store
+from img2eeg_jax.data.shards.images import ShardedImages
+from img2eeg_jax.data.shards.tensorflow_setup import tf, tfds
 from img2eeg_jax.errors import InputError
 
 
@@ -18,11 +19,11 @@ from img2eeg_jax.errors import InputError
 def build(tiny, monkeypatch):
     """Returns a function that builds shards and returns what it logged."""
     # 768 bytes an image, so that 15 images take several files.
-    monkeypatch.setattr(tfds_builder, "_BYTES_A_SHARD", 4000)
+    monkeypatch.setattr(builder, "_BYTES_A_SHARD", 4000)
 
     def run(shards_dir=None, subjects=(1,)):
         lines = []
-        tfds_builder.ensure_shards(
+        builder.ensure_shards(
             tiny,
             shards_dir or tiny / "shards",
             subjects=subjects,
@@ -47,14 +48,14 @@ def _direct(tiny, partition):
 
 
 def _files(shards_dir, name, partition):
-    folder = pathlib.Path(shards.config_dir(shards_dir, name))
+    folder = pathlib.Path(store.config_dir(shards_dir, name))
     return sorted(folder.glob(f"*-{partition}.tfrecord*"))
 
 
 def test_images_at_random(tiny, build):
     build()
     assert len(_files(tiny / "shards", "images-16", "training")) == 3
-    images = shards.load_images(tiny / "shards", 16, "training")
+    images = store.load_images(tiny / "shards", 16, "training")
     expected = _direct(tiny, "training")
     assert (images.shape, images.dtype, len(images)) == (expected.shape, np.uint8, 15)
     for rows in ([14, 0, 7, 7], np.array([3]), slice(2, 11, 3), [], [-1]):
@@ -74,22 +75,22 @@ def test_eeg_in_several_files(tiny, build):
     assert len(_files(tiny / "shards", "sub-01", "training")) > 1
     for partition in layout.PARTITIONS:
         direct = layout.read_eeg(tiny, 1, partition)
-        loaded = shards.load_eeg(tiny / "shards", 1, partition)
+        loaded = store.load_eeg(tiny / "shards", 1, partition)
         np.testing.assert_array_equal(loaded.eeg, direct.eeg)
-        mean, halves = shards.load_mean_eeg(tiny / "shards", 1, partition)
+        mean, halves = store.load_mean_eeg(tiny / "shards", 1, partition)
         # By a plain loop over repetitions, in float64.
         n_repetitions = direct.eeg.shape[1]
         total = sum(direct.eeg[:, k].astype(np.float64) for k in range(n_repetitions))
         expected = (total / n_repetitions).astype(np.float32)
         np.testing.assert_array_equal(mean, expected)
         assert halves.shape == (2, 0, *mean.shape[1:])
-        ch_names, times_s = shards.read_axes(tiny / "shards", 1)
+        ch_names, times_s = store.read_axes(tiny / "shards", 1)
         assert loaded.ch_names == ch_names == direct.ch_names
         np.testing.assert_array_equal(times_s, direct.times_s)
 
 
 def test_mean_eeg_of_halves_and_of_what_is_taken(tiny, build, monkeypatch):
-    monkeypatch.setattr(shards, "_EXAMPLES_AT_A_TIME", 4)
+    monkeypatch.setattr(store, "_EXAMPLES_AT_A_TIME", 4)
     build()
     blocks = []
 
@@ -98,7 +99,7 @@ def test_mean_eeg_of_halves_and_of_what_is_taken(tiny, build, monkeypatch):
         return eeg[:, [3, 1], 5:9]
 
     rows = [9, 2, 10, 14]
-    mean, halves = shards.load_mean_eeg(
+    mean, halves = store.load_mean_eeg(
         tiny / "shards", 1, "training", take=take, halves_of=rows
     )
     assert max(blocks) == 4
@@ -121,21 +122,21 @@ def test_halves_of_one_repetition(tiny, build):
             tiny, 1, partition, dataclasses.replace(eeg, eeg=eeg.eeg[:, :1])
         )
     build()
-    mean, halves = shards.load_mean_eeg(tiny / "shards", 1, "test", halves_of=[2, 0])
+    mean, halves = store.load_mean_eeg(tiny / "shards", 1, "test", halves_of=[2, 0])
     np.testing.assert_array_equal(halves[0], mean[[2, 0]])
     assert np.isnan(halves[1]).all()
 
 
 def test_axes_that_are_not_there(tiny, build):
     build()
-    path = pathlib.Path(shards.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
+    path = pathlib.Path(store.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
     metadata = json.loads(path.read_text())
     del metadata["times_s"]
     path.write_text(json.dumps(metadata))
     with pytest.raises(InputError, match=r"metadata.json: expected .* no 'times_s'"):
-        shards.read_axes(tiny / "shards", 1)
+        store.read_axes(tiny / "shards", 1)
     with pytest.raises(InputError, match="expected shards of sub-07, found none"):
-        shards.read_axes(tiny / "shards", 7)
+        store.read_axes(tiny / "shards", 7)
 
 
 def test_tfds_reads_them_with_our_class(tiny, build):
@@ -205,14 +206,14 @@ def test_damaged_images(tiny, build, damage):
     else:
         paths[1].write_bytes(paths[0].read_bytes())
     with pytest.raises(InputError, match=r"images-16.*expected complete") as caught:
-        shards.load_images(tiny / "shards", 16, "training")
+        store.load_images(tiny / "shards", 16, "training")
     assert "\n" not in str(caught.value)
-    assert len(shards.load_images(tiny / "shards", 16, "test")) == 4
+    assert len(store.load_images(tiny / "shards", 16, "test")) == 4
 
 
 def test_images_that_vanish_later(tiny, build):
     build()
-    images = shards.load_images(tiny / "shards", 16, "test")
+    images = store.load_images(tiny / "shards", 16, "test")
     (path,) = _files(tiny / "shards", "images-16", "test")
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"test.tfrecord.*expected 768 bytes"):
@@ -239,14 +240,14 @@ def test_records_must_have_one_length(tmp_path):
 
 def test_eeg_of_another_list_of_images(tiny, build):
     build()
-    path = pathlib.Path(shards.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
+    path = pathlib.Path(store.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
     metadata = json.loads(path.read_text())
-    shards.check_same_images(tiny / "shards", 16, (1,))
+    store.check_same_images(tiny / "shards", 16, (1,))
     path.write_text(json.dumps(metadata | {"image_list_sha256": "0"}))
     with pytest.raises(InputError, match=r"sub-01.*EEG of the images of images-16"):
-        shards.check_same_images(tiny / "shards", 16, (1,))
+        store.check_same_images(tiny / "shards", 16, (1,))
     with pytest.raises(InputError, match=r"sub-02.*expected shards"):
-        shards.check_same_images(tiny / "shards", 16, (1, 2))
+        store.check_same_images(tiny / "shards", 16, (1, 2))
 
 
 class TestAddress:
@@ -258,22 +259,22 @@ class TestAddress:
         assert not (tiny / "shards").exists()
         # What was built here has gone.
         assert not (tmp_path / "cache").exists()
-        images = shards.load_images(address, 16, "training")
+        images = store.load_images(address, 16, "training")
         np.testing.assert_array_equal(images, _direct(tiny, "training"))
-        eeg = shards.load_eeg(address, 1, "test").eeg
+        eeg = store.load_eeg(address, 1, "test").eeg
         np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
         assert len(list((tmp_path / "cache/shards").iterdir())) == 2
         before = snapshot(tmp_path / "cache")
-        shards.load_eeg(address, 1, "training")
+        store.load_eeg(address, 1, "training")
         assert snapshot(tmp_path / "cache") == before
 
     def test_new_shards_replace_the_copy(self, tiny, build, address, tmp_path):
         build(address)
-        shards.load_eeg(address, 1, "test")
+        store.load_eeg(address, 1, "test")
         eeg = layout.read_eeg(tiny, 1, "test")
         layout.write_eeg(tiny, 1, "test", dataclasses.replace(eeg, eeg=-eeg.eeg))
         assert "has changed" in build(address)[0]
-        loaded = shards.load_eeg(address, 1, "test").eeg
+        loaded = store.load_eeg(address, 1, "test").eeg
         np.testing.assert_array_equal(loaded, -eeg.eeg)
         assert len(list((tmp_path / "cache/shards").iterdir())) == 1
 
@@ -294,15 +295,15 @@ class TestAddress:
         with pytest.raises(
             InputError, match="expected shards of images-16, found none"
         ):
-            shards.load_images(address, 16, "test")
+            store.load_images(address, 16, "test")
         names = ("images-16", "sub-01")
-        assert not any(shards.exists(address, name) for name in names)
+        assert not any(store.exists(address, name) for name in names)
         assert len(build(address)) == 2
-        assert all(shards.exists(address, name) for name in names)
+        assert all(store.exists(address, name) for name in names)
 
     def test_damage_is_told_and_not_kept(self, build, address):
         build(address)
-        folder = shards.config_dir(address, "sub-01")
+        folder = store.config_dir(address, "sub-01")
         name = next(n for n in tf.io.gfile.listdir(folder) if "-test.tfrecord" in n)
         with tf.io.gfile.GFile(f"{folder}/{name}", "rb") as file:
             content = file.read()
@@ -315,6 +316,6 @@ class TestAddress:
 
         write(content[:-9])
         with pytest.raises(InputError, match=r"ram://.*expected complete shards"):
-            shards.load_eeg(address, 1, "test")
+            store.load_eeg(address, 1, "test")
         write(content)
-        assert len(shards.load_eeg(address, 1, "test").eeg) == 4
+        assert len(store.load_eeg(address, 1, "test").eeg) == 4

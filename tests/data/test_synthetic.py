@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from img2eeg_jax.data import layout, synthetic
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
 
 

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from img2eeg_jax.data import teacher_cache
+from img2eeg_jax.data.shards import teacher_logits
 from img2eeg_jax.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 3), np.uint8)
@@ -18,7 +18,7 @@ def where(request, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(teacher_cache, "_IMAGES_A_PART", 4)
+    monkeypatch.setattr(teacher_logits, "_IMAGES_A_PART", 4)
 
 
 class Teacher:
@@ -38,7 +38,7 @@ class Teacher:
 
 def _ensure(where, compute, images=IMAGES):
     lines = []
-    teacher_cache.ensure_teacher_logits(
+    teacher_logits.ensure_teacher_logits(
         where, "abc", {"training": images}, compute, batch_size=3, log=lines.append
     )
     return lines
@@ -49,7 +49,7 @@ def test_round_trip(where):
     assert len(_ensure(where, teacher)) == 3
     # Parts of 4, 4 and 3 images, in batches of at most 3.
     assert teacher.calls == [3, 1, 3, 1, 3]
-    logits = teacher_cache.load_teacher_logits(where, "abc", "training", 11)
+    logits = teacher_logits.load_teacher_logits(where, "abc", "training", 11)
     np.testing.assert_array_equal(logits, Teacher()(IMAGES))
     assert logits.dtype == np.float32
     assert _ensure(where, Teacher(stop_after=0)) == []
@@ -59,11 +59,11 @@ def test_goes_on_after_what_is_there(where):
     with pytest.raises(KeyboardInterrupt):
         _ensure(where, Teacher(stop_after=3))
     with pytest.raises(InputError, match=r"training-00001.npy.*found none"):
-        teacher_cache.load_teacher_logits(where, "abc", "training", 11)
+        teacher_logits.load_teacher_logits(where, "abc", "training", 11)
     teacher = Teacher()
     assert len(_ensure(where, teacher)) == 2
     assert teacher.calls == [3, 1, 3]
-    logits = teacher_cache.load_teacher_logits(where, "abc", "training", 11)
+    logits = teacher_logits.load_teacher_logits(where, "abc", "training", 11)
     np.testing.assert_array_equal(logits, Teacher()(IMAGES))
 
 
@@ -86,10 +86,10 @@ def test_damaged_part_is_made_again(tmp_path, content):
     else:
         np.save(path, content)
     with pytest.raises(InputError, match="expected the teacher's logits of 4 images"):
-        teacher_cache.load_teacher_logits(tmp_path, "abc", "training", 11)
+        teacher_logits.load_teacher_logits(tmp_path, "abc", "training", 11)
     (line,) = _ensure(tmp_path, Teacher())
     assert str(path) in line
-    logits = teacher_cache.load_teacher_logits(tmp_path, "abc", "training", 11)
+    logits = teacher_logits.load_teacher_logits(tmp_path, "abc", "training", 11)
     np.testing.assert_array_equal(logits, Teacher()(IMAGES))
     assert sorted(p.name for p in path.parent.iterdir()) == [
         f"training-0000{part}.npy" for part in range(3)
@@ -119,7 +119,7 @@ def test_folder_that_cannot_be_written(tmp_path):
 def test_key():
     kernel = np.arange(6, dtype=np.float32).reshape(2, 3)
     variables = {"params": {"V1": {"kernel": kernel}, "IT": {"bias": kernel[0]}}}
-    found = teacher_cache.key(variables, "images", 224)
+    found = teacher_logits.key(variables, "images", 224)
     # The definition, written out.
     digest = hashlib.sha256(json.dumps(["images", 224]).encode())
     digest.update(b'["params/IT/bias", "float32", [3]]' + kernel[0].tobytes())
@@ -137,6 +137,6 @@ def test_key():
         (same, "others", 224),
         (same, "images", 64),
     ]
-    assert teacher_cache.key(same, "images", 224) == found
-    keys = {found, *(teacher_cache.key(*other) for other in others)}
+    assert teacher_logits.key(same, "images", 224) == found
+    keys = {found, *(teacher_logits.key(*other) for other in others)}
     assert len(keys) == 6

@@ -9,8 +9,9 @@ import numpy as np
 import PIL
 import pytest
 
-from img2eeg_jax.data import layout, shards, tfds_builder
-from img2eeg_jax.data.tensorflow_setup import tf
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.shards import builder, store
+from img2eeg_jax.data.shards.tensorflow_setup import tf
 from img2eeg_jax.errors import InputError
 
 
@@ -20,9 +21,9 @@ def build(tiny):
 
     def run(subjects=(1,), image_size=16, processes=1):
         lines = []
-        tfds_builder.ensure_shards(
+        builder.ensure_shards(
             tiny,
-            tfds_builder.default_shards_dir(tiny),
+            builder.default_shards_dir(tiny),
             subjects=subjects,
             image_size=image_size,
             processes=processes,
@@ -40,7 +41,7 @@ def _write(data_dir, subject, partition, change):
 
 
 def test_default_folder(tiny):
-    assert tfds_builder.default_shards_dir(tiny) == tiny / "shards"
+    assert builder.default_shards_dir(tiny) == tiny / "shards"
 
 
 def test_round_trip_equals_direct_reading(tiny, build):
@@ -48,12 +49,12 @@ def test_round_trip_equals_direct_reading(tiny, build):
     folder = tiny / "shards"
     image_set = layout.read_image_set(tiny)
     for partition in layout.PARTITIONS:
-        images = shards.load_images(folder, 12, partition)
+        images = store.load_images(folder, 12, partition)
         expected = [layout.read_image(path, 12) for path in image_set.files(partition)]
         assert images.dtype == np.uint8
         np.testing.assert_array_equal(images, np.stack(expected))
         for subject in (1, 2):
-            eeg = shards.load_eeg(folder, subject, partition)
+            eeg = store.load_eeg(folder, subject, partition)
             direct = layout.read_eeg(tiny, subject, partition)
             np.testing.assert_array_equal(eeg.eeg, direct.eeg)
             assert eeg.eeg.dtype == np.float32
@@ -64,7 +65,7 @@ def test_round_trip_equals_direct_reading(tiny, build):
 def test_float64_is_cast(tiny, build):
     _write(tiny, 1, "test", lambda eeg: eeg.astype(np.float64) / 3)
     build()
-    eeg = shards.load_eeg(tiny / "shards", 1, "test").eeg
+    eeg = store.load_eeg(tiny / "shards", 1, "test").eeg
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
     assert eeg.dtype == np.float32
 
@@ -89,7 +90,7 @@ def test_changed_eeg_is_built_again(tiny, build):
     _write(tiny, 1, "test", lambda eeg: -eeg)
     (line,) = build((1, 2))
     assert "sub-01/preprocessed_eeg_test.npy has changed" in line
-    eeg = shards.load_eeg(tiny / "shards", 1, "test").eeg
+    eeg = store.load_eeg(tiny / "shards", 1, "test").eeg
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
 
 
@@ -99,7 +100,7 @@ def test_changed_image_is_built_again(tiny, build):
     files[3].write_bytes(files[4].read_bytes())
     (line,) = build()
     assert f"{files[3].name} has changed" in line
-    images = shards.load_images(tiny / "shards", 16, "training")
+    images = store.load_images(tiny / "shards", 16, "training")
     np.testing.assert_array_equal(images[3], images[4])
 
 
@@ -116,15 +117,15 @@ def test_data_set_may_move_with_its_shards(tiny, build, tmp_path):
     build()
     moved = tiny.rename(tmp_path / "moved")
     lines = []
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         moved, moved / "shards", subjects=(1,), image_size=16, log=lines.append
     )
     assert lines == []
-    assert shards.load_images(moved / "shards", 16, "test").shape[0] == 4
+    assert store.load_images(moved / "shards", 16, "test").shape[0] == 4
 
 
 def _metadata(data_dir, name):
-    return shards.read_metadata(data_dir / "shards", name)
+    return store.read_metadata(data_dir / "shards", name)
 
 
 def test_metadata_say_where_the_images_are_from(tiny, build):
@@ -141,7 +142,7 @@ def test_metadata_say_where_the_images_are_from(tiny, build):
         for path in layout.read_image_set(tiny).files(partition)
     )
     assert found["data_sha256"] == hashlib.sha256(pixels).hexdigest()
-    assert shards.count_examples(tiny / "shards", "images-16") == {
+    assert store.count_examples(tiny / "shards", "images-16") == {
         "training": 15,
         "test": 4,
     }
@@ -302,12 +303,12 @@ def test_full_disk(tiny, build, snapshot, monkeypatch, where, name):
 
 def test_loading_what_is_not_there(tiny, build):
     with pytest.raises(InputError, match=r"images-16.*expected shards"):
-        shards.load_images(tiny / "shards", 16, "test")
+        store.load_images(tiny / "shards", 16, "test")
     build()
     with pytest.raises(InputError, match=r"sub-02.*expected shards"):
-        shards.load_eeg(tiny / "shards", 2, "test")
+        store.load_eeg(tiny / "shards", 2, "test")
     with pytest.raises(InputError, match=r"images-17.*expected shards"):
-        shards.load_images(tiny / "shards", 17, "test")
+        store.load_images(tiny / "shards", 17, "test")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
@@ -323,18 +324,18 @@ def test_loading_damaged_shards(tiny, build, damage):
     else:
         path.unlink()
     with pytest.raises(InputError, match="expected complete shards") as caught:
-        shards.load_eeg(tiny / "shards", 1, "test")
+        store.load_eeg(tiny / "shards", 1, "test")
     assert "\n" not in str(caught.value)
 
 
 def test_n170_recordings(n170_dir, tmp_path):
     """The shards of a read-only data set lie elsewhere."""
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         n170_dir, tmp_path, subjects=(1,), image_size=32, log=lambda line: None
     )
-    eeg = shards.load_eeg(tmp_path, 1, "training")
+    eeg = store.load_eeg(tmp_path, 1, "training")
     assert eeg.eeg.shape == (76, 9, 4, 100)
     np.testing.assert_array_equal(eeg.eeg, layout.read_eeg(n170_dir, 1, "training").eeg)
     files = layout.read_image_set(n170_dir).test_files
-    images = shards.load_images(tmp_path, 32, "test")
+    images = store.load_images(tmp_path, 32, "test")
     np.testing.assert_array_equal(images[7], layout.read_image(files[7], 32))

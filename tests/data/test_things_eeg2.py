@@ -8,9 +8,9 @@ import zipfile
 
 import pytest
 
-import web
-from data import raw_recordings
-from img2eeg_jax.data import download, layout, things_eeg2
+from helpers import raw_recordings, web
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.sources import http, things_eeg2
 from img2eeg_jax.errors import InputError
 
 SUBJECTS = (1, 3)
@@ -349,7 +349,7 @@ def test_interrupted_anywhere_the_same_call_goes_on(
             (things_eeg2.archives, "unzip"),
             (things_eeg2, "_move_missing"),
             (things_eeg2, "write_text"),
-            (download.os, "replace"),
+            (http.os, "replace"),
         ):
             patch.setattr(module, name, counting(getattr(module, name)))
         with pytest.raises(KeyboardInterrupt):

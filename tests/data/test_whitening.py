@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 from sklearn.discriminant_analysis import _cov
 
-from img2eeg_jax.data import whitening
+from img2eeg_jax.data.preprocessing import whitening
 
 N_CHANNELS, N_TIMES = 5, 7
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-import torch_networks as plain
+from helpers import torch_networks as plain
+from helpers.tiny_network import draw_variables
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.interop import convert
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import SignalLayout
-from tiny_network import draw_variables
 
 
 def arrays(network, **options):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-import seeded
-import torch_networks as plain
-from golden_weights import check_areas, relative_error
+from helpers import seeded
+from helpers import torch_networks as plain
+from helpers.golden_weights import check_areas, relative_error
+from img2eeg_jax.checkpoints import store as checkpoint
 from img2eeg_jax.interop import torch_files, transfer
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
-from img2eeg_jax.training import checkpoint
 
 TOLERANCE = 1e-4
 LEGACY = {"_use_new_zipfile_serialization": False}

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-import tiny_network
+from helpers import tiny_network
+from helpers.tiny_network import draw_variables
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.realnet import ReAlNet
-from tiny_network import draw_variables
 
 NORM = ("weight", "bias", "running_mean", "running_var")
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-import web
+from helpers import web
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.interop import sources
 

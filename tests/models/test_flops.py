@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import torch_networks as plain
+from helpers import torch_networks as plain
 from img2eeg_jax.models import flops
 
 FULL_SIZE = {

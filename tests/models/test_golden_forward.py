@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-import seeded
-from golden_weights import check_areas, relative_error, seeded_variables
+from helpers import seeded
+from helpers.golden_weights import check_areas, relative_error, seeded_variables
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import AREAS, CORnetS, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet

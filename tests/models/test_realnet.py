@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from img2eeg_jax.models.cornet_s import CORnetS, RecurrentBlock, normalise_pixels
-from img2eeg_jax.models.realnet import ReAlNet
-from tiny_network import (
+from helpers.tiny_network import (
     IMAGE_SIZE,
     REALNET_ARGUMENTS,
     assert_trees_close,
     draw_variables,
 )
+from img2eeg_jax.models.cornet_s import CORnetS, RecurrentBlock, normalise_pixels
+from img2eeg_jax.models.realnet import ReAlNet
 
 # Width, height and channels at 224 pixels (REFERENCE.md §1).
 AREA_SHAPES = {

@@ -4,8 +4,9 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from commands import TINY, Commands, check_done
-from img2eeg_jax.data import synthetic, tfds_builder
+from helpers.commands import TINY, Commands, check_done
+from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.sources import synthetic
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +59,9 @@ def data_original(tmp_path_factory):
         if key.startswith(prefix)
     }
     synthetic.write_synthetic(data_dir, **parameters)
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         data_dir,
-        tfds_builder.default_shards_dir(data_dir),
+        builder.default_shards_dir(data_dir),
         subjects=(1,),
         image_size=TINY["image_size"],
         log=lambda _: None,

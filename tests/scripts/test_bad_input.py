@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from commands import check_done, check_refused, tiny_config
+from helpers.commands import check_done, check_refused, tiny_config
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-import torch_networks as plain
-import web
-from commands import INTERRUPT, KILL, check_done, check_refused, finish
-from img2eeg_jax import encoder
+from helpers import torch_networks as plain
+from helpers import web
+from helpers.commands import INTERRUPT, KILL, check_done, check_refused, finish
+from img2eeg_jax.checkpoints import store as checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.interop import transfer
-from img2eeg_jax.training import checkpoint
+from img2eeg_jax.prediction import encoder
 
 # What a converted tiny encoder of 340 numbers fits to, and the other way round.
 FITTING = {"window_s": (0.0, 0.19), "num_epochs": 1}

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from commands import (
+from helpers.commands import (
     KILL,
     TERMINATE,
     check_done,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands import check_done, check_refused
+from helpers.commands import check_done, check_refused
 
 NAMES = (
     "encoding_r",

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from commands import (
+from helpers.commands import (
     KILL,
     TERMINATE,
     check_done,
@@ -20,9 +20,10 @@ from commands import (
     n_rows,
     tiny_config,
 )
+from helpers.runs import check_same_end, last_checkpoint
+from img2eeg_jax.checkpoints import store as checkpoint
 from img2eeg_jax.errors import InputError, StoppedBySignal
-from img2eeg_jax.training import checkpoint, loop
-from runs import check_same_end, last_checkpoint
+from img2eeg_jax.training import loop
 
 N_KILLS, N_EPOCHS = 20, 120
 

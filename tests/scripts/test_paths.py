@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from commands import ROOT, TINY, check_refused, config_flags
 from configs import n170
+from helpers.commands import ROOT, TINY, check_refused, config_flags
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.training import loop

@@ -9,11 +9,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from data.raw_recordings import edit_raw, raw_path
 from PIL import Image
 
-from commands import check_done, check_refused
-from data import brainvision, raw_recordings, test_bids
-from data.raw_recordings import edit_raw, raw_path
+from data import test_bids
+from helpers import brainvision, raw_recordings
+from helpers.commands import check_done, check_refused
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.errors import InputError
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from commands import check_done
-from data import raw_recordings
 from data.test_things_eeg2 import zip_folder
+from helpers import raw_recordings
+from helpers.commands import check_done
 from img2eeg_jax.data import layout
 
 N_KILLS = 10

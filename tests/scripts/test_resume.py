@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from commands import (
+from helpers.commands import (
     INTERRUPT,
     KILL,
     TERMINATE,
@@ -15,10 +15,11 @@ from commands import (
     n_rows,
     tiny_config,
 )
-from img2eeg_jax.data import synthetic, tfds_builder
+from helpers.runs import check_same_end, last_checkpoint
+from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.training import loop
-from runs import check_same_end, last_checkpoint
 
 # 20 steps an epoch, so that a signal comes in the middle of one.
 LONG = {
@@ -39,7 +40,7 @@ def long_data(tmp_path_factory):
         n_test_concepts=8,
         image_size=32,
     )
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         data_dir, data_dir / "shards", subjects=(1,), image_size=32, log=lambda _: None
     )
     return data_dir

@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from commands import KILL, check_done, check_refused
-from img2eeg_jax.data import synthetic, tfds_builder
-from img2eeg_jax.training import checkpoint
+from helpers.commands import KILL, check_done, check_refused
+from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.sources import synthetic
 
 SUBJECTS = (1, 2)
 FOLDERS = ("sub-01", "sub-02")
@@ -29,7 +30,7 @@ def changes(tmp_path_factory):
         test_repetitions=4,
         subjects=SUBJECTS,
     )
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         data_dir, data_dir / "shards", subjects=SUBJECTS, image_size=32
     )
     return {"data_dir": data_dir, "subjects": "1-2", "task": "none"}

@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from commands import TINY, check_done, check_refused, config_flags, tiny_config
-from img2eeg_jax.data.dataset import ZScore
+from helpers.commands import TINY, check_done, check_refused, config_flags, tiny_config
+from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.data.examples import ZScore
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.training import checkpoint, loop
+from img2eeg_jax.training import loop
 
 LOSSES = ("task", "mse", "contrast", "generation", "total")
 

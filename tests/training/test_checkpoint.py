@@ -14,13 +14,19 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-import tiny_network
+from helpers import tiny_network
+from helpers.tiny_network import (
+    Toy,
+    assert_trees_close,
+    draw_batch,
+    draw_variables,
+    realnet,
+)
+from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.store import FOLDER, CheckpointStore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.training import checkpoint
-from img2eeg_jax.training.checkpoint import FOLDER, CheckpointStore
 from img2eeg_jax.training.state import TrainState, create_state
-from tiny_network import Toy, assert_trees_close, draw_batch, draw_variables, realnet
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-import seeded
 from configs import image2eeg, realnet
-from golden_weights import relative_error, seeded_variables
+from helpers import seeded
+from helpers.golden_weights import relative_error, seeded_variables
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet
@@ -50,7 +50,7 @@ def run(request, golden_dir):
     for start in (0, 4, 8):
         rows = slice(start, start + 4)
         mask = np.ones(4, np.float32)
-        batch = {"image": images[rows], "eeg": eeg[rows], "mask": mask}
+        batch = {"image": images[rows], "response": eeg[rows], "mask": mask}
         state, sums = step(state, teacher_variables, batch)
         losses.append([float(sums[name][0] / sums[name][1]) for name in LOSSES])
     outputs = jax.jit(model.apply)(state.variables, normalise_pixels(images[:2]))

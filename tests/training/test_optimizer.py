@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-import tiny_network
+from helpers import tiny_network
 from img2eeg_jax.training import optimizer
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

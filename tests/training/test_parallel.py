@@ -4,7 +4,7 @@ Thirteen rows of which twelve are real: of two devices, which get seven rows eac
 second has two of padding; of four, which get four each, the last has nothing else.
 """
 
-import pathlib
+import os
 import subprocess
 import sys
 
@@ -12,18 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-import tiny_network
-from commands import free_port
-from img2eeg_jax.training.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.training.step import (
-    LOSSES,
-    Recipe,
-    make_loss_step,
-    make_predict_step,
-    make_train_step,
-)
-from img2eeg_jax.training.trainer import stack, unstack
-from tiny_network import (
+from helpers import tiny_network
+from helpers.commands import ROOT, free_port
+from helpers.tiny_network import (
     Toy,
     assert_trees_close,
     draw_batch,
@@ -34,6 +25,15 @@ from tiny_network import (
     real_rows,
     run,
 )
+from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.training.step import (
+    LOSSES,
+    Recipe,
+    make_loss_step,
+    make_predict_step,
+    make_train_step,
+)
+from img2eeg_jax.training.trainer import stack, unstack
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -147,11 +147,14 @@ def test_several_processes(
     n_processes, n_devices, start, expected_step, expected_end, tmp_path
 ):
     """Each process has a part of each batch, and they add up through the network."""
-    script = pathlib.Path(__file__).parents[1] / "process_steps.py"
     arguments = f"127.0.0.1:{free_port()}", n_processes
     processes = [
         subprocess.Popen(
-            [sys.executable, script, *map(str, (*arguments, i, n_devices, tmp_path))],
+            [
+                *(sys.executable, "-m", "helpers.process_steps"),
+                *map(str, (*arguments, i, n_devices, tmp_path)),
+            ],
+            env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -173,8 +176,11 @@ def test_several_processes(
 def test_several_networks_in_step_are_as_if_alone():
     """The same images, EEG of two subjects, an initial state for each."""
     batches = [draw_batch(N_REAL, N_ROWS - N_REAL, seed=seed) for seed in (0, 1)]
-    alone = [{**batches[0], "eeg": batch["eeg"]} for batch in batches]
-    together = {**batches[0], "eeg": np.stack([b["eeg"] for b in alone], axis=1)}
+    alone = [{**batches[0], "response": batch["response"]} for batch in batches]
+    together = {
+        **batches[0],
+        "response": np.stack([b["response"] for b in alone], axis=1),
+    }
     states = [initial_state(tiny_network.realnet(), rate) for rate in (1.0, 0.5)]
     step = make_train_step(
         tiny_network.realnet(BATCH_AXIS),
@@ -255,12 +261,12 @@ class TestSplitAndMerge:
         parallel = DataParallel(jax.devices()[:n_devices])
         batch = {
             "index": np.arange(n_rows, dtype=np.int32),
-            "eeg": np.arange(n_rows * 6, dtype=np.float32).reshape(n_rows, 2, 3),
+            "response": np.arange(n_rows * 6, dtype=np.float32).reshape(n_rows, 2, 3),
             "mask": np.ones(n_rows, np.float32),
         }
         split = parallel.split(batch)
         rows = -(-n_rows // n_devices)
-        assert split["eeg"].shape == (n_devices, rows, 2, 3)
+        assert split["response"].shape == (n_devices, rows, 2, 3)
         assert {name: array.dtype for name, array in split.items()} == {
             name: array.dtype for name, array in batch.items()
         }

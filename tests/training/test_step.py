@@ -10,6 +10,14 @@ import optax
 import pytest
 from scipy import stats
 
+from helpers.tiny_network import (
+    EEG_SHAPE,
+    Toy,
+    assert_trees_close,
+    draw_batch,
+    draw_variables,
+    real_rows,
+)
 from img2eeg_jax import objectives
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training.state import create_state, init_variables
@@ -19,14 +27,6 @@ from img2eeg_jax.training.step import (
     make_loss_step,
     make_predict_step,
     make_train_step,
-)
-from tiny_network import (
-    EEG_SHAPE,
-    Toy,
-    assert_trees_close,
-    draw_batch,
-    draw_variables,
-    real_rows,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -120,7 +120,7 @@ def losses_by_hand(case, batch, train):
     logits, signal, _ = case.outputs(case.state.params, batch, train)
     logits, signal = np.float64(logits), np.float64(signal)
     teacher = np.float64(case.teacher_logits(batch))
-    signal, target = case.trained(signal, batch["eeg"].astype(np.float64))
+    signal, target = case.trained(signal, batch["response"].astype(np.float64))
     n = len(signal)
     correlate = getattr(stats, f"{case.recipe.correlation}r")
     r = np.array([[correlate(s, t).statistic for t in target] for s in signal])
@@ -152,7 +152,7 @@ def means(metrics):
 def naive_total(case, params, batch):
     """The loss as one would write it for one device and full batches."""
     logits, signal, batch_stats = case.outputs(params, batch, train=True)
-    signal, target = case.trained(signal, batch["eeg"])
+    signal, target = case.trained(signal, batch["response"])
     n = len(signal)
     loss = jnp.mean((signal - target) ** 2)
     # Where the contrast has no gradient, its value does not matter here.
@@ -248,7 +248,7 @@ class TestLossStep:
         found = sum(total for total, _ in pairs) / sum(count for _, count in pairs)
         images = {
             name: np.concatenate([real_rows(batch)[name] for batch in batches])
-            for name in ("image", "eeg", "mask")
+            for name in ("image", "response", "mask")
         }
         expected = losses_by_hand(case, images, train=False)["mse"]
         np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -265,7 +265,7 @@ class TestLossStep:
             sums, count = sums + np.float64(moments[0]), count + moments[1]
             rows = real_rows(batch)
             _, signal, _ = case.outputs(case.state.params, rows, train=False)
-            pairs.append(case.trained(signal, rows["eeg"]))
+            pairs.append(case.trained(signal, rows["response"]))
         assert count == N_REAL + 2
         pairs = zip(*pairs, strict=True)
         signal, target = (np.concatenate(rows).astype(float) for rows in pairs)
@@ -302,7 +302,7 @@ def shared(case, padded):
         params = dict(variables["params"])
         params["fc"] = {k: leaf[..., columns] for k, leaf in params["fc"].items()}
         state = create_state(variables | {"params": params}, OPTIMIZER)
-        return step(state, case.teacher_variables, padded | {"eeg": eeg})
+        return step(state, case.teacher_variables, padded | {"response": eeg})
 
     alone = [
         train(case.step, slice(i * size, (i + 1) * size), eeg[:, i])
@@ -393,7 +393,7 @@ class TestNonfinite:
     @pytest.fixture(params=[np.nan, np.inf])
     def spoilt(self, request):
         batch = batch_of(N_REAL, N_PADDING, seed=1)
-        batch["eeg"][1, 2, 3] = request.param
+        batch["response"][1, 2, 3] = request.param
         return batch
 
     def test_a_skipped_step_only_counts(self, steps, under_way, spoilt):
@@ -513,7 +513,7 @@ class TestErrors:
     def test_eeg_of_another_shape(self):
         """Found at trace time; names what the network gives and what the data are."""
         batch = batch_of(4)
-        batch["eeg"] = batch["eeg"][:, :2]
+        batch["response"] = batch["response"][:, :2]
         step = make_loss_step(Toy(), RECIPES["no_task"])
         variables = draw_variables(Toy(), image_size=SIZE)
         with pytest.raises(ValueError, match=r"\(4, 15\).*\(4, 10\)"):

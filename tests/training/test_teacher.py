@@ -2,10 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from img2eeg_jax.data import layout, synthetic, tfds_builder
+from helpers.tiny_network import IMAGE_SIZE, NUM_CLASSES, Toy, draw_variables
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import teacher
-from tiny_network import IMAGE_SIZE, NUM_CLASSES, Toy, draw_variables
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def data_dir(tmp_path_factory):
         test_repetitions=2,
         subjects=(1,),
     )
-    tfds_builder.ensure_shards(
+    builder.ensure_shards(
         folder,
         folder / "shards",
         subjects=(1,),

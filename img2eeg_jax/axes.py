@@ -1,0 +1,140 @@
+"""Channels and times: what the last two axes of EEG mean, and how parts are chosen."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from img2eeg_jax.errors import unexpected
+
+# Units of EEG. What is whitened (MVNN) has none; of published weights none is known.
+VOLTS, WHITENED, UNKNOWN = "V", "whitened", "unknown"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Axes:
+    """The names of channels, the times of samples, and the unit of the values.
+
+    Attributes:
+      ch_names: the name of each channel.
+      times_s: f64[time], seconds from image onset, ascending.
+      unit: "V", "whitened" or "unknown".
+    """
+
+    ch_names: tuple[str, ...]
+    times_s: np.ndarray
+    unit: str = UNKNOWN
+
+    def __post_init__(self):
+        object.__setattr__(self, "ch_names", tuple(self.ch_names))
+        times_s = np.array(self.times_s, np.float64)
+        times_s.setflags(write=False)
+        object.__setattr__(self, "times_s", times_s)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Axes):
+            return NotImplemented
+        is_same = (self.ch_names, self.unit) == (other.ch_names, other.unit)
+        return is_same and np.array_equal(self.times_s, other.times_s)
+
+    __hash__ = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(number of channels, number of times)."""
+        return len(self.ch_names), len(self.times_s)
+
+    def select(
+        self,
+        channels: Sequence[str] | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> "Axes":
+        """Returns the axes of what `take` takes; arguments and errors are the same."""
+        rows, window = self.channel_rows(channels), self.window(window_s)
+        names = tuple(self.ch_names[row] for row in rows)
+        return Axes(names, self.times_s[window], self.unit)
+
+    def take(
+        self,
+        values: np.ndarray,
+        channels: Sequence[str] | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Takes channels and a window of EEG.
+
+        Args:
+          values: f[..., channel, time].
+          channels: names of the channels, in the order wanted; None takes all.
+          window_s: first and last time in seconds, see `window`; None takes all.
+
+        Returns:
+          f[..., channel', time'], a view of `values` where the channels stay.
+
+        Raises:
+          InputError: there is no such channel, or no sample in the window.
+        """
+        rows, window = self.channel_rows(channels), self.window(window_s)
+        # An index copies even where it takes everything.
+        if rows != list(range(len(self.ch_names))):
+            values = values[..., rows, :]
+        return values[..., window]
+
+    def channel_rows(self, channels: Sequence[str] | None) -> list[int]:
+        """Returns the row of each channel that is named; all of them for None.
+
+        Raises:
+          InputError: a name is unknown or comes twice, or there is none.
+        """
+        if channels is None:
+            return list(range(len(self.ch_names)))
+        unknown = [name for name in channels if name not in self.ch_names]
+        if unknown or not channels or len(set(channels)) != len(channels):
+            raise unexpected(
+                "channels",
+                f"different names out of {', '.join(self.ch_names)}",
+                ", ".join(unknown or channels) or "none",
+            )
+        return [self.ch_names.index(name) for name in channels]
+
+    def window(self, window_s: tuple[float, float] | None) -> slice:
+        """Returns the samples from a first to a last time, both included.
+
+        Each end may be off by half a sample, because recordings' samples seldom fall on
+        round times. Where the data cover a part of the window, that part is taken.
+
+        Args:
+          window_s: (first, last) in seconds from image onset; None for all.
+
+        Raises:
+          InputError: it runs backwards, or holds no sample.
+        """
+        times_s = self.times_s
+        if window_s is None:
+            return slice(0, len(times_s))
+        first_s, last_s = window_s
+        half_s = np.median(np.diff(times_s)) / 2 if len(times_s) > 1 else 0.0
+        # A little less, so that rounding does not decide about ties.
+        tolerance_s = half_s * (1 - 1e-6)
+        start = int(np.searchsorted(times_s, first_s - tolerance_s, "left"))
+        stop = int(np.searchsorted(times_s, last_s + tolerance_s, "right"))
+        if first_s > last_s or start >= stop:
+            raise unexpected(
+                "window",
+                f"a window in {times_s[0]:.3f} to {times_s[-1]:.3f} s that holds a "
+                "sample",
+                f"{first_s} to {last_s} s",
+            )
+        return slice(start, stop)
+
+    def to_dict(self) -> dict:
+        """Returns the axes in plain lists, which JSON keeps exactly."""
+        return {
+            "ch_names": list(self.ch_names),
+            "times_s": self.times_s.tolist(),
+            "unit": self.unit,
+        }
+
+    @classmethod
+    def from_dict(cls, entries: dict) -> "Axes":
+        """Rebuilds axes from `to_dict`."""
+        return cls(**entries)

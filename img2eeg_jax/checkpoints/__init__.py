@@ -1,0 +1,1 @@
+"""Networks on disk: what describes them, how they are saved and loaded."""

@@ -1,0 +1,139 @@
+"""What a checkpoint says of its network: enough to rebuild it and name its outputs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.errors import unexpected
+from img2eeg_jax.models.cornet_s import CORnetS
+from img2eeg_jax.models.realnet import ReAlNet
+from img2eeg_jax.signal_layout import SignalLayout
+
+FORMAT = 2
+
+# Kinds of networks that a checkpoint may hold, with what rebuilds them.
+MODELS = {"realnet": ReAlNet, "cornet_s": CORnetS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A network, what its outputs mean, and where it comes from.
+
+    Attributes:
+      kind: "realnet", or "cornet_s", which predicts no signal.
+      model: arguments of its module, plain values.
+      image_size: height and width of its images in pixels.
+      signal: what its signal means, the EEG's axes and unit included; None of CORnet-S.
+      zscore: statistics of the EEG that it was trained on, by which a prediction gets
+        the EEG's unit again; None where they are not known.
+      subject: whose EEG it predicts; None if that is not known.
+      subjects: where several share the network, whose EEG each output is; `zscore` has
+        an axis of subjects then, and `subject` is None. Else None.
+      initial_weights: what training started from, or the file that was converted.
+      config: of the run that trained it; None of converted weights.
+      data: of the training data: `image_list_sha256`, and `preprocessing`, the record
+        of how the EEG was made (None if it was made elsewhere); None of converted
+        weights.
+      source: where converted weights come from (see `interop.sources`), or None.
+      torch: what the file of converted weights had beside them (see
+        `interop.convert`), or None.
+    """
+
+    kind: str
+    model: Mapping[str, Any]
+    image_size: int
+    signal: SignalLayout | None = None
+    zscore: ZScore | None = None
+    subject: int | None = None
+    subjects: tuple[int, ...] | None = None
+    initial_weights: str = "random"
+    config: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
+    source: Mapping[str, Any] | None = None
+    torch: Mapping[str, Any] | None = None
+
+    def build_model(self, **changes: Any) -> nn.Module:
+        """Rebuilds the module; `changes` override its arguments."""
+        arguments = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.model.items()
+        }
+        return MODELS[self.kind](**{**arguments, **changes})
+
+    def of_subject(self, subject: int) -> "Description":
+        """Returns the description of one subject's outputs of a shared network.
+
+        Raises:
+          InputError: the subject is not one of those that share it.
+        """
+        if self.subjects is None or subject not in self.subjects:
+            raise unexpected(
+                "subject", f"one of {list(self.subjects or ())}", subject or "none"
+            )
+        position = self.subjects.index(subject)
+        shape = self.model["signal_shape"][1:]
+        return dataclasses.replace(
+            self,
+            subject=subject,
+            subjects=None,
+            model={**self.model, "signal_shape": shape},
+            zscore=ZScore(self.zscore.mean[position], self.zscore.std[position]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the description in plain values, for JSON."""
+        entries = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        for name in ("signal", "zscore"):
+            if entries[name] is not None:
+                entries[name] = entries[name].to_dict()
+        return {"format": FORMAT, **_plain(entries)}
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> "Description":
+        """Rebuilds a description from `to_dict`, also of format 1.
+
+        Raises:
+          KeyError, TypeError, ValueError: it is no description.
+        """
+        entries = dict(entries)
+        found = entries.pop("format")
+        if found not in (1, FORMAT):
+            raise ValueError(f"format {found!r}; this version reads 1 and {FORMAT}")
+        if found == 1:
+            entries = _from_format_1(entries)
+        if entries["signal"] is not None:
+            entries["signal"] = SignalLayout.from_dict(entries["signal"])
+        if entries["zscore"] is not None:
+            entries["zscore"] = ZScore.from_dict(entries["zscore"])
+        if entries["subjects"] is not None:
+            entries["subjects"] = tuple(entries["subjects"])
+        return cls(**entries)
+
+
+def _from_format_1(entries: dict[str, Any]) -> dict[str, Any]:
+    """Returns entries of format 2: format 1 knew no unit and no origin of data."""
+    ch_names, signal = entries.pop("ch_names"), entries["signal"]
+    if signal is not None:
+        times_s = signal["times_s"]
+        eeg = Axes(ch_names, np.asarray(times_s)).to_dict() if times_s else None
+        entries["signal"] = {
+            **{name: signal[name] for name in ("kind", "shape", "window")},
+            "eeg": eeg,
+        }
+    return {"subjects": None, **entries}
+
+
+def _plain(value: Any) -> Any:
+    """Turns mappings and tuples into dicts and lists, as JSON would."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value

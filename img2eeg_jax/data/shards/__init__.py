@@ -1,0 +1,1 @@
+"""Images and EEG of a data set, ready to be read at random."""

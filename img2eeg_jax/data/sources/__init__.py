@@ -1,0 +1,1 @@
+"""Where recordings and pictures come from."""

@@ -1,0 +1,1 @@
+"""Where computations run: several devices, several processes."""

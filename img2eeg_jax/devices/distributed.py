@@ -1,0 +1,62 @@
+"""Several processes that train together, on one machine or many."""
+
+import jax
+
+from img2eeg_jax.errors import unexpected
+
+# After so long without a sign of life a process counts as dead, and the others end.
+_HEARTBEAT_S = 60
+
+# Side by side, subjects end when they end: who is done waits for the others so long.
+_SHUTDOWN_S = 7 * 24 * 3600
+
+
+def start(
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> None:
+    """Joins the other processes; before anything else that uses JAX.
+
+    Args:
+      coordinator_address: host:port of the first process; None, as for the others, to
+        find it in the environment, where JAX knows it: SLURM, Open MPI, Cloud TPU, GKE.
+      num_processes: how many there are.
+      process_id: which this one is, from 0.
+
+    Raises:
+      InputError: the environment does not tell, or the others do not come.
+    """
+    # What processes without GPU or TPU send their sums with.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # It would take SIGTERM, which we answer ourselves.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            coordinator_address,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=_HEARTBEAT_S,
+            shutdown_timeout_seconds=_SHUTDOWN_S,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise unexpected(
+            "--distributed",
+            (
+                "to find the other processes (SLURM, Open MPI and TPU pods tell of "
+                "them; "
+                "else --coordinator_address, --num_processes and --process_id)"
+            ),
+            error,
+        ) from error
+
+
+def is_running() -> bool:
+    """Tells whether this process is one of several."""
+    return jax.distributed.is_initialized()
+
+
+def stop() -> None:
+    """Leaves together with the others."""
+    if is_running():
+        jax.distributed.shutdown()

@@ -1,0 +1,180 @@
+"""Data parallelism: the one place that knows of devices and processes.
+
+State goes in and comes out un-replicated (`in_axes=None`, `out_axes=None`): pmap keeps
+it on every device without a leading axis, so that a checkpoint of 8 devices is a
+checkpoint of 1.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+# The mapped axis that batches are split over.
+BATCH_AXIS = "batch"
+
+Batch = dict[str, np.ndarray]
+
+
+class DataParallel:
+    """Runs steps on several devices, each on its share of the batch.
+
+    With `n_subjects` it runs the steps of so many networks as one: states, teachers'
+    variables aside, have a leading axis of subjects, and so have losses; a batch's EEG
+    is f32[b, subject, channel, time], and all else in it is common to all.
+
+    Attributes:
+      devices: the devices of this process.
+      n_subjects: number of networks, or None for one without the axis.
+      process_index: number of this process among those that share each batch.
+      process_count: number of those processes.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[jax.Device] | None = None,
+        n_subjects: int | None = None,
+    ):
+        """Takes all devices of all processes unless `devices` names local ones."""
+        self.devices = tuple(devices or jax.local_devices())
+        self.n_subjects = n_subjects
+        self._mapped_devices = None if devices is None else self.devices
+        is_alone = devices is not None
+        self.process_index = 0 if is_alone else jax.process_index()
+        self.process_count = 1 if is_alone else jax.process_count()
+        self._mesh = Mesh(np.array(self.devices), (BATCH_AXIS,))
+
+    def train_step(self, step: Callable) -> Callable:
+        """Maps (state, teacher's variables, batch) → (state, metrics); donates state.
+
+        Args:
+          step: what `make_train_step` returns for `axis_name=BATCH_AXIS`.
+        """
+        step = self._over_subjects(step)
+        return self._map(step, (None, None, 0), out_axes=None, donate_argnums=(0,))
+
+    def loss_step(self, step: Callable) -> Callable:
+        """Maps (variables, teacher's variables, batch) → metrics.
+
+        Args:
+          step: what `make_loss_step` returns for `axis_name=BATCH_AXIS`.
+        """
+        step = self._over_subjects(step)
+        return self._map(step, (None, None, 0), out_axes=None)
+
+    def predict_step(self, step: Callable) -> Callable:
+        """Maps (variables, batch) → f32[device, rows, n]; see `merge`.
+
+        Args:
+          step: what `make_predict_step` returns.
+        """
+        return self._map(step, (None, 0), out_axes=0)
+
+    def split(self, batch: Batch) -> Batch:
+        """Splits each array's first axis over this process's devices.
+
+        Args:
+          batch: dict of arrays [b, ...] with `mask`; rows that even the shares out
+            repeat the last row and have mask 0.
+
+        Returns:
+          Dict of arrays [device, rows, ...].
+        """
+        n_devices = len(self.devices)
+        missing = -len(batch["mask"]) % n_devices
+
+        def split(name, array):
+            if missing:
+                padding = np.repeat(array[-1:], missing, axis=0)
+                padding = np.zeros_like(padding) if name == "mask" else padding
+                array = np.concatenate([array, padding])
+            return array.reshape(n_devices, -1, *array.shape[1:])
+
+        return {name: split(name, array) for name, array in batch.items()}
+
+    def load(self, batches: Iterable[Batch]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Puts batches on the devices, each while the one before is computed with.
+
+        Yields:
+          The batch, split, and its number of real rows.
+        """
+        sharding = NamedSharding(self._mesh, PartitionSpec(BATCH_AXIS))
+        ahead = None
+        for batch in batches:
+            loaded = jax.device_put(self.split(batch), sharding)
+            if ahead is not None:
+                yield ahead
+            ahead = loaded, int(batch["mask"].sum())
+        if ahead is not None:
+            yield ahead
+
+    def merge(self, predictions: jax.Array, mask: np.ndarray) -> np.ndarray:
+        """Drops the device axis and the padding rows of a prediction.
+
+        Args:
+          predictions: [device, rows, ...], as `predict_step` returns it.
+          mask: f32[b] of the batch before `split`.
+
+        Returns:
+          [real rows, ...].
+        """
+        predictions = np.asarray(predictions)
+        rows = predictions.reshape(-1, *predictions.shape[2:])
+        return rows[: len(mask)][mask > 0]
+
+    def replicate(self, tree: Any) -> Any:
+        """Puts a tree on every device once, so that steps need not copy it."""
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+
+    def any_process(self, flags: Sequence[bool]) -> list[bool]:
+        """Tells of each flag whether it is true in any process; waits for all."""
+        if self.process_count == 1:
+            return list(flags)
+        everywhere = multihost_utils.process_allgather(np.array(flags))
+        return everywhere.reshape(self.process_count, -1).any(0).tolist()
+
+    def from_first_process(self, tree: Any) -> Any:
+        """Returns the first process's tree of arrays; shapes are equal everywhere."""
+        if self.process_count == 1:
+            return tree
+        return multihost_utils.broadcast_one_to_all(tree)
+
+    def object_from_first_process(self, value: Any) -> Any:
+        """Returns what the first process has of a thing that JSON can hold."""
+        if self.process_count == 1:
+            return value
+        encoded = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        length = int(self.from_first_process(np.array(len(encoded))))
+        padded = np.zeros(length, np.uint8)
+        padded[: len(encoded[:length])] = encoded[:length]
+        return json.loads(self.from_first_process(padded).tobytes())
+
+    def wait_for_all(self, name: str) -> None:
+        """Returns when all processes have come here."""
+        if self.process_count > 1:
+            multihost_utils.sync_global_devices(name)
+
+    def _over_subjects(self, step):
+        if self.n_subjects is None:
+            return step
+
+        def steps(state, teacher_variables, batch):
+            axes = {name: 1 if name == "response" else None for name in batch}
+            over_subjects = jax.vmap(step, in_axes=(0, None, axes))
+            return over_subjects(state, teacher_variables, batch)
+
+        return steps
+
+    def _map(self, step, in_axes, out_axes, **options):
+        return jax.pmap(
+            step,
+            BATCH_AXIS,
+            in_axes=in_axes,
+            out_axes=out_axes,
+            devices=self._mapped_devices,
+            **options,
+        )

@@ -1,0 +1,40 @@
+"""The published network with the weights that the golden files were made with."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from helpers import seeded
+from img2eeg_jax.interop import names
+
+
+def seeded_variables(model, seed):
+    """Fills a model's variables through the name map, as the golden files have it."""
+    shapes = jax.eval_shape(
+        model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3), jnp.float32)
+    )
+    # Broadcast zeros: an array of any shape that takes no memory.
+    empty = jax.tree.map(
+        lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes
+    )
+    state_dict = {
+        name: seeded.seeded_tensor(name, array.shape, seed)
+        for name, array in names.to_state_dict(empty).items()
+    }
+    return names.to_variables(state_dict)
+
+
+def relative_error(out, ref):
+    """‖out − ref‖ / ‖ref‖."""
+    out, ref = np.asarray(out, np.float64), np.asarray(ref, np.float64)
+    assert out.shape == ref.shape
+    return np.linalg.norm(out - ref) / np.linalg.norm(ref)
+
+
+def check_areas(golden, areas, tolerance):
+    """Compares the outputs of areas, {name: [image, height, width, channel]}."""
+    for area, output in areas.items():
+        nchw = np.asarray(output).transpose(0, 3, 1, 2)
+        mean, corner = nchw.mean((2, 3)), nchw[:, :8, 0, :4]
+        assert relative_error(mean, golden[f"eval_{area}_mean"]) < tolerance, area
+        assert relative_error(corner, golden[f"eval_{area}_corner"]) < tolerance, area
