@@ -72,5 +72,5 @@ class TestMetrics:
     @pytest.mark.parametrize("rows", ["1,a\n", "1\n"])
     def test_damaged(self, tmp_path, rows):
         (tmp_path / "metrics.csv").write_text(self.HEAD + rows)
-        with pytest.raises(InputError, match="metrics.csv: expected numbers, found: "):
+        with pytest.raises(InputError, match="csv: expected numbers, found: "):
             run_folder.read_metrics(tmp_path)
