@@ -44,6 +44,9 @@ class Commands:
             "JAX_COMPILATION_CACHE_DIR": str(cache_dir),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            # Of an entry that another process writes just now, or was killed in, JAX
+            # says that it cannot read it; it then compiles.
+            "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
         }
 
     def start(self, script, *flags, **environment):
