@@ -175,6 +175,19 @@ def test_no_cycles():
     )
 
 
+def run_alone(program, environment):
+    """Runs a program in a process of its own; returns what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 def test_core_runs_alone():
     """One step of training where nothing else can be imported."""
     program = textwrap.dedent(
@@ -215,22 +228,26 @@ def test_core_runs_alone():
         print("one step taken")
         """
     )
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        # Compiles in half the time.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
-        "PYTHONPATH": str(ROOT),
-    }
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    # Compiles in half the time.
+    environment = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    assert run_alone(program, environment) == "one step taken\n"
+
+
+def test_tensorflow_loads_keras_only_when_used():
+    program = textwrap.dedent(
+        """
+        import os
+        import sys
+
+        from img2eeg_jax.data.shards.tensorflow_setup import tf
+
+        assert "keras" not in sys.modules
+        assert "TF_USE_LEGACY_KERAS" not in os.environ
+        tf.keras.layers.Dense
+        assert "keras" in sys.modules
+        """
     )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == "one step taken\n"
+    run_alone(program, {})
 
 
 class TestConfigs:
