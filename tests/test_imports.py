@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+from helpers.commands import quick_xla_flags
 from helpers.sources import ROOT, SOURCES, check_exceptions
 
 # Rule 1. Each module of the core may import those before it, and `OUTSIDE`.
@@ -228,8 +229,7 @@ def test_core_runs_alone():
         print("one step taken")
         """
     )
-    # Compiles in half the time.
-    environment = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment = {"XLA_FLAGS": quick_xla_flags()}
     assert run_alone(program, environment) == "one step taken\n"
 
 
