@@ -1,12 +1,16 @@
-"""What the scripts share: expected errors become one line and an exit status."""
+"""What the scripts share: flags, and errors that become one line and an exit status.
+
+Libraries name their arguments in backticks; only here do these become flags.
+"""
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -21,19 +25,28 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # How the process ends after an error.
 _exit = sys.exit
+# Arguments of libraries whose flags have another name → these names.
+_flag_names: dict[str, str] = {}
+
+# The flags that functions of this module define are those of the script that calls.
+flags.disclaim_key_flags()
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -> None:
     """Runs `main` after absl parsed its flags; ends the process.
 
     Exit status: 0 done, 1 bad input (one line on standard error), 2 wrong flags, 75
     stopped by a signal after saving, 130 interrupted where there was nothing to save.
+
+    Args:
+      main: the script's; its module is the one whose flags --help lists.
+      flag_names: argument of a library → flag, where the two differ; see `as_flags`.
     """
 
-    def guarded(argv):
+    def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             _stop(f"unknown argument {argv[1]!r}", WRONG_FLAGS)
-        # Libraries tell of every step there, and of errors that they raise as well.
+        # Orbax and others log every step by absl, and errors before they raise them.
         logging.set_verbosity(logging.FATAL)
         _drop_orphaned_errors()
         _raise_on_signals()
@@ -51,12 +64,50 @@ def run(main: Callable[[], None]) -> None:
             traceback.print_exc()
             _exit(BAD_INPUT)
 
+    _flag_names.update(flag_names or {})
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
 
 
+def as_flags(text: str) -> str:
+    """Spells the arguments that a library's message names as the script's flags.
+
+    `name` becomes --name, or --config.name where it is a key of the config, and
+    `name=value` becomes --name=value. What else is in backticks stays as it is.
+    """
+
+    def spelled(match: re.Match) -> str:
+        name, value = match.groups()
+        flag = _flag_names.get(name, name)
+        if flag in flags.FLAGS:
+            return f"--{flag}{value}"
+        if "config" in flags.FLAGS and _has_key(flags.FLAGS["config"].value, name):
+            return f"--config.{name}{value}"
+        return match[0]
+
+    return re.sub(r"`([A-Za-z]\w*(?:\.\w+)*)((?:=[^`]*)?)`", spelled, text)
+
+
+def _has_key(config: Any, name: str) -> bool:
+    """Tells whether a ConfigDict has a key, such as ``synthetic.seed``."""
+    for part in name.split("."):
+        if not hasattr(config, "keys") or part not in config:
+            return False
+        config = config[part]
+    return True
+
+
+def say(line: str) -> None:
+    """Prints a line of a library; see `as_flags`."""
+    print(as_flags(line), flush=True)
+
+
 def leave_at_once_on_errors() -> None:
-    """Ends without the goodbyes of libraries, which wait for processes that wait."""
+    """Makes errors end this process without what libraries registered to run at exit.
+
+    JAX's shutdown of several processes waits for all of them, and the others wait for
+    this one.
+    """
     global _exit
     _exit = os._exit
 
@@ -81,8 +132,8 @@ def importing() -> Iterator[None]:
 def _raise_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise KeyboardInterrupt, which must not get lost."""
 
-    def unraisable(error):
-        # Raised in a callback of the garbage collector; JAX has one.
+    def unraisable(error: Any) -> None:
+        # Python drops what JAX's callback of the garbage collector raises.
         if error.exc_type is KeyboardInterrupt:
             _interrupted()
         sys.__unraisablehook__(error)
@@ -93,21 +144,21 @@ def _raise_on_signals() -> None:
 
 
 def _drop_orphaned_errors() -> None:
-    """Leaves out what callbacks print that come after the write that failed.
+    """Keeps TensorStore's threads from printing an error that was raised already.
 
-    TensorStore's do, from threads of its own, when a disk is full: a traceback for each
-    array, for an error that has been raised.
+    When a disk is full, each array's callback comes after the event loop was closed and
+    would print a traceback of its own.
     """
     excepthook = sys.excepthook
 
-    def hook(kind, error, trace):
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if not (kind is RuntimeError and str(error) == "Event loop is closed"):
             excepthook(kind, error, trace)
 
     sys.excepthook = hook
 
 
-def _interrupted(*_) -> NoReturn:
+def _interrupted(*_: Any) -> NoReturn:
     print("interrupted", file=sys.stderr, flush=True)
     os._exit(INTERRUPTED)
 
@@ -124,6 +175,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _stop(message: str, status: int) -> NoReturn:
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    print(as_flags(" ".join(message.split())), file=sys.stderr, flush=True)
     sys.stdout.flush()
     _exit(status)
