@@ -4,6 +4,7 @@ Libraries name their arguments in backticks; only here do these become flags.
 """
 
 import contextlib
+import math
 import os
 import re
 import signal
@@ -67,6 +68,75 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
     _flag_names.update(flag_names or {})
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
+
+
+class _Parser(flags.ArgumentParser):
+    """Reads a flag by a function that raises ValueError where it cannot."""
+
+    def __init__(self, read: Callable[[str], Any], form: str) -> None:
+        self._read = read
+        # --help shows it.
+        self.syntactic_help = form
+
+    def parse(self, argument: Any) -> Any:
+        """See the base class."""
+        if not isinstance(argument, str):
+            return argument
+        try:
+            return self._read(argument)
+        except ValueError:
+            raise ValueError(f"expected {self.syntactic_help}") from None
+
+
+def define(
+    name: str, default: str, form: str, read: Callable[[str], Any], text: str
+) -> flags.FlagHolder:
+    """Defines a flag whose value is what a function reads from its text.
+
+    Args:
+      name: of the flag.
+      default: its text if it is not given.
+      form: what is right, in words; for --help and for the error.
+      read: text → value; raises ValueError if the text is wrong.
+      text: for --help.
+    """
+    holder = flags.DEFINE(_Parser(read, form), name, default, text)
+    # Else --help would show the default's value.
+    flags.FLAGS[name].default_as_str = repr(default)
+    return holder
+
+
+def define_subjects(text: str) -> flags.FlagHolder:
+    """Defines --subjects, whose value is a tuple of numbers, empty if not given."""
+    return define("subjects", "", "the form 3, 1,3 or 1-10", read_numbers, text)
+
+
+def define_subject(text: str) -> flags.FlagHolder:
+    """Defines --subjects where one makes sense; its value is a number or None."""
+
+    def read(subjects: str) -> int | None:
+        numbers = read_numbers(subjects)
+        if len(numbers) > 1:
+            raise ValueError
+        return numbers[0] if numbers else None
+
+    return define("subjects", "", "one subject, such as 3", read, text)
+
+
+def read_numbers(text: str) -> tuple[int, ...]:
+    """Reads ``3``, ``1,3`` or ``1-10``; nothing gives no numbers."""
+    # Imported here so that --help answers at once.
+    from img2eeg_jax.data import layout
+
+    return layout.parse_subjects(text) if text else ()
+
+
+def read_range(text: str) -> tuple[float, float]:
+    """Reads FIRST,LAST, which may be equal."""
+    first, last = map(float, text.split(","))
+    if not -math.inf < first <= last < math.inf:
+        raise ValueError
+    return first, last
 
 
 def as_flags(text: str) -> str:

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -13,6 +15,9 @@ def script_flags(monkeypatch):
     flags.DEFINE_string("source", "", "", flag_values=values)
     flags.DEFINE_list("window", [], "", flag_values=values)
     monkeypatch.setattr(flags, "FLAGS", values)
+    monkeypatch.setattr(
+        flags, "DEFINE", functools.partial(flags.DEFINE, flag_values=values)
+    )
     return values
 
 
@@ -63,3 +68,45 @@ def test_lines_and_errors_are_spelled(script_flags, capsys):
     captured = capsys.readouterr()
     assert captured.out == "kept; --overwrite makes it again\n"
     assert captured.err == "error: --overwrite replaces it\n"
+
+
+def parse(values, *given):
+    values(["script", *given])
+    return values
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3", (3,)), ("1,3", (1, 3)), ("1-3, 7", (1, 2, 3, 7)), ("", ())],
+)
+def test_subjects(text, expected, script_flags):
+    common.define_subjects("")
+    assert parse(script_flags, f"--subjects={text}").subjects == expected
+
+
+def test_one_subject(script_flags):
+    common.define_subject("")
+    assert parse(script_flags).subjects is None
+    assert parse(script_flags, "--subjects=3").subjects == 3
+    for text in ("1,3", "1-2", "one", "0"):
+        message = f"subjects={text}: expected one subject, such as 3"
+        with pytest.raises(flags.IllegalFlagValueError, match=message):
+            parse(script_flags, f"--subjects={text}")
+
+
+@pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
+def test_wrong_subjects(text, script_flags):
+    common.define_subjects("")
+    message = f"subjects={text}: expected the form 3, 1,3 or 1-10"
+    with pytest.raises(flags.IllegalFlagValueError, match=message):
+        parse(script_flags, f"--subjects={text}")
+
+
+def test_ranges(script_flags):
+    common.define("range_s", "0,1", "FIRST,LAST", common.read_range, "")
+    for text, expected in {"-0.2, 0.8": (-0.2, 0.8), "0.1,0.1": (0.1, 0.1)}.items():
+        assert parse(script_flags, f"--range_s={text}").range_s == expected
+    for text in ("0.2,0.1", "0.1", "0.1,0.2,0.3", "a,b", "nan,1", "-inf,1", ""):
+        message = f"range_s={text}: expected FIRST,LAST"
+        with pytest.raises(flags.IllegalFlagValueError, match=message):
+            parse(script_flags, f"--range_s={text}")
