@@ -454,7 +454,7 @@ def test_from_a_hub(commands, files, tmp_path):
         result = commands.run(
             "convert_torch_weights.py",
             "--input=hf://kmazrolina/ReAlNet",
-            "--subjects=3",
+            "--subject=3",
             f"--output={tmp_path / 'output'}",
             HF_HUB_DISABLE_PROGRESS_BARS="1",
             **environment,
