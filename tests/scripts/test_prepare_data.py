@@ -9,13 +9,14 @@ import zipfile
 
 import numpy as np
 import pytest
-from data.raw_recordings import edit_raw, raw_path
 from PIL import Image
 
 from data import test_bids
 from helpers import brainvision, raw_recordings
 from helpers.commands import check_done, check_refused
+from helpers.raw_recordings import edit_raw, raw_path
 from img2eeg_jax.data import layout, prepare, preprocessing
+from img2eeg_jax.data.prepare import tasks
 from img2eeg_jax.errors import InputError
 
 CHOICES = preprocessing.Choices()
@@ -133,13 +134,13 @@ def test_overwrite_preprocesses_again(prepared, has_record):
     if not has_record:
         layout.record_path(prepared, 1).unlink()
     choices = dataclasses.replace(CHOICES, mvnn="off")
-    with pytest.raises(InputError, match="--overwrite makes it again"):
+    with pytest.raises(InputError, match="`overwrite` makes it again"):
         run(prepared, choices=choices)
     run(prepared, choices=choices, overwrite=True)
     assert layout.read_record(prepared, 1)["choices"]["mvnn"] == "off"
     assert run(prepared, choices=choices) == []
     again = run(prepared, choices=choices, overwrite=True)
-    assert "--overwrite asks for it" in again[0]
+    assert "`overwrite` asks for it" in again[0]
 
 
 def double(data):
@@ -153,7 +154,7 @@ def test_recording_that_changed_at_the_same_size(prepared, snapshot):
     edit_raw(path, raw_eeg_data=double)
     assert path.stat().st_size == n_bytes
     before = snapshot(prepared)
-    message = "ses-02/raw_eeg_training.npy has changed.*--overwrite makes it again"
+    message = "ses-02/raw_eeg_training.npy has changed.*`overwrite` makes it again"
     with pytest.raises(InputError, match=message):
         run(prepared)
     assert snapshot(prepared) == before
@@ -264,11 +265,12 @@ def test_half_a_pair_is_made_again(prepared, prepared_original):
 def test_plan_names_sizes_and_room(raw):
     planned = prepare.plan(request_for(raw))
     assert [task.what for task in planned["preprocess"]] == [
-        "preprocess sub-01 (there is none yet)"
+        "check that images are readable",
+        "preprocess sub-01 (there is none yet)",
     ]
     # Four and eighty repetitions of 17 channels and 100 times in float64.
     n_bytes = (12 * 4 + 5 * 80) * 17 * 100 * 8
-    assert planned["preprocess"][0].n_bytes == pytest.approx(n_bytes)
+    assert planned["preprocess"][1].n_bytes == pytest.approx(n_bytes)
     images, eeg = planned["shards"]
     assert images.n_bytes == 17 * SIZE * SIZE * 3
     assert eeg.n_bytes == pytest.approx(n_bytes / 2)
@@ -319,12 +321,12 @@ def test_plan_of_shards_alone_needs_eeg(raw):
 def test_plan_measures_room_where_it_writes(raw, tmp_path, monkeypatch):
     other = tmp_path / "other" / "shards"
     planned = prepare.plan(request_for(raw, shards_dir=str(other)))
-    monkeypatch.setattr(prepare, "_disk", lambda folder: "other" in str(folder))
+    monkeypatch.setattr(tasks, "_disk", lambda folder: "other" in str(folder))
     table = prepare.describe_plan(planned, raw).splitlines()
     assert f"free in {raw}:" in table[-2]
     assert f"free in {other}:" in table[-1]
     remote = prepare.plan(request_for(raw)) | {
-        "shards": [prepare.Task("shards", "gs://bucket/shards", 1e9)]
+        "shards": [prepare.Task("shards", "gs://bucket/shards", 1e9, ignore)]
     }
     monkeypatch.undo()
     table = prepare.describe_plan(remote, raw)
@@ -642,7 +644,7 @@ PREPARED_DAMAGES = {
     "other choices": (
         ignore,
         {"mvnn": "epochs"},
-        ["found mvnn time instead of epochs; --overwrite makes it again"],
+        ["found mvnn time instead of epochs; `overwrite` makes it again"],
     ),
     "not an image": (
         lambda data_dir: first_image(data_dir).write_text("not an image"),
@@ -706,6 +708,7 @@ def test_refuses_in_one_line(name, commands, request, snapshot):
         f"--image_size={SIZE}",
         *(f"--{key}={value}" for key, value in flags.items()),
     )
+    patterns = [pattern.replace("`overwrite`", "--overwrite") for pattern in patterns]
     check_refused(result, "^error: ", *patterns)
     assert snapshot(data_dir) == before
 
