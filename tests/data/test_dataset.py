@@ -59,49 +59,6 @@ def averaged(tiny_original):
     return result
 
 
-def test_select_everything(eeg):
-    selected = examples.select(eeg)
-    assert selected.eeg is eeg.eeg
-    assert selected.ch_names == CH_NAMES
-    np.testing.assert_array_equal(selected.times_s, eeg.times_s)
-
-
-def test_select_channels_in_the_order_wanted(eeg):
-    selected = examples.select(eeg, ["TP10", "TP9"])
-    np.testing.assert_array_equal(selected.eeg[:, :, 0], eeg.eeg[:, :, 3])
-    np.testing.assert_array_equal(selected.eeg[:, :, 1], eeg.eeg[:, :, 0])
-    assert selected.ch_names == ("TP10", "TP9")
-
-
-@pytest.mark.parametrize(
-    ("window_s", "first", "last"),
-    [
-        ((0.1, 0.3), 30, 50),
-        ((0.0, 0.19), 20, 39),
-        ((-0.2, 0.79), 0, 99),
-        ((-5, 5), 0, 99),
-        ((0.1041, 0.1139), 30, 31),
-        ((0.1061, 0.1139), 31, 31),
-    ],
-)
-def test_select_window(eeg, window_s, first, last):
-    selected = examples.select(eeg, window_s=window_s)
-    np.testing.assert_array_equal(selected.times_s, eeg.times_s[first : last + 1])
-    np.testing.assert_array_equal(selected.eeg, eeg.eeg[..., first : last + 1])
-
-
-@pytest.mark.parametrize("channels", [["Oz"], [], ["TP9", "TP9"]])
-def test_unknown_channel(eeg, channels):
-    with pytest.raises(InputError, match="TP9, AF7, AF8, TP10"):
-        examples.select(eeg, channels)
-
-
-@pytest.mark.parametrize("window_s", [(1.0, 2.0), (0.3, 0.1), (-9, -1)])
-def test_empty_window(eeg, window_s):
-    with pytest.raises(InputError, match=r"-0.199 to 0.791 s"):
-        examples.select(eeg, window_s=window_s)
-
-
 def test_average_repetitions(eeg):
     mean = examples.average_repetitions(eeg)
     expected = sum(eeg.eeg[:, k].astype(np.float64) for k in range(3)) / 3
