@@ -108,27 +108,31 @@ def define(
 
 def define_subjects(text: str) -> flags.FlagHolder:
     """Defines --subjects, whose value is a tuple of numbers, empty if not given."""
-    return define("subjects", "", "the form 3, 1,3 or 1-10", read_numbers, text)
+
+    def read(subjects: str) -> tuple[int, ...]:
+        return read_numbers(subjects) if subjects else ()
+
+    return define("subjects", "", "the form 3, 1,3 or 1-10", read, text)
 
 
 def define_subject(text: str) -> flags.FlagHolder:
     """Defines --subjects where one makes sense; its value is a number or None."""
 
     def read(subjects: str) -> int | None:
-        numbers = read_numbers(subjects)
-        if len(numbers) > 1:
-            raise ValueError
-        return numbers[0] if numbers else None
+        if not subjects:
+            return None
+        (subject,) = read_numbers(subjects)
+        return subject
 
     return define("subjects", "", "one subject, such as 3", read, text)
 
 
 def read_numbers(text: str) -> tuple[int, ...]:
-    """Reads ``3``, ``1,3`` or ``1-10``; nothing gives no numbers."""
+    """Reads ``3``, ``1,3`` or ``1-10``."""
     # Imported here so that --help answers at once.
     from img2eeg_jax.data import layout
 
-    return layout.parse_subjects(text) if text else ()
+    return layout.parse_subjects(text)
 
 
 def read_range(text: str) -> tuple[float, float]:

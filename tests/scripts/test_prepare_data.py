@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
 from data import test_bids
@@ -18,6 +19,7 @@ from helpers.raw_recordings import edit_raw, raw_path
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.data.prepare import tasks
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.scripts import prepare_data
 
 CHOICES = preprocessing.Choices()
 SIZE = 16
@@ -56,8 +58,7 @@ def ignore(line):
 
 
 def request_for(data_dir, **changes):
-    given = {"data_dir": data_dir, "shards_dir": str(data_dir / "shards")}
-    return prepare.Request(**given | {"image_size": SIZE} | changes)
+    return prepare.Request(**{"data_dir": data_dir, "image_size": SIZE} | changes)
 
 
 def run(data_dir, **changes):
@@ -750,12 +751,49 @@ def test_archive_that_leaves_its_folder_is_refused_in_one_line(
         "--channels=Oz,Oz",
         "--mvnn=time,epochs",
         "--subject=1",
+        "--subjects=one",
+        "--sessions=4-1",
+        "--sessions=",
+        "--data_dir=",
+        "--epoch_s=0.1,0.1",
     ],
 )
 def test_wrong_flags(flag, commands, tmp_path):
     result = commands.run("prepare_data.py", f"--data_dir={tmp_path}", flag)
     name = flag.removeprefix("--").partition("=")[0]
     check_refused(result, f"^wrong flags: .*{name}", status=2)
+
+
+def test_flags_are_of_the_fields_and_have_their_defaults():
+    values = {field: flag.default for field, flag in prepare_data._CHOICES.items()}
+    assert preprocessing.Choices(**values) == CHOICES
+    assert values.keys() == {field.name for field in dataclasses.fields(CHOICES)}
+    values = {field: flag.default for field, flag in prepare_data._REQUEST.items()}
+    default = prepare.Request(data_dir="data")
+    assert prepare.Request(**values | {"data_dir": "data"}) == default
+    fields = {field.name for field in dataclasses.fields(default)}
+    assert values.keys() == fields - {"choices"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "expected"),
+    [
+        ("channels", "all", "all"),
+        ("channels", "Oz, O1", ("Oz", "O1")),
+        ("epoch_s", "-0.1,1", (-0.1, 1.0)),
+        ("baseline_s", "off", None),
+        ("baseline_s", "-0.1,end", (-0.1, None)),
+        ("bandpass_hz", "0.1,40", (0.1, 40.0)),
+        ("reject_uv", "150", 150.0),
+        ("sessions", "1,3-4", (1, 3, 4)),
+        ("training_repetitions", "all", None),
+        ("test_repetitions", "7", 7),
+        ("stages", "shards,download", ("shards", "download")),
+        ("stages", "", None),
+    ],
+)
+def test_flags_are_read(flag, text, expected):
+    assert flags.FLAGS[flag].parser.parse(text) == expected
 
 
 def test_command_from_recordings_to_shards(

@@ -1,6 +1,7 @@
 """What is to be prepared."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ class Request:
     """What to prepare.
 
     Attributes:
-      data_dir: folder in the THINGS-EEG2 layout, or to become one.
+      data_dir: folder in the THINGS-EEG2 layout, or to become one; kept as a Path.
       shards_dir: where shards go, may be an address such as ``gs://``; "" for the
         folder ``shards`` in `data_dir`.
       source: ``"osf"`` downloads THINGS-EEG2, ``"local"`` takes what lies in
@@ -26,7 +27,8 @@ class Request:
       stages: out of `STAGES`; None for all.
       eeg: what ``"osf"`` downloads: ``"preprocessed"`` or ``"raw"``.
       mirror: addresses to download from first, see `things_eeg2`.
-      bids_root: BIDS data set to take the recordings from; None for the layout's own.
+      bids_root: BIDS data set to take the recordings from; None
+        or "" for the layout's own.
       image_column: the column of its events tables that names the image.
       choices: how to preprocess.
       overwrite: whether EEG is preprocessed again, also where it was made otherwise.
@@ -35,14 +37,14 @@ class Request:
       memory_mb: for the blocks of preprocessing.
     """
 
-    data_dir: pathlib.Path
+    data_dir: str | os.PathLike
     shards_dir: str = ""
     source: str = "local"
     subjects: tuple[int, ...] = ()
     stages: tuple[str, ...] | None = None
     eeg: str = "preprocessed"
     mirror: Sequence[str] = ()
-    bids_root: pathlib.Path | None = None
+    bids_root: str | os.PathLike | None = None
     image_column: str = "stim_file"
     choices: preprocessing.Choices = dataclasses.field(
         default_factory=preprocessing.Choices
@@ -53,8 +55,15 @@ class Request:
     memory_mb: float = 1000
 
     def __post_init__(self) -> None:
-        shards_dir = self.shards_dir or str(self.data_dir / "shards")
-        object.__setattr__(self, "shards_dir", shards_dir)
+        data_dir = pathlib.Path(self.data_dir)
+        given = {
+            "data_dir": data_dir,
+            "shards_dir": self.shards_dir or str(data_dir / "shards"),
+            "mirror": tuple(self.mirror),
+            "bids_root": pathlib.Path(self.bids_root) if self.bids_root else None,
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     def has(self, stage: str) -> bool:
         """Tells whether a stage is asked for."""
