@@ -18,6 +18,7 @@ from helpers.commands import check_done, check_refused
 from helpers.raw_recordings import edit_raw, raw_path
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.data.prepare import tasks
+from img2eeg_jax.data.sources import things_eeg2
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.scripts import prepare_data
 
@@ -341,6 +342,41 @@ def test_plan_of_a_download_needs_no_network(tmp_path):
     assert "shards of sub-02" in table
     assert "sub-03" not in table
     assert not (tmp_path / "new").exists()
+
+
+def test_files_are_downloaded_together(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        things_eeg2, "fetch", lambda *args, **kwargs: calls.append(args)
+    )
+    given = {"source": "osf", "subjects": (1, 2), "stages": ("download",)}
+    request = request_for(tmp_path, **given, mirror=["file:///mirror"])
+    assert len(prepare.plan(request)["download"]) == 5
+    prepare.prepare(request, log=ignore)
+    assert calls == [(tmp_path, (1, 2), "preprocessed", ("file:///mirror",))]
+
+
+def test_what_a_download_left_is_removed(prepared, snapshot):
+    given = {"source": "osf", "subjects": (1,), "stages": ("download",)}
+    assert prepare.plan(request_for(prepared, **given)) == {"download": []}
+    before = snapshot(prepared)
+    # As a run leaves it that is killed after it unpacked a file.
+    for name in ("image_set-test_images.zip", "all"):
+        folder = prepared / "downloads" / name
+        folder.mkdir(parents=True)
+        (folder / "archive.zip").write_text("served")
+    (task,) = prepare.plan(request_for(prepared, **given))["download"]
+    assert task.what == "remove what is left of a download"
+    assert run(prepared, **given) == []
+    assert snapshot(prepared) == before
+
+
+def test_plan_refuses_to_simulate_over_other_data(raw):
+    with pytest.raises(InputError, match="new or empty folder") as of_plan:
+        prepare.plan(request_for(raw, source="synthetic"))
+    with pytest.raises(InputError) as of_run:
+        run(raw, source="synthetic")
+    assert str(of_plan.value) == str(of_run.value)
 
 
 # What is refused.
