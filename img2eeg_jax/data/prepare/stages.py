@@ -107,12 +107,12 @@ def _list_images(request: Request, log: Log) -> None:
 def _shards_tasks(request: Request, to_come: Sequence[Task], log: Log) -> list[Task]:
     del log
     # TensorFlow takes seconds to import.
-    from img2eeg_jax.data.shards import store
+    from img2eeg_jax.data.shards import folders
 
     image_set = _find_images(request, to_come)
     n_images = sum(_n_images(request, image_set).values())
     sizes = {
-        store.images_name(request.image_size): n_images * request.image_size**2 * 3.0
+        folders.images_name(request.image_size): n_images * request.image_size**2 * 3.0
     }
     for subject in request.all_subjects():
         # In float32 instead of float64.
@@ -135,7 +135,7 @@ def _kept_shards(
     Raises:
       InputError: EEG that will not come is missing, or is of other images.
     """
-    from img2eeg_jax.data.shards import builder, store
+    from img2eeg_jax.data.shards import builder, folders
 
     changed = {task.folder for task in to_come}
     present = []
@@ -163,7 +163,7 @@ def _kept_shards(
     )
     names = {layout.subject_name(subject) for subject in present}
     if is_listed:
-        names.add(store.images_name(request.image_size))
+        names.add(folders.images_name(request.image_size))
     return names - outdated.keys()
 
 
