@@ -12,7 +12,10 @@ from img2eeg_jax.data import examples, layout
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import fit_zscore
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation import encoding, figures
+from img2eeg_jax.evaluation import figures
+from img2eeg_jax.evaluation.encoding import encoding_scores
+from img2eeg_jax.evaluation.permutations import permutation_r
+from img2eeg_jax.evaluation.summary import summarise
 from img2eeg_jax.files import write_text
 from img2eeg_jax.prediction import encoder
 from img2eeg_jax.training.step import LOSSES
@@ -44,7 +47,7 @@ def evaluate(
       seed: of the halvings and the permutations.
 
     Returns:
-      What was written to `output`/metrics.json: see `encoding.summarise`.
+      What was written to `output`/metrics.json: see `summary.summarise`.
 
     Raises:
       InputError: something the user gave is wrong; nothing is written then.
@@ -57,17 +60,11 @@ def evaluate(
     history = run_folder.read_metrics(checkpoint_dir)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
     prediction = signal_layout.to_eeg(encoder.predict(loaded, images))
-    scores = encoding.encoding_scores(
+    scores = encoding_scores(
         prediction, eeg, n_splits=n_splits, seed=seed, noise_free=noise_free
     )
-    permutation = encoding.permutation_r(prediction, eeg, n_splits=n_splits, seed=seed)
-    summary = encoding.summarise(
-        scores,
-        permutation,
-        signal_layout.axes.ch_names,
-        signal_layout.axes.times_s,
-        window_s,
-    )
+    permutation = permutation_r(prediction, eeg, n_splits=n_splits, seed=seed)
+    summary = summarise(scores, permutation, signal_layout.axes, window_s)
     summary |= {"checkpoint_step": loaded.step, "which": which, "subject": subject}
     output = pathlib.Path(output or default_output(checkpoint_dir, subjects))
     output.mkdir(parents=True, exist_ok=True)
@@ -102,26 +99,20 @@ def default_output(checkpoint_dir: str | pathlib.Path, subjects: str) -> pathlib
     return folder if subject is None else folder / layout.subject_name(subject)
 
 
-def result_table(summary: dict) -> str:
-    """Returns the main scores as lines of text."""
+def result_table(summary: Mapping[str, Any]) -> str:
+    """Returns the main scores of `summarise` as lines of text."""
     start, stop = summary["window_s"]
-    rows = {
-        "encoding r": summary["encoding_r"],
-        "encoding r, all repetitions": summary["encoding_r_all_repetitions"],
-        "noise ceiling, lower": summary["noise_ceiling_lower"],
-        "noise ceiling, upper": summary["noise_ceiling_upper"],
-        "permutation control": summary["permutation_r"],
-    }
-    if "best_possible_r" in summary:
-        rows["best possible r (noise-free)"] = summary["best_possible_r"]
     lines = [
         f"{summary['n_images']} test images, {summary['n_repetitions']} repetitions, "
         f"mean of {len(summary['ch_names'])} channels and "
         f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
     ]
-    for name, r in rows.items():
-        # Of a single repetition, or of EEG that is constant over images.
-        lines.append(f"  {name:<30}" + ("undefined" if r is None else f"{r:6.3f}"))
+    for name, metric in METRICS.items():
+        if name in summary:
+            r = summary[name]
+            # Of a single repetition, or of EEG that is constant over images.
+            value = "undefined" if r is None else f"{r:6.3f}"
+            lines.append(f"  {metric.label:<30}{value}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from img2eeg_jax.evaluation import encoding, figures
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.evaluation import figures
+from img2eeg_jax.evaluation.encoding import encoding_scores
+from img2eeg_jax.evaluation.permutations import permutation_r
+from img2eeg_jax.evaluation.summary import summarise
 
 POSTERIOR = {"P": "7531z2468", "PO": "73z48", "O": "1z2"}
 SCALP = POSTERIOR | {
@@ -36,11 +40,11 @@ def recording(ch_names, times_s, n_repetitions=4):
 def summary(ch_names, times_s=TIMES_S, n_repetitions=4, *, best_known=True):
     prediction, eeg, signal = recording(ch_names, times_s, n_repetitions)
     options = {"n_splits": 3, "seed": 0}
-    scores = encoding.encoding_scores(
+    scores = encoding_scores(
         prediction, eeg, noise_free=signal if best_known else None, **options
     )
-    control = encoding.permutation_r(prediction, eeg, n_permutations=5, **options)
-    return encoding.summarise(scores, control, ch_names, times_s)
+    control = permutation_r(prediction, eeg, n_permutations=5, **options)
+    return summarise(scores, control, Axes(ch_names, times_s))
 
 
 def evoked(ch_names, times_s):
