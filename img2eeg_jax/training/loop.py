@@ -19,8 +19,10 @@ import optax
 from ml_collections import ConfigDict
 
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints import store as checkpoint
 from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.checkpoints.store import check_folder
+from img2eeg_jax.checkpoints.trees import check_shapes
 from img2eeg_jax.data import batches as pipeline
 from img2eeg_jax.data import examples, layout
 from img2eeg_jax.data.shards import builder, store
@@ -116,7 +118,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
         )
     configs = _configs_by_folder(config, workdir, subjects, mode)
     for folder, own in configs.items():
-        checkpoint.check_folder(folder)
+        check_folder(folder)
         run_folder.check_config(folder, own.to_dict())
     _keep_compiled_programs()
     networks = _load_networks(config, workdir, subjects, mode)
@@ -443,7 +445,7 @@ def _load_teacher(config):
         if config.task != "none":
             print("no teacher: the task loss is off", flush=True)
         return None, {}
-    loaded = checkpoint.load(config.teacher)
+    loaded = load_checkpoint(config.teacher)
     model, variables = loaded.backbone
     if model.num_classes != config.num_classes:
         raise unexpected(
@@ -458,7 +460,7 @@ def _load_initial(config, model):
     """Returns the variables that `init_from` holds, of a part of the model or all."""
     if not config.init_from:
         return {"params": {}, "batch_stats": {}}
-    loaded = checkpoint.load(config.init_from)
+    loaded = load_checkpoint(config.init_from)
     given = loaded.variables
     if loaded.description.kind == "cornet_s":
         given = {name: {"realnet": tree} for name, tree in given.items()}
@@ -467,7 +469,7 @@ def _load_initial(config, model):
         name: {module: everything[name].get(module, {}) for module in tree}
         for name, tree in given.items()
     }
-    checkpoint.check_shapes(config.init_from, given, expected)
+    check_shapes(config.init_from, given, expected)
     return given
 
 
