@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +16,11 @@ from img2eeg_jax.data.zscore import fit_zscore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import figures
 from img2eeg_jax.evaluation.encoding import encoding_scores
+from img2eeg_jax.evaluation.metrics import METRICS
 from img2eeg_jax.evaluation.permutations import permutation_r
 from img2eeg_jax.evaluation.summary import summarise
 from img2eeg_jax.files import write_text
-from img2eeg_jax.prediction import encoder
+from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.training.step import LOSSES
 
 METRICS_FILE = "metrics.json"
@@ -59,7 +62,7 @@ def evaluate(
     subject = _subject(loaded, subjects, data_dir)
     history = run_folder.read_metrics(checkpoint_dir)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
-    prediction = signal_layout.to_eeg(encoder.predict(loaded, images))
+    prediction = Encoder(loaded).predict(images).data
     scores = encoding_scores(
         prediction, eeg, n_splits=n_splits, seed=seed, noise_free=noise_free
     )
