@@ -21,7 +21,6 @@ from img2eeg_jax.evaluation.permutations import permutation_r
 from img2eeg_jax.evaluation.summary import summarise
 from img2eeg_jax.files import write_text
 from img2eeg_jax.prediction.encoder import Encoder
-from img2eeg_jax.training.step import LOSSES
 
 METRICS_FILE = "metrics.json"
 
@@ -62,31 +61,27 @@ def evaluate(
     subject = _subject(loaded, subjects, data_dir)
     history = run_folder.read_metrics(checkpoint_dir)
     images, eeg, noise_free = _load_test_data(loaded, signal_layout, data_dir, subject)
-    prediction = Encoder(loaded).predict(images).data
+    names = [path.stem for path in layout.read_image_set(data_dir).files("test")]
+    prediction = Encoder(loaded).predict(images, names)
     scores = encoding_scores(
-        prediction, eeg, n_splits=n_splits, seed=seed, noise_free=noise_free
+        prediction.data, eeg, n_splits=n_splits, seed=seed, noise_free=noise_free
     )
-    permutation = permutation_r(prediction, eeg, n_splits=n_splits, seed=seed)
+    permutation = permutation_r(prediction.data, eeg, n_splits=n_splits, seed=seed)
     summary = summarise(scores, permutation, signal_layout.axes, window_s)
     summary |= {"checkpoint_step": loaded.step, "which": which, "subject": subject}
     output = pathlib.Path(output or default_output(checkpoint_dir, subjects))
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
-    measured = eeg.mean(1)
-    names = [path.stem for path in layout.read_image_set(data_dir).files("test")]
     figures.plot_evoked(
         output / "evoked.png",
         prediction,
-        measured,
+        eeg.mean(1),
         images,
-        signal_layout.axes.ch_names,
-        signal_layout.axes.times_s,
-        names,
         ceiling=scores.noise_ceiling_lower.mean(-1),
     )
     figures.plot_r_over_time(output / "r_over_time.png", summary)
     figures.plot_r_by_channel(output / "r_by_channel.png", summary)
-    _plot_losses(output / "loss_curves.png", history, loaded.step)
+    figures.plot_history(output / "loss_curves.png", history, loaded.step)
     return summary
 
 
@@ -214,30 +209,3 @@ def _zscore(loaded, data_dir, subject, channels, window_s):
         epochs.axes.take(epochs.eeg, channels, window_s)
     )
     return fit_zscore(mean_eeg, axes)
-
-
-def _plot_losses(path, history, best_step):
-    if not history:
-        return
-    others = {key.rsplit("_", 1)[0] for key in history[0] if "_" in key} - {"train"}
-    selection = next(iter(others), None)
-
-    def column(prefix, loss):
-        return [row[f"{prefix}_{loss}"] for row in history] if prefix else None
-
-    # Counted from 1, as in the log; `metrics.csv` counts from 0.
-    epochs = [int(row["epoch"]) + 1 for row in history]
-    epoch_of_step = {
-        row["step"]: epoch for row, epoch in zip(history, epochs, strict=True)
-    }
-    figures.plot_loss_curves(
-        path,
-        epochs,
-        {
-            loss: (column("train", loss), column(selection, loss))
-            for loss in LOSSES
-            if any(column("train", loss))  # a task loss that is off is all zeros
-        },
-        selection_name=selection or "",
-        best_epoch=epoch_of_step.get(best_step),
-    )
