@@ -9,7 +9,7 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
 
@@ -25,7 +25,8 @@ from img2eeg_jax.checkpoints.store import check_folder
 from img2eeg_jax.checkpoints.trees import check_shapes
 from img2eeg_jax.data import batches as pipeline
 from img2eeg_jax.data import examples, layout
-from img2eeg_jax.data.shards import builder, store
+from img2eeg_jax.data.shards import builder, folders
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http, synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
@@ -76,16 +77,12 @@ class _Data:
     """Data on disk, ready to be read.
 
     Attributes:
-      data_dir: the data set.
-      shards_dir: its shards.
-      concepts: the concept of each training image.
+      shards: images and EEG.
       teacher_logits: partition → f32[image, class], or None if there is no teacher or
         it runs in the step.
     """
 
-    data_dir: pathlib.Path
-    shards_dir: str | pathlib.Path
-    concepts: Sequence[str]
+    shards: Shards
     teacher_logits: dict[str, np.ndarray] | None = None
 
 
@@ -282,7 +279,7 @@ def _with_absolute_paths(config):
     """Makes what a run records hold from any folder that it is used from."""
     config = config.copy_and_resolve_references()
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key] and not store.is_remote(config[key]):
+        if config[key] and not folders.is_remote(config[key]):
             config[key] = os.path.abspath(config[key])
     return config
 
@@ -382,29 +379,30 @@ def _prepare_data(config, workdir, subjects):
     if jax.process_index() == 0:
         if not config.data_dir:
             synthetic.write_synthetic(data_dir, **config.synthetic, subjects=subjects)
-        shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
-        builder.ensure_shards(
+        shards_dir = builder.shards_folder(
+            config.shards_dir, data_dir, workdir / "shards"
+        )
+        builder.open_or_build(
             data_dir, shards_dir, subjects=subjects, image_size=config.image_size
         )
     parallel = DataParallel()
     parallel.wait_for_all("data")
     shards_dir = parallel.object_from_first_process(os.fspath(shards_dir))
-    concepts = layout.read_image_set(data_dir).concepts("training")
-    return _Data(data_dir, shards_dir, concepts)
+    return _Data(
+        Shards.open(shards_dir, image_size=config.image_size, subjects=subjects)
+    )
 
 
 def _read_data(config, data, subjects):
     return examples.load_encoding_data(
-        data.shards_dir,
+        data.shards,
         subjects=subjects,
-        image_size=config.image_size,
         channels=tuple(config.channels) or None,
         window_s=tuple(config.window_s),
         n_validation_concepts=config.validation_concepts,
         split_seed=config.seed,
         zscore=config.zscore,
         shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
-        concepts=data.concepts,
     )
 
 
@@ -419,24 +417,6 @@ def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     if "synthetic" not in config:
         raise unexpected("--config.data_dir", "a folder", "nothing")
     return workdir / "data"
-
-
-def shards_folder(
-    shards_dir: str, data_dir: pathlib.Path, workdir: pathlib.Path
-) -> str | pathlib.Path:
-    """Returns where the shards are or go: with the data, where those can be written to.
-
-    Args:
-      shards_dir: what the config names, or "".
-      data_dir: the data set.
-      workdir: the run.
-    """
-    if shards_dir:
-        return shards_dir
-    # The mode, because root may write to a folder that is meant to stay as it is.
-    is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
-    with_data = builder.default_shards_dir(data_dir)
-    return with_data if is_writable or with_data.is_dir() else workdir / "shards"
 
 
 def _load_teacher(config):
@@ -500,10 +480,9 @@ def _teacher_logits(config, data, networks):
     if networks.teacher is None or config.teacher_batch_stats:
         return None
     arguments = (
-        data.shards_dir,
+        data.shards,
         networks.teacher.clone(axis_name=None),
         networks.teacher_variables,
-        config.image_size,
     )
     parallel = DataParallel()
     if parallel.process_index == 0:
