@@ -16,6 +16,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import unexpected
+from img2eeg_jax.files import check_new
 from img2eeg_jax.prediction.prediction import Prediction, Z
 from img2eeg_jax.training.step import make_predict_step
 
@@ -159,11 +160,8 @@ def write_predictions(
         `output` exists.
     """
     output = pathlib.Path(output)
-    if output.exists() and not overwrite:
-        raise unexpected(
-            output, "nothing there yet", "something; `overwrite` replaces it"
-        )
-    files = find_images(images)
+    check_new(output, overwrite)
+    files = layout.find_images(images)
     encoder = Encoder.from_checkpoint(checkpoint_dir, which=which, subject=subject)
     pixels = (layout.read_image(path, encoder.image_size) for path in files)
     prediction = encoder.predict(pixels, files)
@@ -172,27 +170,6 @@ def write_predictions(
     arrays = prediction.arrays().items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     return f"{len(files)} images: {shapes}, in {output}"
-
-
-def find_images(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
-    """Lists image files.
-
-    Args:
-      paths: image files as they are, and folders, which give all the images in them
-        and below, sorted.
-
-    Raises:
-      InputError: a path is missing, or there is no image in a folder.
-    """
-    files = []
-    for path in map(pathlib.Path, paths):
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if layout.is_image(p.name))
-        if not inside or not path.exists():
-            raise unexpected(path, "an image or a folder of images", "none")
-        files += inside
-    return files
 
 
 def _batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

@@ -14,7 +14,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.prediction.encoder import Encoder, find_images
+from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -111,14 +111,3 @@ def test_prediction_of_features(tmp_path):
 def test_a_network_without_a_signal_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected a network that predicts EEG"):
         Encoder(checkpoint(tmp_path, None, "cornet_s"))
-
-
-def test_images_are_found_in_folders(tmp_path):
-    for name in ("b/2.png", "b/1.JPG", "a.jpeg", "b/._1.jpg", "b/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_images([tmp_path / "b", tmp_path / "a.jpeg"])
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert names == ["b/1.JPG", "b/2.png", "a.jpeg"]
-    with pytest.raises(InputError, match="none: expected an image or a folder"):
-        find_images([tmp_path / "none"])
