@@ -1,653 +1,445 @@
-"""Training from a config to a work directory."""
+"""The epochs of a run: step, validate, save, stop, go on."""
 
 import contextlib
-import copy
 import dataclasses
-import json
-import os
-import pathlib
-import signal
-import threading
+import itertools
 import time
-from collections.abc import Iterator, Sequence
-from concurrent import futures
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import optax
-from ml_collections import ConfigDict
 
-from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints import store as checkpoint
-from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax import objectives
 from img2eeg_jax.data import batches as pipeline
-from img2eeg_jax.data import examples, layout
-from img2eeg_jax.data.shards import builder, store
-from img2eeg_jax.data.sources import http, synthetic
-from img2eeg_jax.data.zscore import ZScore
-from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.errors import InputError, StoppedBySignal, first_line, unexpected
-from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.models.flops import training_flops
-from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import config_check, teacher
-from img2eeg_jax.training import optimizer as optimizers
-from img2eeg_jax.training.run import Run, Selection
-from img2eeg_jax.training.state import create_state, init_variables
-from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
-from img2eeg_jax.training.trainer import Limits, Trainer, stack
+from img2eeg_jax.data.examples import Split
+from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.errors import StoppedBySignal, unexpected
+from img2eeg_jax.training import progress as run_progress
+from img2eeg_jax.training.run import Progress, Run, Selection, check_finite
+from img2eeg_jax.training.state import TrainState
+from img2eeg_jax.training.step import LOSSES
+
+# Processes agree on stopping and saving only so often: to agree they wait.
+_AGREE_EVERY = 10
+
+# Steps of a session before the ones that `profile_steps` asks for: they compile.
+_STEPS_BEFORE_PROFILE = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class _Networks:
-    """What is trained, and what teaches it.
+class Limits:
+    """What may be different in another session of the same run.
 
     Attributes:
-      signal_layout: what the model's signal means.
-      model: the network.
-      model_arguments: what a checkpoint's description records of it.
-      initial: the initial values that are not drawn at random.
-      teacher: CORnet-S, or None.
+      num_epochs: of the whole run.
+      deadline_s: `time.monotonic()` at which it saves and stops; None for no limit.
+      checkpoint_minutes: between saves within an epoch; 0 for none.
+      profile_steps: steps that are traced into WORKDIR/profile; 0 for none.
+      peak_tflops: of the devices together, for the summary; 0 if unknown.
+    """
+
+    num_epochs: int
+    deadline_s: float | None = None
+    checkpoint_minutes: float = 0.0
+    profile_steps: int = 0
+    peak_tflops: float = 0.0
+
+
+@dataclasses.dataclass
+class Trainer:
+    """Trains one network, or several in step with each other.
+
+    Attributes:
+      parallel: the devices.
+      train_step: what `make_train_step` returns.
+      loss_step: what `make_loss_step` returns.
+      state: state before the first step, on the host; of several networks stacked.
       teacher_variables: of the teacher; {} if there is none.
+      train_split: training images and EEG.
+      selection_split: what selects the best epoch, or None.
+      selection: how it does.
+      ceiling: the largest r that a prediction of it can have, of each network, or None.
+      batch_size: images a step, over all devices and processes.
+      seed: of the data order.
+      runs: each network's work directory.
+      limits: of this session.
+      flops_per_image: of a training step of one network.
+      counts_skipped: whether steps may be skipped, and metrics.csv says how many were.
+      shows_bar: whether to show each epoch's progress.
     """
 
-    signal_layout: SignalLayout
-    model: ReAlNet
-    model_arguments: dict[str, Any]
-    initial: dict[str, Any]
-    teacher: CORnetS | None
-    teacher_variables: dict[str, Any]
+    parallel: DataParallel
+    train_step: Callable
+    loss_step: Callable
+    state: TrainState
+    teacher_variables: Any
+    train_split: Split
+    selection_split: Split | None
+    selection: Selection
+    ceiling: Sequence[float] | None
+    batch_size: int
+    seed: int
+    runs: Sequence[Run]
+    limits: Limits
+    flops_per_image: float
+    counts_skipped: bool = False
+    shows_bar: bool = True
 
+    def __post_init__(self):
+        self.step = 0
+        self._is_traced = False
+        self.train_step = self.parallel.train_step(self.train_step)
+        self.loss_step = self.parallel.loss_step(self.loss_step)
+        self.teacher_variables = self.parallel.replicate(self.teacher_variables)
+        self._writes = self.parallel.process_index == 0
+        self._steps_per_epoch = pipeline.num_batches(self.train_split, self.batch_size)
 
-# Matrix products of float32 numbers, as `jax.default_matmul_precision` names them.
-_MATMUL_PRECISION = {
-    "float32": "highest",
-    "tf32": "tensorfloat32",
-    "bfloat16": "default",
-}
+    @property
+    def _progress(self) -> Progress:
+        """Returns where the runs that are not over stand; they stand together."""
+        return self._active[0].progress
 
+    @property
+    def _active(self) -> list[Run]:
+        """Returns the runs that early stopping has not ended, or all if it has."""
+        active = [
+            run for run in self.runs if not self.selection.is_over(run.progress.history)
+        ]
+        return active or list(self.runs)
 
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    """Data on disk, ready to be read.
+    def train(self, stop_requested: Callable[[], bool]) -> None:
+        """Trains to the end, from the last checkpoint if there is one.
 
-    Attributes:
-      data_dir: the data set.
-      shards_dir: its shards.
-      concepts: the concept of each training image.
-      teacher_logits: partition → f32[image, class], or None if there is no teacher or
-        it runs in the step.
-    """
+        Args:
+          stop_requested: asked between steps; True saves and stops.
 
-    data_dir: pathlib.Path
-    shards_dir: str | pathlib.Path
-    concepts: Sequence[str]
-    teacher_logits: dict[str, np.ndarray] | None = None
-
-
-def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
-    """Trains the networks of a config, or goes on where the same command stopped.
-
-    Everything that may be refused is checked before anything is written. Several
-    subjects have a network and a folder WORKDIR/sub-XX each, which end as if each had
-    been trained alone; unless they share one ("shared_backbone").
-
-    Args:
-      config: see configs/default.py.
-      workdir: folder of the run; made if need be.
-
-    Raises:
-      InputError: something the user gave is wrong, or the loss became non-finite.
-      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
-    """
-    started_s = time.monotonic()
-    workdir = pathlib.Path(workdir)
-    config = _with_absolute_paths(config)
-    config_check.check_values(config)
-    subjects = layout.parse_subjects(str(config.subjects))
-    mode = _mode(config, subjects)
-    if mode != "side_by_side" and config.batch_size % jax.process_count():
-        raise unexpected(
-            "--config.batch_size",
-            f"a multiple of {jax.process_count()} processes",
-            config.batch_size,
-        )
-    configs = _configs_by_folder(config, workdir, subjects, mode)
-    for folder, own in configs.items():
-        checkpoint.check_folder(folder)
-        run_folder.check_config(folder, own.to_dict())
-    _keep_compiled_programs()
-    networks = _load_networks(config, workdir, subjects, mode)
-    precision = _MATMUL_PRECISION[config.precision]
-    with jax.default_matmul_precision(precision), _naming_device_errors():
-        data = _prepare_data(config, workdir, subjects)
-        logits = _teacher_logits(config, data, networks)
-        data = dataclasses.replace(data, teacher_logits=logits)
-        arguments = data, networks, _limits(config, started_s)
-        with _stop_requests() as stop:
-            if mode == "side_by_side":
-                _train_side_by_side(configs, *arguments, stop)
-            elif mode == "one_by_one":
-                _train_one_by_one(configs, *arguments, stop)
-            else:
-                n_subjects = len(subjects) if mode == "vmapped" else None
-                parallel = DataParallel(n_subjects=n_subjects)
-                _train_together(configs, *arguments, parallel, stop)
-
-
-def _limits(config, started_s):
-    return Limits(
-        num_epochs=config.num_epochs,
-        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
-        checkpoint_minutes=config.checkpoint_minutes,
-        profile_steps=config.profile_steps,
-        peak_tflops=config.peak_tflops,
-    )
-
-
-def _keep_compiled_programs():
-    """Lets the next session start without compiling, on GPU and TPU.
-
-    What is compiled for one CPU may not run on the next; and whoever has told JAX where
-    to keep it has chosen.
-    """
-    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
-        folder = http.cache_dir() / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
-@contextlib.contextmanager
-def _naming_device_errors() -> Iterator[None]:
-    """Turns what devices and other processes fail with into an InputError."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        found = first_line(error)
-        if "RESOURCE_EXHAUSTED" in found:
-            raise InputError(
-                "expected a step that fits into the device's memory (--config.remat "
-                f"and a smaller --config.batch_size need less), found: {found}"
-            ) from error
-        if jax.process_count() == 1:
+        Raises:
+          InputError: a loss became non-finite, or the data are not those that the run
+            started with.
+          StoppedBySignal: a stop was asked for or time is up; the state is saved.
+        """
+        self._saved_s = time.monotonic()
+        self._stop_requested = stop_requested
+        try:
+            self._train()
+        except StoppedBySignal:
+            self.parallel.wait_for_all("stopped")
             raise
-        raise unexpected(
-            f"process {jax.process_index()}",
-            f"{jax.process_count()} processes",
-            f"one gone: {found}",
-        ) from error
+        self.parallel.wait_for_all("done")
 
-
-def _train_together(configs, data, networks, limits, parallel, stop):
-    """Trains one network, or several in step."""
-    trainer = _build_trainer(configs, data, networks, limits, parallel)
-    if parallel.any_process([stop.is_set()])[0]:
-        raise StoppedBySignal("stopped before the first step")
-    trainer.train(stop.is_set)
-
-
-def _train_one_by_one(configs, data, networks, limits, stop):
-    """Trains each network on all devices; one that fails does not keep others back."""
-    parallel, errors = DataParallel(), []
-    for folder, own in configs.items():
-        try:
-            _train_together({folder: own}, data, networks, limits, parallel, stop)
-        except InputError as error:
-            # The other processes need not know of it.
-            if parallel.process_count > 1:
-                raise
-            errors.append(error)
-    _raise_first(errors)
-
-
-def _mode(config, subjects):
-    """Returns how several subjects are trained."""
-    if config.subjects_mode == "shared_backbone":
-        return config.subjects_mode
-    if len(subjects) == 1:
-        return "one_by_one"
-    if config.subjects_mode != "auto":
-        return config.subjects_mode
-    return "side_by_side" if jax.device_count() > 1 else "one_by_one"
-
-
-def _configs_by_folder(config, workdir, subjects, mode):
-    """Returns the config of each network's folder: that of a run of its own."""
-    if mode == "shared_backbone" or len(subjects) == 1:
-        return {workdir: config}
-    configs = {}
-    for subject in subjects:
-        own = copy.deepcopy(config)
-        own.subjects, own.subjects_mode = str(subject), "auto"
-        own.data_dir = os.path.abspath(data_folder(config, workdir))
-        configs[workdir / layout.subject_name(subject)] = own
-    return configs
-
-
-def _train_side_by_side(configs, data, networks, limits, stop):
-    """Trains each network on devices of its own, as many at a time as there are.
-
-    One that fails does not keep others back.
-    """
-    process, n_processes = jax.process_index(), jax.process_count()
-    configs = dict([*configs.items()][process::n_processes])
-    devices = jax.local_devices()
-    n_groups = max(1, min(len(configs), len(devices)))
-    groups = [tuple(group) for group in np.array_split(np.array(devices), n_groups)]
-    lock = threading.Lock()
-
-    def train_one(folder):
-        with lock:
-            group = groups.pop()
-        try:
-            own = {folder: configs[folder]}
-            # Another thread has its own.
-            precision = _MATMUL_PRECISION[configs[folder].precision]
-            with jax.default_matmul_precision(precision), _naming_device_errors():
-                trainer = _build_trainer(
-                    own, data, networks, of_folder(folder, group), DataParallel(group)
+    def _train(self):
+        with contextlib.ExitStack() as folders:
+            if self._writes:
+                for run in self.runs:
+                    folders.enter_context(run)
+            self._resume()
+            if self._writes:
+                for run in self.runs:
+                    run.write_config()
+            if self._is_over():
+                n_done = self._progress.epoch
+                early = ", stopped early" if n_done < self.limits.num_epochs else ""
+                self._print(
+                    f"nothing to do: {n_done} epochs of {self.limits.num_epochs} are "
+                    f"done{early}"
                 )
-                trainer.shows_bar = False
-                if stop.is_set():
-                    raise StoppedBySignal("stopped before the first step")
-                trainer.train(stop.is_set)
-        finally:
-            with lock:
-                groups.append(group)
-
-    def of_folder(folder, group):
-        # JAX traces the whole process, and once at a time.
-        is_traced = folder == next(iter(configs))
-        return dataclasses.replace(
-            limits,
-            profile_steps=limits.profile_steps if is_traced else 0,
-            peak_tflops=limits.peak_tflops * len(group) / jax.device_count(),
-        )
-
-    with futures.ThreadPoolExecutor(n_groups, "subject") as pool:
-        ended = [pool.submit(train_one, folder) for folder in configs]
-    _raise_first([future.exception() for future in ended if future.exception()])
-
-
-def _raise_first(errors):
-    """Raises what went wrong rather than that others were stopped."""
-    for error in sorted(errors, key=lambda error: isinstance(error, StoppedBySignal)):
-        raise error
-
-
-def _with_absolute_paths(config):
-    """Makes what a run records hold from any folder that it is used from."""
-    config = config.copy_and_resolve_references()
-    for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key] and not store.is_remote(config[key]):
-            config[key] = os.path.abspath(config[key])
-    return config
-
-
-def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
-    """Returns what the network's signal means; reads the data, and writes nothing.
-
-    Args:
-      config: see configs/default.py.
-      workdir: where the synthetic data set lies, or will, if `data_dir` is empty.
-
-    Raises:
-      InputError: the config asks for something that the data do not have.
-    """
-    subject, *_ = layout.parse_subjects(str(config.subjects))
-    data_dir = data_folder(config, workdir)
-    if config.data_dir:
-        concepts = layout.read_image_set(data_dir).concepts("training")
-        axes = layout.read_eeg(data_dir, subject, "test").axes
-    else:
-        concepts = range(config.synthetic.n_training_concepts)
-        axes = synthetic.AXES
-    try:
-        selected = axes.select(tuple(config.channels) or None, tuple(config.window_s))
-        examples.split_by_concept(concepts, config.validation_concepts, config.seed)
-    except InputError as error:
-        raise InputError(f"{data_dir}: {error}") from error
-    return SignalLayout.for_eeg(config.signal, selected, axes.times_s)
-
-
-def model_arguments(config: ConfigDict, signal_layout: SignalLayout) -> dict[str, Any]:
-    """Returns the arguments of ReAlNet that a checkpoint's description records."""
-    return {
-        "signal_shape": signal_layout.shape,
-        "areas": tuple(config.areas),
-        "features": config.features,
-        "width": config.width,
-        "num_classes": config.num_classes,
-        "bn_updates": config.bn_updates,
-        "dtype": "bfloat16" if config.precision == "bfloat16" else "float32",
-    }
-
-
-def build_optimizer(
-    config: ConfigDict, steps_per_epoch: int = 1
-) -> optax.GradientTransformation:
-    """Returns the config's optimizer."""
-    return optimizers.build(
-        learning_rate=config.learning_rate,
-        schedule=config.learning_rate_schedule,
-        total_steps=config.num_epochs * steps_per_epoch,
-        warmup_steps=config.warmup_steps,
-        eps=config.adam_eps,
-        weight_decay=config.weight_decay,
-        max_gradient_norm=config.max_gradient_norm,
-        accumulate_steps=config.accumulate_steps,
-        frozen_areas=tuple(config.frozen_areas),
-    )
-
-
-def build_recipe(
-    config: ConfigDict, signal_layout: SignalLayout, has_teacher: bool
-) -> Recipe:
-    """Returns the loss; without a teacher the task loss is off."""
-    return Recipe(
-        task=config.task if has_teacher else "none",
-        generation_weight=config.generation_weight,
-        correlation=config.correlation,
-        contrast_gradient=config.contrast_gradient,
-        average_channels=signal_layout.kind == CHANNEL_MEAN,
-        signal_window=signal_layout.window,
-        teacher_batch_stats=config.teacher_batch_stats,
-        skip_nonfinite=config.nonfinite == "skip",
-        ema_decay=config.ema_decay,
-    )
-
-
-def load_data(config: ConfigDict, workdir: pathlib.Path) -> examples.EncodingData:
-    """Reads what the config asks for, building missing shards first.
-
-    Args:
-      config: see configs/default.py.
-      workdir: where the synthetic data set goes if `data_dir` is empty.
-
-    Raises:
-      InputError: something about the data is wrong.
-    """
-    subjects = layout.parse_subjects(str(config.subjects))
-    data = _prepare_data(config, workdir, subjects)
-    return _read_data(config, data, subjects[0] if len(subjects) == 1 else subjects)
-
-
-def _prepare_data(config, workdir, subjects):
-    """Builds what is missing on disk; of several processes the first one does."""
-    data_dir = data_folder(config, workdir)
-    shards_dir = config.shards_dir
-    if jax.process_index() == 0:
-        if not config.data_dir:
-            synthetic.write_synthetic(data_dir, **config.synthetic, subjects=subjects)
-        shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
-        builder.ensure_shards(
-            data_dir, shards_dir, subjects=subjects, image_size=config.image_size
-        )
-    parallel = DataParallel()
-    parallel.wait_for_all("data")
-    shards_dir = parallel.object_from_first_process(os.fspath(shards_dir))
-    concepts = layout.read_image_set(data_dir).concepts("training")
-    return _Data(data_dir, shards_dir, concepts)
-
-
-def _read_data(config, data, subjects):
-    return examples.load_encoding_data(
-        data.shards_dir,
-        subjects=subjects,
-        image_size=config.image_size,
-        channels=tuple(config.channels) or None,
-        window_s=tuple(config.window_s),
-        n_validation_concepts=config.validation_concepts,
-        split_seed=config.seed,
-        zscore=config.zscore,
-        shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
-        concepts=data.concepts,
-    )
-
-
-def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
-    """Returns the data folder: WORKDIR/data for a synthetic data set.
-
-    Raises:
-      InputError: no folder is named and the config has no synthetic data set.
-    """
-    if config.data_dir:
-        return pathlib.Path(config.data_dir)
-    if "synthetic" not in config:
-        raise unexpected("--config.data_dir", "a folder", "nothing")
-    return workdir / "data"
-
-
-def shards_folder(
-    shards_dir: str, data_dir: pathlib.Path, workdir: pathlib.Path
-) -> str | pathlib.Path:
-    """Returns where the shards are or go: with the data, where those can be written to.
-
-    Args:
-      shards_dir: what the config names, or "".
-      data_dir: the data set.
-      workdir: the run.
-    """
-    if shards_dir:
-        return shards_dir
-    # The mode, because root may write to a folder that is meant to stay as it is.
-    is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
-    with_data = builder.default_shards_dir(data_dir)
-    return with_data if is_writable or with_data.is_dir() else workdir / "shards"
-
-
-def _load_teacher(config):
-    """Returns CORnet-S and its variables, or (None, {})."""
-    if not config.teacher:
-        if config.task != "none":
-            print("no teacher: the task loss is off", flush=True)
-        return None, {}
-    loaded = checkpoint.load(config.teacher)
-    model, variables = loaded.backbone
-    if model.num_classes != config.num_classes:
-        raise unexpected(
-            config.teacher,
-            f"a teacher with {config.num_classes} classes",
-            model.num_classes,
-        )
-    return model.clone(axis_name=BATCH_AXIS), variables
-
-
-def _load_initial(config, model):
-    """Returns the variables that `init_from` holds, of a part of the model or all."""
-    if not config.init_from:
-        return {"params": {}, "batch_stats": {}}
-    loaded = checkpoint.load(config.init_from)
-    given = loaded.variables
-    if loaded.description.kind == "cornet_s":
-        given = {name: {"realnet": tree} for name, tree in given.items()}
-    everything = jax.eval_shape(lambda: _draw_variables(config, model))
-    expected = {
-        name: {module: everything[name].get(module, {}) for module in tree}
-        for name, tree in given.items()
-    }
-    checkpoint.check_shapes(config.init_from, given, expected)
-    return given
-
-
-def _draw_variables(config, model):
-    return init_variables(model.clone(axis_name=None), config.image_size, config.seed)
-
-
-def _load_networks(config, workdir, subjects, mode):
-    signal_layout = build_layout(config, workdir)
-    teacher_model, teacher_variables = _load_teacher(config)
-    arguments = model_arguments(config, signal_layout)
-    if mode == "shared_backbone":
-        arguments["signal_shape"] = (len(subjects), *signal_layout.shape)
-    model = ReAlNet(
-        **arguments,
-        axis_name=BATCH_AXIS,
-        frozen_areas=tuple(config.frozen_areas),
-        remat=config.remat,
-    )
-    initial = _load_initial(config, model)
-    return _Networks(
-        signal_layout, model, arguments, initial, teacher_model, teacher_variables
-    )
-
-
-def _teacher_logits(config, data, networks):
-    """Returns partition → the teacher's logits, or None where it runs in the step."""
-    if networks.teacher is None or config.teacher_batch_stats:
-        return None
-    arguments = (
-        data.shards_dir,
-        networks.teacher.clone(axis_name=None),
-        networks.teacher_variables,
-        config.image_size,
-    )
-    parallel = DataParallel()
-    if parallel.process_index == 0:
-        teacher.load_logits(*arguments)
-    parallel.wait_for_all("teacher")
-    return teacher.load_logits(*arguments)
-
-
-def _build_trainer(configs, data, networks, limits, parallel):
-    """Builds the trainer of one folder's network, or of several in step."""
-    config = next(iter(configs.values()))
-    subjects = [
-        subject
-        for own in configs.values()
-        for subject in layout.parse_subjects(str(own.subjects))
-    ]
-    encoding_data = _read_data(
-        config, data, subjects[0] if len(subjects) == 1 else subjects
-    )
-    logits = data.teacher_logits
-    splits = {
-        "train": encoding_data.train,
-        "validation": encoding_data.validation,
-        "test": encoding_data.test,
-    }
-    if logits is not None:
-        splits = {
-            name: split
-            and dataclasses.replace(
-                split, teacher_logits=logits["test" if name == "test" else "training"]
+                return
+            if self._writes:
+                for run in self.runs:
+                    run.start()
+            if self.step:
+                self._print(
+                    f"going on from step {self.step}, epoch {self._progress.epoch + 1}"
+                )
+            self.state = self.parallel.replicate(self.state)
+            self._meter = run_progress.Meter(
+                self.flops_per_image * len(self.runs), self.limits.peak_tflops
             )
-            for name, split in splits.items()
-        }
-    live_teacher = networks.teacher if logits is None else None
-    recipe = build_recipe(config, networks.signal_layout, networks.teacher is not None)
-    steps_per_epoch = pipeline.num_batches(splits["train"], config.batch_size)
-    optimizer = build_optimizer(config, steps_per_epoch)
-    step_arguments = recipe, live_teacher, BATCH_AXIS
-    return Trainer(
-        parallel=parallel,
-        train_step=make_train_step(networks.model, optimizer, *step_arguments),
-        loss_step=make_loss_step(networks.model, *step_arguments),
-        state=_initial_state(config, networks, optimizer, parallel.n_subjects),
-        teacher_variables={} if live_teacher is None else networks.teacher_variables,
-        train_split=splits["train"],
-        selection_split=splits[config.select_by],
-        selection=Selection(
-            config.select_by,
-            config.first_selectable_epoch,
-            config.early_stopping_epochs,
-        ),
-        ceiling=_ceiling(config, networks.signal_layout, encoding_data),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        runs=_build_runs(configs, subjects, encoding_data, networks),
-        limits=limits,
-        flops_per_image=_flops(config, networks),
-        counts_skipped=recipe.skip_nonfinite,
-    )
+            try:
+                self._train_epochs()
+            finally:
+                self._stop_trace()
+                self._print(self._meter.summary())
+            self._print_best()
 
+    def _resume(self):
+        """Takes over the last checkpoints that all runs have, on all processes."""
+        if self._writes:
+            self.state = self._restore()
+        progress = [dataclasses.asdict(run.progress) for run in self.runs]
+        self.state = self.parallel.from_first_process(self.state)
+        for run, entries in zip(
+            self.runs, self.parallel.object_from_first_process(progress), strict=True
+        ):
+            run.progress = Progress(**entries)
+        self.step = self._first_step = int(np.max(self.state.step))
 
-def _initial_state(config, networks, optimizer, n_subjects):
-    drawn = _draw_variables(config, networks.model)
-    variables = {name: {**drawn[name], **networks.initial[name]} for name in drawn}
-    state = create_state(variables, optimizer, with_ema=config.ema_decay > 0)
-    state = jax.tree.map(np.asarray, state)
-    return state if n_subjects is None else stack([state] * n_subjects)
+    def _restore(self):
+        if self.parallel.n_subjects is None:
+            (run,) = self.runs
+            return run.restore(self.state) or self.state
+        states = unstack(self.state, len(self.runs))
+        restored = [
+            run.restore(state) for run, state in zip(self.runs, states, strict=True)
+        ]
+        restored = [new or old for new, old in zip(restored, states, strict=True)]
+        # Runs that stopped early stay behind; the others are at one step.
+        active = [not self.selection.is_over(run.progress.history) for run in self.runs]
+        steps = [int(state.step) for state in restored]
+        common = min(itertools.compress(steps, active), default=max(steps))
+        ahead = [i for i, step in enumerate(steps) if active[i] and step > common]
+        if not all(self._was_saved_first(i, steps[i], common) for i in ahead):
+            found = [
+                f"{run.label} at {step}"
+                for run, step in zip(self.runs, steps, strict=True)
+            ]
+            raise unexpected(
+                "--config.subjects_mode",
+                "runs that stand at the same step to train them in step",
+                f"{', '.join(found)}; 'one_by_one' goes on with each from where it is",
+            )
+        for i in ahead:
+            restored[i] = self.runs[i].go_back(states[i], common)
+        return stack(restored).replace(step=np.full(len(states), common, np.int32))
 
+    def _was_saved_first(self, i, step, common):
+        """Tells whether a run is ahead for being killed between two networks' saves."""
+        run = self.runs[i]
+        is_done = run.progress.epoch >= self.limits.num_epochs
+        return run.step_before(step) == common and (common > 0 or not is_done)
 
-def _ceiling(config, signal_layout, encoding_data):
-    """Returns the r that a perfect prediction would reach, for each subject.
-
-    From the reliability of the validation images' mean response, by the formula of
-    Spearman and Brown from that of two halves; None if it is not known.
-    """
-    halves = encoding_data.validation_halves
-    if config.select_by != "validation" or halves is None or np.isnan(halves).any():
-        return None
-    if halves.ndim == 4:
-        halves = halves[:, :, np.newaxis]
-    even, odd = (
-        half - half.mean(0)
-        for half in signal_layout.measured(halves.astype(np.float64))
-    )
-    variances = (even**2).sum(0) * (odd**2).sum(0)
-    r = (even * odd).sum(0) / np.sqrt(np.maximum(variances, np.finfo(float).tiny))
-    reliability = 2 * np.maximum(r, 0) / (1 + np.maximum(r, 0))
-    return np.sqrt(reliability).mean((1, 2)).tolist()
-
-
-def _flops(config, networks):
-    arguments = networks.model_arguments
-    return training_flops(
-        width=arguments["width"],
-        image_size=config.image_size,
-        num_classes=arguments["num_classes"],
-        signal_size=int(np.prod(arguments["signal_shape"])),
-        features=arguments["features"],
-        areas=arguments["areas"],
-    )
-
-
-def _build_runs(configs, subjects, encoding_data, networks):
-    runs = []
-    for position, (folder, own) in enumerate(configs.items()):
-        zscore = encoding_data.zscore
-        if len(configs) > 1:
-            zscore = ZScore(zscore.mean[position], zscore.std[position])
-        whose = {"subject": subjects[position]}
-        if len(configs) == 1 and own.subjects_mode == "shared_backbone":
-            whose = {"subject": None, "subjects": tuple(subjects)}
-        description = Description(
-            kind="realnet",
-            model=networks.model_arguments,
-            image_size=own.image_size,
-            signal=networks.signal_layout,
-            zscore=zscore,
-            **whose,
-            initial_weights=own.init_from or "random",
-            config=_plain(own.to_dict()),
+    def _is_over(self):
+        is_early = all(
+            self.selection.is_over(run.progress.history) for run in self.runs
         )
-        is_one_of_several = folder.name == layout.subject_name(subjects[position])
-        label = folder.name if is_one_of_several else ""
-        runs.append(Run(folder, description, label))
-    return runs
+        return is_early or self._progress.epoch >= self.limits.num_epochs
+
+    def _train_epochs(self):
+        while not self._is_over():
+            must_stop = self._train_epoch()
+            if self._progress.step_in_epoch == self._steps_per_epoch:
+                self._finish_epoch()
+            if must_stop and not self._is_over():
+                self._save(self._active)
+                # Only what is on disk may be promised.
+                for run in self.runs if self._writes else ():
+                    run.wait()
+                raise StoppedBySignal(f"stopped at step {self.step}")
+
+    def _train_epoch(self):
+        """Takes the steps that are left of an epoch; returns whether to stop."""
+        progress, n_images = self._progress, len(self.train_split.index)
+        batches = pipeline.batches(
+            self.train_split,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            epoch=progress.epoch,
+            first_step=progress.step_in_epoch,
+            process_index=self.parallel.process_index,
+            process_count=self.parallel.process_count,
+        )
+        pending, must_stop = None, False
+        with run_progress.progress_bar(
+            progress.epoch,
+            self.limits.num_epochs,
+            n_images,
+            done=min(progress.step_in_epoch * self.batch_size, n_images),
+            label=self.runs[0].label if len(self.runs) == 1 else "",
+            is_shown=self._writes and self.shows_bar,
+        ) as bar:
+            for batch, _ in self.parallel.load(batches):
+                self._profile()
+                self.state, metrics = self.train_step(
+                    self.state, self.teacher_variables, batch
+                )
+                # The losses of the step before: waiting for this one would stall.
+                self._record(pending, bar)
+                self.step += 1
+                for run in self._active:
+                    run.progress.step_in_epoch += 1
+                pending = self.step, metrics
+                must_stop, must_save = self._requests()
+                if must_save:
+                    self._record(pending, bar)
+                    pending = None
+                    self._save(self._active)
+                if must_stop:
+                    break
+            self._record(pending, bar)
+        return must_stop
+
+    def _requests(self):
+        """Returns whether to stop and whether to save, the same in all processes."""
+        is_turn = self._progress.step_in_epoch % _AGREE_EVERY == 0
+        is_end = self._progress.step_in_epoch == self._steps_per_epoch
+        if self.parallel.process_count > 1 and not (is_turn or is_end):
+            return False, False
+        now = time.monotonic()
+        deadline_s = self.limits.deadline_s
+        is_late = deadline_s is not None and deadline_s <= now
+        interval_s = 60 * self.limits.checkpoint_minutes
+        is_due = 0 < interval_s <= now - self._saved_s
+        return self.parallel.any_process(
+            [self._stop_requested() or is_late, is_due and not is_end]
+        )
+
+    def _record(self, pending, bar):
+        if pending is None:
+            return
+        step, metrics = pending
+        metrics = jax.device_get(metrics)
+        n_images = int(np.max(metrics["mse"][1]))
+        active = self._active
+        for i, run in enumerate(self.runs):
+            if run in active:
+                of_run = self._of_run(metrics, i)
+                _add_sums(run.progress.sums, of_run, (*LOSSES, "skipped"))
+                total, count = of_run["total"]
+                if of_run["skipped"][0] == 0:
+                    check_finite(step, f"{run.label} loss".strip(), total)
+                    bar.set_postfix(loss=f"{total / max(count, 1):.4g}", refresh=False)
+        bar.update(n_images)
+        self._meter.update(n_images)
+
+    def _finish_epoch(self):
+        sums = self._selection_sums()
+        active = self._active
+        for i, run in enumerate(self.runs):
+            if run not in active:
+                continue
+            row = {"epoch": run.progress.epoch, "step": self.step}
+            row |= _means(run.progress.sums, "train", self.step)
+            skipped, _ = run.progress.sums["skipped"]
+            if self.counts_skipped:
+                row["train_skipped"] = skipped
+            if sums:
+                name = self.selection.name
+                row |= _means(sums[i], name, self.step)
+                loss = row[self.selection.column]
+                check_finite(self.step, f"{name} loss", loss)
+                row[f"{name}_r"] = sums[i]["r"]
+            run.finish_epoch(row)
+            self._print(self._epoch_line(i, row))
+        self._save(active, is_epoch=True)
+
+    def _epoch_line(self, i, row):
+        line = f"{self._label(i)}epoch {row['epoch'] + 1}"
+        line += f": train loss {row['train_total']:.4g}"
+        name = self.selection.name
+        if self.selection.column in row:
+            line += f", {name} loss {row[self.selection.column]:.4g}"
+            line += f", {name} r {row[f'{name}_r']:.3f}"
+            if self.ceiling is not None:
+                # One network of several subjects has their mean.
+                of_run = self.ceiling[i] if len(self.runs) > 1 else self.ceiling
+                line += f" (ceiling {np.mean(of_run):.3f})"
+        if row.get("train_skipped"):
+            line += f", {row['train_skipped']:.0f} steps skipped"
+        return line
+
+    def _selection_sums(self):
+        """Returns loss name → [sum, count] of each run, and r, or [] without images."""
+        if self.selection_split is None:
+            return []
+        sums = [{} for _ in self.runs]
+        moments = [[0.0, 0.0] for _ in self.runs]
+        variables = self.state.variables
+        batches = pipeline.batches(
+            self.selection_split,
+            batch_size=self.batch_size,
+            process_index=self.parallel.process_index,
+            process_count=self.parallel.process_count,
+        )
+        for batch, _ in self.parallel.load(batches):
+            metrics = self.loss_step(variables, self.teacher_variables, batch)
+            metrics = jax.device_get(metrics)
+            for i in range(len(self.runs)):
+                of_run = self._of_run(metrics, i)
+                _add_sums(sums[i], of_run, LOSSES)
+                for j, values in enumerate(of_run["moments"]):
+                    moments[i][j] = moments[i][j] + np.float64(values)
+        for of_run, (totals, count) in zip(sums, moments, strict=True):
+            r = objectives.correlation(totals, count)
+            of_run["r"] = float(np.nan_to_num(r).mean())
+        return sums
+
+    def _of_run(self, metrics, i):
+        """Returns one run's metrics out of all."""
+        if self.parallel.n_subjects is None:
+            return metrics
+        return jax.tree.map(lambda values: values[i], metrics)
+
+    def _save(self, runs, is_epoch=False):
+        self._saved_s = time.monotonic()
+        if not self._writes:
+            return
+        states = [self.state]
+        if self.parallel.n_subjects is not None:
+            states = unstack(jax.device_get(self.state), len(self.runs))
+        for run, state in zip(self.runs, states, strict=True):
+            if run in runs:
+                row = run.progress.history[-1] if is_epoch else None
+                run.save(state, self.selection.loss(row) if is_epoch else None)
+
+    def _profile(self):
+        """Starts and stops the trace when its steps have come."""
+        n_steps, done = self.limits.profile_steps, self.step - self._first_step
+        if not (n_steps and self._writes):
+            return
+        if done == _STEPS_BEFORE_PROFILE:
+            jax.profiler.start_trace(str(self.runs[0].workdir / "profile"))
+            self._is_traced = True
+        if done == _STEPS_BEFORE_PROFILE + n_steps:
+            jax.block_until_ready(self.state)
+            self._stop_trace()
+
+    def _stop_trace(self):
+        if self._is_traced:
+            jax.profiler.stop_trace()
+            self._is_traced = False
+            n_steps = self.step - self._first_step - _STEPS_BEFORE_PROFILE
+            self._print(f"traced {n_steps} steps in {self.runs[0].workdir / 'profile'}")
+
+    def _print_best(self):
+        for i, run in enumerate(self.runs):
+            best = self.selection.best_row(run.progress.history)
+            early = self.selection.is_over(run.progress.history)
+            if best is not None:
+                self._print(
+                    f"{self._label(i)}best epoch {best['epoch'] + 1} of "
+                    f"{run.progress.epoch}{', stopped early' if early else ''}: "
+                    f"{self.selection.name} loss {best[self.selection.column]:.4g}, "
+                    f"r {best[f'{self.selection.name}_r']:.3f}"
+                )
+
+    def _label(self, i):
+        """Returns what begins a line of one of several runs; `_print` begins others."""
+        return f"{self.runs[i].label} " if len(self.runs) > 1 else ""
+
+    def _print(self, line):
+        if self._writes:
+            label = self.runs[0].label if len(self.runs) == 1 else ""
+            print(f"{label} {line}".strip(), flush=True)
 
 
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """Turns the first SIGINT or SIGTERM into a request; a second one acts at once."""
-    stop = threading.Event()
-    previous = {}
-
-    def request(number, _):
-        stop.set()
-        signal.signal(number, previous[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def stack(trees: Sequence[Any]) -> Any:
+    """Stacks trees of host arrays along a new first axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _plain(tree: Any) -> Any:
-    """Turns tuples into lists, as JSON would."""
-    return json.loads(json.dumps(tree))
+def unstack(tree: Any, n: int) -> list[Any]:
+    """Takes apart what `stack` has put together."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(n)]
+
+
+def _add_sums(sums: dict[str, list[float]], metrics, names) -> None:
+    for name in names:
+        total, count = sums.get(name, (0.0, 0.0))
+        sums[name] = [total + float(metrics[name][0]), count + float(metrics[name][1])]
+
+
+def _means(sums: dict[str, list[float]], prefix: str, step: int) -> dict[str, float]:
+    if not sums[LOSSES[0]][1]:
+        raise unexpected(f"step {step}", "a finite loss", "none in a whole epoch")
+    return {f"{prefix}_{name}": sums[name][0] / sums[name][1] for name in LOSSES}
