@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.evaluation import encoding, report
 from img2eeg_jax.prediction import encoder
 from img2eeg_jax.signal_layout import SignalLayout
@@ -68,7 +68,7 @@ def train_and_score(seed, shuffled):
 def score_validation(config, run):
     """Scores the best weights on the training images held out."""
     held_out = loop.load_data(config, run).validation
-    loaded = checkpoint.load(run)
+    loaded = load_checkpoint(run)
     signal_layout = SignalLayout.from_dict(loaded.description["signal"])
     prediction = signal_layout.to_eeg(encoder.predict(loaded, held_out.images))
     r = encoding.correlate_over_images(prediction, held_out.response)

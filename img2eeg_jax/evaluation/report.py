@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data import examples, layout
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import fit_zscore
@@ -50,7 +50,7 @@ def evaluate(
       InputError: something the user gave is wrong; nothing is written then.
     """
     checkpoint_dir = pathlib.Path(checkpoint_dir)
-    loaded = checkpoint.load(checkpoint_dir, which, _one_subject(subjects))
+    loaded = load_checkpoint(checkpoint_dir, which, _one_subject(subjects))
     signal_layout = _eeg_layout(loaded)
     data_dir = _data_dir(loaded, data_dir)
     subject = _subject(loaded, subjects, data_dir)

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints import store
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
@@ -51,7 +52,7 @@ def import_weights(
     """
     if output is not None:
         output = pathlib.Path(output).resolve()
-        checkpoint.check_folder(output)
+        store.check_folder(output)
         _check_new(output, overwrite)
         _check_replaceable(output)
     source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
@@ -74,7 +75,7 @@ def import_weights(
     if output is not None:
         with scratch_dir(output.parent, output.name) as scratch:
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
-            checkpoint.write_weights(scratch / "new", variables, description)
+            store.write_weights(scratch / "new", variables, description)
             _put(scratch / "new", output)
     return _summary(source, weights, network, output)
 
@@ -103,7 +104,7 @@ def export_weights(
     output = pathlib.Path(output)
     torch_files.check_name(output)
     _check_new(output, overwrite)
-    loaded = checkpoint.load(checkpoint_dir, which)
+    loaded = load_checkpoint(checkpoint_dir, which)
     tensors, container = convert.to_state_dict(
         loaded.variables, loaded.description, loaded.step
     )
@@ -127,14 +128,14 @@ def _check_replaceable(output: pathlib.Path) -> None:
     # A converter writes checkpoints/0 and nothing else.
     found = {path.relative_to(output).as_posix() for path in output.glob("*")}
     found |= {path.relative_to(output).as_posix() for path in output.glob("*/*")}
-    others = sorted(found - {checkpoint.FOLDER, f"{checkpoint.FOLDER}/0"})
+    others = sorted(found - {store.FOLDER, f"{store.FOLDER}/0"})
     if others or not output.is_dir():
         raise unexpected(
             output,
             "a converted checkpoint to replace",
             f"{', '.join(others) or 'a file'}; choose another folder",
         )
-    if checkpoint.load(output).description.torch is None:
+    if load_checkpoint(output).description.torch is None:
         raise unexpected(output, "a converted checkpoint to replace", "another")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import unexpected
@@ -17,11 +17,11 @@ from img2eeg_jax.training.step import make_predict_step
 _BATCH_SIZE = 64
 
 
-def predict(loaded: checkpoint.Checkpoint, images: Iterable[np.ndarray]) -> np.ndarray:
+def predict(loaded: Checkpoint, images: Iterable[np.ndarray]) -> np.ndarray:
     """Predicts the flat signal of images on all local devices.
 
     Args:
-      loaded: a ReAlNet; see `checkpoint.load`.
+      loaded: a ReAlNet; see `load_checkpoint`.
       images: each u8[height, width, 3] of the network's image size; an array, or an
         iterable that is read a batch at a time.
 
@@ -81,7 +81,7 @@ def write_predictions(
             output, "nothing there yet", "something; --overwrite replaces it"
         )
     files = find_images(images)
-    loaded = checkpoint.load(checkpoint_dir, which, subject)
+    loaded = load_checkpoint(checkpoint_dir, which, subject)
     size = loaded.description.image_size
     signal = predict(loaded, (layout.read_image(path, size) for path in files))
     arrays = _name_signal(loaded, signal)
@@ -113,7 +113,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     return files
 
 
-def _check_predicts(loaded: checkpoint.Checkpoint) -> None:
+def _check_predicts(loaded: Checkpoint) -> None:
     kind = loaded.description.kind
     if kind != "realnet":
         raise unexpected(loaded.path, "a network that predicts EEG", kind)
@@ -130,9 +130,7 @@ def _batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         yield {"image": np.stack([*rows, *padding]), "mask": mask}
 
 
-def _name_signal(
-    loaded: checkpoint.Checkpoint, signal: np.ndarray
-) -> dict[str, np.ndarray]:
+def _name_signal(loaded: Checkpoint, signal: np.ndarray) -> dict[str, np.ndarray]:
     meaning = loaded.description.signal
     if not meaning.is_eeg:
         return {"signal": signal}

@@ -208,11 +208,11 @@ def main() -> None:
         return
     if _TEACHER.value:
         with common.importing():
-            from img2eeg_jax.checkpoints import store as checkpoint
+            from img2eeg_jax.checkpoints.load import load_checkpoint
             from img2eeg_jax.training import teacher
 
         # Refused now rather than after what comes before its turn.
-        loaded = checkpoint.load(_TEACHER.value)
+        loaded = load_checkpoint(_TEACHER.value)
     prepare.prepare(request)
     if _TEACHER.value:
         teacher.load_logits(request.shards_dir, *loaded.backbone, request.image_size)

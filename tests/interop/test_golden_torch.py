@@ -12,7 +12,7 @@ import torch
 from helpers import seeded
 from helpers import torch_networks as plain
 from helpers.golden_weights import check_areas, relative_error
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.interop import torch_files, transfer
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 
@@ -56,7 +56,7 @@ def save(path, state_dict, container=None, **options):
 
 def convert(path, output):
     transfer.import_weights(str(path), output)
-    return checkpoint.load(output)
+    return load_checkpoint(output)
 
 
 def check_forward(loaded, golden, tolerance):

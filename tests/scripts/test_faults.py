@@ -21,7 +21,7 @@ from helpers.commands import (
     tiny_config,
 )
 from helpers.runs import check_same_end, last_checkpoint
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training import loop
 
@@ -210,7 +210,7 @@ def test_early_stopping(changes, tmp_path, capsys):
     losses = [row["validation_total"] for row in progress["history"]]
     assert len(losses) < 200
     assert len(losses) - 1 - np.argmin(losses) == 2
-    assert checkpoint.load(tmp_path / "run").step == 2 * (np.argmin(losses) + 1)
+    assert load_checkpoint(tmp_path / "run").step == 2 * (np.argmin(losses) + 1)
     loop.train(config, tmp_path / "run")
     expected = f"nothing to do: {len(losses)} epochs of 200 are done, stopped early\n"
     assert capsys.readouterr().out.endswith(expected)
@@ -279,7 +279,7 @@ def test_averaged_parameters_are_saved_and_used(changes, tmp_path):
     averaged = arrays["variables"]["params"]["fc"]["kernel"]
     trained = arrays["optimizer"]["params"]["fc"]["kernel"]
     assert not np.array_equal(averaged, trained)
-    loaded = checkpoint.load(tmp_path / "run")
+    loaded = load_checkpoint(tmp_path / "run")
     np.testing.assert_array_equal(loaded.variables["params"]["fc"]["kernel"], averaged)
 
 

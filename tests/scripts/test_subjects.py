@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import KILL, check_done, check_refused
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
 
@@ -61,7 +61,7 @@ def assert_same_runs(workdir, expected):
         for file in ("metrics.csv", "config.json"):
             assert (actual / file).read_bytes() == (other / file).read_bytes()
         for which in ("best", "last"):
-            found, want = (checkpoint.load(run, which) for run in (actual, other))
+            found, want = (load_checkpoint(run, which) for run in (actual, other))
             assert (found.step, found.description) == (want.step, want.description)
             assert_equal_trees(found.variables, want.variables)
 
@@ -157,7 +157,7 @@ def test_vmapped_stops_each_early(commands, changes, tmp_path, snapshot):
         losses = [row["validation_total"] for row in metrics(workdir / name)]
         assert len(losses) - 1 - np.argmin(losses) == 2
         ends.append(len(losses))
-        assert checkpoint.load(workdir / name, "last").step == 2 * len(losses)
+        assert load_checkpoint(workdir / name, "last").step == 2 * len(losses)
     assert ends[0] < 60
     kept = [snapshot(workdir / name / "checkpoints") for name in FOLDERS]
     result = commands.train(workdir, several)
@@ -204,9 +204,9 @@ def shared(commands, changes, tmp_path_factory):
 
 
 def test_shared_backbone_has_an_output_for_each(shared, alone):
-    first, second = (checkpoint.load(shared, subject=subject) for subject in SUBJECTS)
+    first, second = (load_checkpoint(shared, subject=subject) for subject in SUBJECTS)
     for loaded, name in zip((first, second), FOLDERS, strict=True):
-        of_subject = checkpoint.load(alone / name)
+        of_subject = load_checkpoint(alone / name)
         assert loaded.description["model"] == of_subject.description["model"]
         assert loaded.description["zscore"] == of_subject.description["zscore"]
         assert loaded.description["subject"] == of_subject.description["subject"]

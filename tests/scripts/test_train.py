@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import TINY, check_done, check_refused, config_flags, tiny_config
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.examples import ZScore
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import loop
@@ -93,8 +93,8 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     assert "task loss is off" not in result.stdout
     (row,) = read_csv(tmp_path / "run" / "metrics.csv")
 
-    loaded = checkpoint.load(source)
-    assert checkpoint.load(tmp_path / "run").description["initial_weights"] == str(
+    loaded = load_checkpoint(source)
+    assert load_checkpoint(tmp_path / "run").description["initial_weights"] == str(
         source
     )
     data = loop.load_data(tiny_config({"data_dir": str(data_original)}), tmp_path)
@@ -137,7 +137,7 @@ def test_loss_that_overflows_keeps_the_last_good_checkpoint(
     check_refused(result, r"step [56]: expected a finite \w+.*found (nan|inf)")
     assert snapshot(trained / "checkpoints") == before
     assert (trained / "metrics.csv").read_bytes() == metrics
-    assert checkpoint.load(trained, "last").step == 4
+    assert load_checkpoint(trained, "last").step == 4
 
 
 @pytest.mark.slow
@@ -201,7 +201,7 @@ def test_published_recipes_train_and_score(
     rows = read_csv(workdir / "metrics.csv")
     assert all(float(row["train_task"]) > 0 for row in rows)
     assert all(np.isfinite(float(row["test_total"])) for row in rows)
-    loaded = checkpoint.load(workdir)
+    loaded = load_checkpoint(workdir)
     # The first epoch cannot be selected: 24 images in batches of 8.
     assert loaded.step == 6
     assert loaded.description["model"]["signal_shape"] == [*shape]
@@ -265,7 +265,7 @@ def test_bfloat16_learns_as_float32(commands, tmp_path):
 
 def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
     workdir, _ = trained_original
-    loaded = checkpoint.load(workdir)
+    loaded = load_checkpoint(workdir)
     data = loop.load_data(tiny_config(), workdir)
     kept = ZScore.from_dict(loaded.description["zscore"])
     np.testing.assert_array_equal(kept.mean, data.zscore.mean)
