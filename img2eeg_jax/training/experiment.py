@@ -1,16 +1,12 @@
-"""Training from a config to a work directory."""
+"""From a config to what it stands for: data, networks, optimizer, trainer; `train`."""
 
-import contextlib
 import copy
 import dataclasses
 import json
 import os
 import pathlib
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent import futures
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,48 +14,32 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints import store as checkpoint
 from img2eeg_jax.checkpoints.description import Description
-from img2eeg_jax.data import batches as pipeline
-from img2eeg_jax.data import examples, layout
-from img2eeg_jax.data.shards import builder, store
-from img2eeg_jax.data.sources import http, synthetic
+from img2eeg_jax.checkpoints.store import check_folder
+from img2eeg_jax.data import batches, examples, layout
+from img2eeg_jax.data.shards.folders import is_remote
+from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.sources import http
 from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.errors import InputError, StoppedBySignal, first_line, unexpected
+from img2eeg_jax.errors import StoppedBySignal, naming, unexpected
+from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import config_check, teacher
+from img2eeg_jax.training import config_check, initial_weights, subjects, teacher
 from img2eeg_jax.training import optimizer as optimizers
-from img2eeg_jax.training.run import Run, Selection
-from img2eeg_jax.training.state import create_state, init_variables
+from img2eeg_jax.training.loop import Trainer
+from img2eeg_jax.training.requests import Limits, stop_signals
+from img2eeg_jax.training.selection import Selection
+from img2eeg_jax.training.source import DataSource
+from img2eeg_jax.training.state import TrainState, create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
-from img2eeg_jax.training.trainer import Limits, Trainer, stack
-
-
-@dataclasses.dataclass(frozen=True)
-class _Networks:
-    """What is trained, and what teaches it.
-
-    Attributes:
-      signal_layout: what the model's signal means.
-      model: the network.
-      model_arguments: what a checkpoint's description records of it.
-      initial: the initial values that are not drawn at random.
-      teacher: CORnet-S, or None.
-      teacher_variables: of the teacher; {} if there is none.
-    """
-
-    signal_layout: SignalLayout
-    model: ReAlNet
-    model_arguments: dict[str, Any]
-    initial: dict[str, Any]
-    teacher: CORnetS | None
-    teacher_variables: dict[str, Any]
-
+from img2eeg_jax.training.workdir import Workdir
 
 # Matrix products of float32 numbers, as `jax.default_matmul_precision` names them.
 _MATMUL_PRECISION = {
@@ -70,24 +50,27 @@ _MATMUL_PRECISION = {
 
 
 @dataclasses.dataclass(frozen=True)
-class _Data:
-    """Data on disk, ready to be read.
+class Networks:
+    """What is trained, and what teaches it.
 
     Attributes:
-      data_dir: the data set.
-      shards_dir: its shards.
-      concepts: the concept of each training image.
-      teacher_logits: partition → f32[image, class], or None if there is no teacher or
-        it runs in the step.
+      signal: what the model's signal means.
+      model: the network.
+      arguments: of the model, as a checkpoint's description records them.
+      initial: the initial values that are not drawn at random.
+      teacher: CORnet-S, or None.
+      teacher_variables: of the teacher; {} if there is none.
     """
 
-    data_dir: pathlib.Path
-    shards_dir: str | pathlib.Path
-    concepts: Sequence[str]
-    teacher_logits: dict[str, np.ndarray] | None = None
+    signal: SignalLayout
+    model: ReAlNet
+    arguments: Mapping[str, Any]
+    initial: Mapping[str, Any]
+    teacher: CORnetS | None
+    teacher_variables: Mapping[str, Any]
 
 
-def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
+def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     """Trains the networks of a config, or goes on where the same command stopped.
 
     Everything that may be refused is checked before anything is written. Several
@@ -106,215 +89,194 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> None:
     workdir = pathlib.Path(workdir)
     config = _with_absolute_paths(config)
     config_check.check_values(config)
-    subjects = layout.parse_subjects(str(config.subjects))
-    mode = _mode(config, subjects)
-    if mode != "side_by_side" and config.batch_size % jax.process_count():
-        raise unexpected(
-            "--config.batch_size",
-            f"a multiple of {jax.process_count()} processes",
-            config.batch_size,
-        )
-    configs = _configs_by_folder(config, workdir, subjects, mode)
+    numbers = layout.parse_subjects(str(config.subjects))
+    how = subjects.mode(config.subjects_mode, len(numbers))
+    if how != subjects.SIDE_BY_SIDE and config.batch_size % jax.process_count():
+        expected = f"a multiple of {jax.process_count()} processes"
+        raise unexpected("`batch_size`", expected, config.batch_size)
+    configs = _configs_by_folder(config, workdir, numbers, how)
     for folder, own in configs.items():
-        checkpoint.check_folder(folder)
+        check_folder(folder)
         run_folder.check_config(folder, own.to_dict())
-    _keep_compiled_programs()
-    networks = _load_networks(config, workdir, subjects, mode)
+    distributed.keep_compiled_programs(http.cache_dir() / "compiled")
+    source = data_source(config, workdir, numbers)
+    axes = _axes_before_building(config, source)
+    networks = load_networks(config, axes)
+    if networks.teacher is None and config.task != "none":
+        print("no teacher: the task loss is off", flush=True)
     precision = _MATMUL_PRECISION[config.precision]
-    with jax.default_matmul_precision(precision), _naming_device_errors():
-        data = _prepare_data(config, workdir, subjects)
-        logits = _teacher_logits(config, data, networks)
-        data = dataclasses.replace(data, teacher_logits=logits)
-        arguments = data, networks, _limits(config, started_s)
-        with _stop_requests() as stop:
-            if mode == "side_by_side":
-                _train_side_by_side(configs, *arguments, stop)
-            elif mode == "one_by_one":
-                _train_one_by_one(configs, *arguments, stop)
-            else:
-                n_subjects = len(subjects) if mode == "vmapped" else None
-                parallel = DataParallel(n_subjects=n_subjects)
-                _train_together(configs, *arguments, parallel, stop)
+    with jax.default_matmul_precision(precision), distributed.naming_failures():
+        shards = source.open()
+        found = shards.eeg(numbers[0]).axes
+        # Shards that were there have been built anew, from other EEG.
+        networks = networks if found == axes else load_networks(config, found)
+        logits = _teacher_logits(config, shards, networks)
 
+    with stop_signals() as stop:
 
-def _limits(config, started_s):
-    return Limits(
-        num_epochs=config.num_epochs,
-        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
-        checkpoint_minutes=config.checkpoint_minutes,
-        profile_steps=config.profile_steps,
-        peak_tflops=config.peak_tflops,
-    )
-
-
-def _keep_compiled_programs():
-    """Lets the next session start without compiling, on GPU and TPU.
-
-    What is compiled for one CPU may not run on the next; and whoever has told JAX where
-    to keep it has chosen.
-    """
-    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
-        folder = http.cache_dir() / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
-@contextlib.contextmanager
-def _naming_device_errors() -> Iterator[None]:
-    """Turns what devices and other processes fail with into an InputError."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        found = first_line(error)
-        if "RESOURCE_EXHAUSTED" in found:
-            raise InputError(
-                "expected a step that fits into the device's memory (--config.remat "
-                f"and a smaller --config.batch_size need less), found: {found}"
-            ) from error
-        if jax.process_count() == 1:
-            raise
-        raise unexpected(
-            f"process {jax.process_index()}",
-            f"{jax.process_count()} processes",
-            f"one gone: {found}",
-        ) from error
-
-
-def _train_together(configs, data, networks, limits, parallel, stop):
-    """Trains one network, or several in step."""
-    trainer = _build_trainer(configs, data, networks, limits, parallel)
-    if parallel.any_process([stop.is_set()])[0]:
-        raise StoppedBySignal("stopped before the first step")
-    trainer.train(stop.is_set)
-
-
-def _train_one_by_one(configs, data, networks, limits, stop):
-    """Trains each network on all devices; one that fails does not keep others back."""
-    parallel, errors = DataParallel(), []
-    for folder, own in configs.items():
-        try:
-            _train_together({folder: own}, data, networks, limits, parallel, stop)
-        except InputError as error:
-            # The other processes need not know of it.
-            if parallel.process_count > 1:
-                raise
-            errors.append(error)
-    _raise_first(errors)
-
-
-def _mode(config, subjects):
-    """Returns how several subjects are trained."""
-    if config.subjects_mode == "shared_backbone":
-        return config.subjects_mode
-    if len(subjects) == 1:
-        return "one_by_one"
-    if config.subjects_mode != "auto":
-        return config.subjects_mode
-    return "side_by_side" if jax.device_count() > 1 else "one_by_one"
-
-
-def _configs_by_folder(config, workdir, subjects, mode):
-    """Returns the config of each network's folder: that of a run of its own."""
-    if mode == "shared_backbone" or len(subjects) == 1:
-        return {workdir: config}
-    configs = {}
-    for subject in subjects:
-        own = copy.deepcopy(config)
-        own.subjects, own.subjects_mode = str(subject), "auto"
-        own.data_dir = os.path.abspath(data_folder(config, workdir))
-        configs[workdir / layout.subject_name(subject)] = own
-    return configs
-
-
-def _train_side_by_side(configs, data, networks, limits, stop):
-    """Trains each network on devices of its own, as many at a time as there are.
-
-    One that fails does not keep others back.
-    """
-    process, n_processes = jax.process_index(), jax.process_count()
-    configs = dict([*configs.items()][process::n_processes])
-    devices = jax.local_devices()
-    n_groups = max(1, min(len(configs), len(devices)))
-    groups = [tuple(group) for group in np.array_split(np.array(devices), n_groups)]
-    lock = threading.Lock()
-
-    def train_one(folder):
-        with lock:
-            group = groups.pop()
-        try:
-            own = {folder: configs[folder]}
-            # Another thread has its own.
-            precision = _MATMUL_PRECISION[configs[folder].precision]
-            with jax.default_matmul_precision(precision), _naming_device_errors():
+        def train_networks(
+            folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
+        ) -> None:
+            # Each thread has a precision of its own.
+            with jax.default_matmul_precision(precision), distributed.naming_failures():
                 trainer = _build_trainer(
-                    own, data, networks, of_folder(folder, group), DataParallel(group)
+                    {folder: configs[folder] for folder in folders},
+                    shards,
+                    networks,
+                    logits,
+                    parallel,
+                    limits=_limits(config, started_s, parallel, is_first),
+                    shows_bar=how != subjects.SIDE_BY_SIDE,
                 )
-                trainer.shows_bar = False
-                if stop.is_set():
+                if parallel.any_process([stop.is_set()])[0]:
                     raise StoppedBySignal("stopped before the first step")
                 trainer.train(stop.is_set)
-        finally:
-            with lock:
-                groups.append(group)
 
-    def of_folder(folder, group):
-        # JAX traces the whole process, and once at a time.
-        is_traced = folder == next(iter(configs))
-        return dataclasses.replace(
-            limits,
-            profile_steps=limits.profile_steps if is_traced else 0,
-            peak_tflops=limits.peak_tflops * len(group) / jax.device_count(),
-        )
-
-    with futures.ThreadPoolExecutor(n_groups, "subject") as pool:
-        ended = [pool.submit(train_one, folder) for folder in configs]
-    _raise_first([future.exception() for future in ended if future.exception()])
+        subjects.train_all(how, [*configs], train_networks)
 
 
-def _raise_first(errors):
-    """Raises what went wrong rather than that others were stopped."""
-    for error in sorted(errors, key=lambda error: isinstance(error, StoppedBySignal)):
-        raise error
-
-
-def _with_absolute_paths(config):
+def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """Makes what a run records hold from any folder that it is used from."""
     config = config.copy_and_resolve_references()
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key] and not store.is_remote(config[key]):
+        if config[key] and not is_remote(config[key]):
             config[key] = os.path.abspath(config[key])
     return config
 
 
-def build_layout(config: ConfigDict, workdir: pathlib.Path) -> SignalLayout:
-    """Returns what the network's signal means; reads the data, and writes nothing.
+def _configs_by_folder(
+    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int], how: str
+) -> dict[pathlib.Path, ConfigDict]:
+    """Returns the config of each network's folder: that of a run of its own."""
+    if how == subjects.SHARED_BACKBONE or len(numbers) == 1:
+        return {workdir: config}
+    configs = {}
+    data_dir = data_folder(config, workdir)
+    for number in numbers:
+        own = copy.deepcopy(config)
+        own.subjects, own.subjects_mode = str(number), subjects.AUTO
+        own.data_dir = os.path.abspath(data_dir) if data_dir else ""
+        configs[workdir / layout.subject_name(number)] = own
+    return configs
+
+
+def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path | None:
+    """Returns the data set's folder: WORKDIR/data for a synthetic one.
+
+    None where shards alone are named.
+
+    Raises:
+      InputError: no folder is named and the config has no synthetic data set.
+    """
+    if config.data_dir:
+        return pathlib.Path(config.data_dir)
+    if "synthetic" in config:
+        return workdir / "data"
+    if not config.shards_dir:
+        raise unexpected("`data_dir`", "a folder", "nothing")
+    return None
+
+
+def data_source(
+    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int]
+) -> DataSource:
+    """Returns where a config's data come from.
 
     Args:
       config: see configs/default.py.
-      workdir: where the synthetic data set lies, or will, if `data_dir` is empty.
+      workdir: of the run; a synthetic data set goes into it.
+      numbers: of the subjects.
+
+    Raises:
+      InputError: no folder is named and the config has no synthetic data set.
+    """
+    is_synthetic = not config.data_dir and "synthetic" in config
+    return DataSource(
+        data_dir=data_folder(config, workdir),
+        shards_dir=config.shards_dir,
+        workdir=workdir,
+        synthetic=dict(config.synthetic) if is_synthetic else None,
+        subjects=tuple(numbers),
+        image_size=config.image_size,
+    )
+
+
+def _axes_before_building(config: ConfigDict, source: DataSource) -> Axes:
+    """Returns the axes of the data before anything is written.
 
     Raises:
       InputError: the config asks for something that the data do not have.
     """
-    subject, *_ = layout.parse_subjects(str(config.subjects))
-    data_dir = data_folder(config, workdir)
-    if config.data_dir:
-        concepts = layout.read_image_set(data_dir).concepts("training")
-        axes = layout.read_eeg(data_dir, subject, "test").axes
-    else:
-        concepts = range(config.synthetic.n_training_concepts)
-        axes = synthetic.AXES
-    try:
-        selected = axes.select(tuple(config.channels) or None, tuple(config.window_s))
+    axes, concepts = source.look()
+    with naming(source.data_dir or source.shards_dir):
+        axes.select(tuple(config.channels) or None, tuple(config.window_s))
         examples.split_by_concept(concepts, config.validation_concepts, config.seed)
-    except InputError as error:
-        raise InputError(f"{data_dir}: {error}") from error
+    return axes
+
+
+def load_data(
+    config: ConfigDict, workdir: str | os.PathLike
+) -> tuple[examples.EncodingData, Shards]:
+    """Reads what a config asks for, building missing shards first.
+
+    Args:
+      config: see configs/default.py.
+      workdir: where the synthetic data set goes if `data_dir` is empty.
+
+    Returns:
+      The data, and the shards that they are from.
+
+    Raises:
+      InputError: something about the data is wrong.
+    """
+    numbers = layout.parse_subjects(str(config.subjects))
+    shards = data_source(config, pathlib.Path(workdir), numbers).open()
+    return _select_data(config, shards, numbers), shards
+
+
+def _select_data(
+    config: ConfigDict, shards: Shards, numbers: Sequence[int]
+) -> examples.EncodingData:
+    return examples.load_encoding_data(
+        shards,
+        subjects=numbers[0] if len(numbers) == 1 else tuple(numbers),
+        channels=tuple(config.channels) or None,
+        window_s=tuple(config.window_s),
+        n_validation_concepts=config.validation_concepts,
+        split_seed=config.seed,
+        zscore=config.zscore,
+        shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
+    )
+
+
+def build_layout(config: ConfigDict, axes: Axes) -> SignalLayout:
+    """Returns what the network's signal means.
+
+    Args:
+      config: see configs/default.py.
+      axes: of the data, all channels and times.
+
+    Raises:
+      InputError: there is no such channel, or no sample in the window.
+    """
+    selected = axes.select(tuple(config.channels) or None, tuple(config.window_s))
     return SignalLayout.for_eeg(config.signal, selected, axes.times_s)
 
 
-def model_arguments(config: ConfigDict, signal_layout: SignalLayout) -> dict[str, Any]:
-    """Returns the arguments of ReAlNet that a checkpoint's description records."""
+def model_arguments(
+    config: ConfigDict, signal: SignalLayout, n_sharing: int | None = None
+) -> dict[str, Any]:
+    """Returns the arguments of ReAlNet that a checkpoint's description records.
+
+    Args:
+      config: see configs/default.py.
+      signal: what the signal of each subject means.
+      n_sharing: the number of subjects that share the network; None for a network of
+        one subject, whose signal has no axis of subjects.
+    """
+    shape = signal.shape if n_sharing is None else (n_sharing, *signal.shape)
     return {
-        "signal_shape": signal_layout.shape,
+        "signal_shape": shape,
         "areas": tuple(config.areas),
         "features": config.features,
         "width": config.width,
@@ -341,167 +303,104 @@ def build_optimizer(
     )
 
 
-def build_recipe(
-    config: ConfigDict, signal_layout: SignalLayout, has_teacher: bool
-) -> Recipe:
+def build_recipe(config: ConfigDict, signal: SignalLayout, has_teacher: bool) -> Recipe:
     """Returns the loss; without a teacher the task loss is off."""
     return Recipe(
         task=config.task if has_teacher else "none",
         generation_weight=config.generation_weight,
         correlation=config.correlation,
         contrast_gradient=config.contrast_gradient,
-        average_channels=signal_layout.kind == CHANNEL_MEAN,
-        signal_window=signal_layout.window,
+        average_channels=signal.kind == CHANNEL_MEAN,
+        signal_window=signal.window,
         teacher_batch_stats=config.teacher_batch_stats,
         skip_nonfinite=config.nonfinite == "skip",
         ema_decay=config.ema_decay,
     )
 
 
-def load_data(config: ConfigDict, workdir: pathlib.Path) -> examples.EncodingData:
-    """Reads what the config asks for, building missing shards first.
+def build_model(config: ConfigDict, arguments: Mapping[str, Any]) -> ReAlNet:
+    """Returns the network that is trained, for devices that share a batch.
 
     Args:
       config: see configs/default.py.
-      workdir: where the synthetic data set goes if `data_dir` is empty.
-
-    Raises:
-      InputError: something about the data is wrong.
+      arguments: what `model_arguments` returns.
     """
-    subjects = layout.parse_subjects(str(config.subjects))
-    data = _prepare_data(config, workdir, subjects)
-    return _read_data(config, data, subjects[0] if len(subjects) == 1 else subjects)
-
-
-def _prepare_data(config, workdir, subjects):
-    """Builds what is missing on disk; of several processes the first one does."""
-    data_dir = data_folder(config, workdir)
-    shards_dir = config.shards_dir
-    if jax.process_index() == 0:
-        if not config.data_dir:
-            synthetic.write_synthetic(data_dir, **config.synthetic, subjects=subjects)
-        shards_dir = shards_folder(config.shards_dir, data_dir, workdir)
-        builder.ensure_shards(
-            data_dir, shards_dir, subjects=subjects, image_size=config.image_size
-        )
-    parallel = DataParallel()
-    parallel.wait_for_all("data")
-    shards_dir = parallel.object_from_first_process(os.fspath(shards_dir))
-    concepts = layout.read_image_set(data_dir).concepts("training")
-    return _Data(data_dir, shards_dir, concepts)
-
-
-def _read_data(config, data, subjects):
-    return examples.load_encoding_data(
-        data.shards_dir,
-        subjects=subjects,
-        image_size=config.image_size,
-        channels=tuple(config.channels) or None,
-        window_s=tuple(config.window_s),
-        n_validation_concepts=config.validation_concepts,
-        split_seed=config.seed,
-        zscore=config.zscore,
-        shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
-        concepts=data.concepts,
-    )
-
-
-def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
-    """Returns the data folder: WORKDIR/data for a synthetic data set.
-
-    Raises:
-      InputError: no folder is named and the config has no synthetic data set.
-    """
-    if config.data_dir:
-        return pathlib.Path(config.data_dir)
-    if "synthetic" not in config:
-        raise unexpected("--config.data_dir", "a folder", "nothing")
-    return workdir / "data"
-
-
-def shards_folder(
-    shards_dir: str, data_dir: pathlib.Path, workdir: pathlib.Path
-) -> str | pathlib.Path:
-    """Returns where the shards are or go: with the data, where those can be written to.
-
-    Args:
-      shards_dir: what the config names, or "".
-      data_dir: the data set.
-      workdir: the run.
-    """
-    if shards_dir:
-        return shards_dir
-    # The mode, because root may write to a folder that is meant to stay as it is.
-    is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
-    with_data = builder.default_shards_dir(data_dir)
-    return with_data if is_writable or with_data.is_dir() else workdir / "shards"
-
-
-def _load_teacher(config):
-    """Returns CORnet-S and its variables, or (None, {})."""
-    if not config.teacher:
-        if config.task != "none":
-            print("no teacher: the task loss is off", flush=True)
-        return None, {}
-    loaded = checkpoint.load(config.teacher)
-    model, variables = loaded.backbone
-    if model.num_classes != config.num_classes:
-        raise unexpected(
-            config.teacher,
-            f"a teacher with {config.num_classes} classes",
-            model.num_classes,
-        )
-    return model.clone(axis_name=BATCH_AXIS), variables
-
-
-def _load_initial(config, model):
-    """Returns the variables that `init_from` holds, of a part of the model or all."""
-    if not config.init_from:
-        return {"params": {}, "batch_stats": {}}
-    loaded = checkpoint.load(config.init_from)
-    given = loaded.variables
-    if loaded.description.kind == "cornet_s":
-        given = {name: {"realnet": tree} for name, tree in given.items()}
-    everything = jax.eval_shape(lambda: _draw_variables(config, model))
-    expected = {
-        name: {module: everything[name].get(module, {}) for module in tree}
-        for name, tree in given.items()
-    }
-    checkpoint.check_shapes(config.init_from, given, expected)
-    return given
-
-
-def _draw_variables(config, model):
-    return init_variables(model.clone(axis_name=None), config.image_size, config.seed)
-
-
-def _load_networks(config, workdir, subjects, mode):
-    signal_layout = build_layout(config, workdir)
-    teacher_model, teacher_variables = _load_teacher(config)
-    arguments = model_arguments(config, signal_layout)
-    if mode == "shared_backbone":
-        arguments["signal_shape"] = (len(subjects), *signal_layout.shape)
-    model = ReAlNet(
+    return ReAlNet(
         **arguments,
         axis_name=BATCH_AXIS,
         frozen_areas=tuple(config.frozen_areas),
         remat=config.remat,
     )
-    initial = _load_initial(config, model)
-    return _Networks(
-        signal_layout, model, arguments, initial, teacher_model, teacher_variables
+
+
+def build_selection(config: ConfigDict) -> Selection:
+    """Returns how the best epoch is found."""
+    return Selection(
+        config.select_by, config.first_selectable_epoch, config.early_stopping_epochs
     )
 
 
-def _teacher_logits(config, data, networks):
+def _limits(
+    config: ConfigDict, started_s: float, parallel: DataParallel, is_first: bool
+) -> Limits:
+    """Returns the limits of a session.
+
+    Args:
+      config: see configs/default.py.
+      started_s: `time.monotonic()` at the command's start.
+      parallel: the devices of the session.
+      is_first: whether it is the first of this process: JAX traces all that a process
+        does, so one trace is enough.
+    """
+    return Limits(
+        num_epochs=config.num_epochs,
+        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
+        checkpoint_minutes=config.checkpoint_minutes,
+        profile_steps=config.profile_steps if is_first else 0,
+        peak_tflops=config.peak_tflops * parallel.n_devices / jax.device_count(),
+    )
+
+
+def load_networks(config: ConfigDict, axes: Axes) -> Networks:
+    """Builds the network, and loads its teacher and its initial weights.
+
+    Args:
+      config: see configs/default.py.
+      axes: of the data, all channels and times.
+
+    Raises:
+      InputError: a checkpoint cannot be used, or has other shapes.
+    """
+    signal = build_layout(config, axes)
+    n_sharing = None
+    if config.subjects_mode == subjects.SHARED_BACKBONE:
+        n_sharing = len(layout.parse_subjects(str(config.subjects)))
+    arguments = model_arguments(config, signal, n_sharing)
+    model = build_model(config, arguments)
+    teacher_model, teacher_variables = None, {}
+    if config.teacher:
+        teacher_model, teacher_variables = teacher.load_teacher(
+            config.teacher, config.num_classes
+        )
+        teacher_model = teacher_model.clone(axis_name=BATCH_AXIS)
+    initial = {"params": {}, "batch_stats": {}}
+    if config.init_from:
+        initial = initial_weights.load(
+            config.init_from, model.clone(axis_name=None), config.image_size
+        )
+    return Networks(signal, model, arguments, initial, teacher_model, teacher_variables)
+
+
+def _teacher_logits(
+    config: ConfigDict, shards: Shards, networks: Networks
+) -> Mapping[str, np.ndarray] | None:
     """Returns partition → the teacher's logits, or None where it runs in the step."""
     if networks.teacher is None or config.teacher_batch_stats:
         return None
     arguments = (
-        data.shards_dir,
+        shards,
         networks.teacher.clone(axis_name=None),
         networks.teacher_variables,
-        config.image_size,
     )
     parallel = DataParallel()
     if parallel.process_index == 0:
@@ -510,23 +409,23 @@ def _teacher_logits(config, data, networks):
     return teacher.load_logits(*arguments)
 
 
-def _build_trainer(configs, data, networks, limits, parallel):
+def _build_trainer(
+    configs: Mapping[pathlib.Path, ConfigDict],
+    shards: Shards,
+    networks: Networks,
+    logits: Mapping[str, np.ndarray] | None,
+    parallel: DataParallel,
+    **session: Any,
+) -> Trainer:
     """Builds the trainer of one folder's network, or of several in step."""
     config = next(iter(configs.values()))
-    subjects = [
-        subject
+    numbers = [
+        number
         for own in configs.values()
-        for subject in layout.parse_subjects(str(own.subjects))
+        for number in layout.parse_subjects(str(own.subjects))
     ]
-    encoding_data = _read_data(
-        config, data, subjects[0] if len(subjects) == 1 else subjects
-    )
-    logits = data.teacher_logits
-    splits = {
-        "train": encoding_data.train,
-        "validation": encoding_data.validation,
-        "test": encoding_data.test,
-    }
+    data = _select_data(config, shards, numbers)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if logits is not None:
         splits = {
             name: split
@@ -536,64 +435,55 @@ def _build_trainer(configs, data, networks, limits, parallel):
             for name, split in splits.items()
         }
     live_teacher = networks.teacher if logits is None else None
-    recipe = build_recipe(config, networks.signal_layout, networks.teacher is not None)
-    steps_per_epoch = pipeline.num_batches(splits["train"], config.batch_size)
-    optimizer = build_optimizer(config, steps_per_epoch)
-    step_arguments = recipe, live_teacher, BATCH_AXIS
+    recipe = build_recipe(config, networks.signal, networks.teacher is not None)
+    n_steps = batches.num_batches(splits["train"], config.batch_size)
+    optimizer = build_optimizer(config, n_steps)
+    model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
+    start = _initial_state(config, networks, optimizer)
     return Trainer(
         parallel=parallel,
-        train_step=make_train_step(networks.model, optimizer, *step_arguments),
-        loss_step=make_loss_step(networks.model, *step_arguments),
-        state=_initial_state(config, networks, optimizer, parallel.n_subjects),
-        teacher_variables={} if live_teacher is None else networks.teacher_variables,
+        train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
+        loss_step=parallel.loss_step(make_loss_step(model, *arguments)),
+        state=parallel.put_together([start] * len(configs)),
+        teacher_variables=parallel.replicate(
+            networks.teacher_variables if live_teacher else {}
+        ),
         train_split=splits["train"],
         selection_split=splits[config.select_by],
-        selection=Selection(
-            config.select_by,
-            config.first_selectable_epoch,
-            config.early_stopping_epochs,
-        ),
-        ceiling=_ceiling(config, networks.signal_layout, encoding_data),
+        selection=build_selection(config),
+        ceiling=_ceiling(config, networks.signal, data),
         batch_size=config.batch_size,
         seed=config.seed,
-        runs=_build_runs(configs, subjects, encoding_data, networks),
-        limits=limits,
-        flops_per_image=_flops(config, networks),
+        workdirs=_build_workdirs(configs, numbers, shards, data, networks),
+        flops_per_image=_flops(config, networks.arguments),
         counts_skipped=recipe.skip_nonfinite,
+        **session,
     )
 
 
-def _initial_state(config, networks, optimizer, n_subjects):
-    drawn = _draw_variables(config, networks.model)
+def _initial_state(
+    config: ConfigDict, networks: Networks, optimizer: optax.GradientTransformation
+) -> TrainState:
+    model = networks.model.clone(axis_name=None)
+    drawn = init_variables(model, config.image_size, config.seed)
     variables = {name: {**drawn[name], **networks.initial[name]} for name in drawn}
     state = create_state(variables, optimizer, with_ema=config.ema_decay > 0)
-    state = jax.tree.map(np.asarray, state)
-    return state if n_subjects is None else stack([state] * n_subjects)
+    return jax.tree.map(np.asarray, state)
 
 
-def _ceiling(config, signal_layout, encoding_data):
-    """Returns the r that a perfect prediction would reach, for each subject.
-
-    From the reliability of the validation images' mean response, by the formula of
-    Spearman and Brown from that of two halves; None if it is not known.
-    """
-    halves = encoding_data.validation_halves
-    if config.select_by != "validation" or halves is None or np.isnan(halves).any():
+def _ceiling(
+    config: ConfigDict, signal: SignalLayout, data: examples.EncodingData
+) -> list[float] | None:
+    """Returns the r that a perfect prediction would reach, for each subject."""
+    halves = data.validation_halves
+    if config.select_by != "validation" or halves is None:
         return None
-    if halves.ndim == 4:
-        halves = halves[:, :, np.newaxis]
-    even, odd = (
-        half - half.mean(0)
-        for half in signal_layout.measured(halves.astype(np.float64))
-    )
-    variances = (even**2).sum(0) * (odd**2).sum(0)
-    r = (even * odd).sum(0) / np.sqrt(np.maximum(variances, np.finfo(float).tiny))
-    reliability = 2 * np.maximum(r, 0) / (1 + np.maximum(r, 0))
-    return np.sqrt(reliability).mean((1, 2)).tolist()
+    measured = signal.measured(halves.astype(np.float64))
+    ceiling = np.atleast_1d(spearman_brown_ceiling(measured))
+    return None if np.isnan(ceiling).any() else ceiling.tolist()
 
 
-def _flops(config, networks):
-    arguments = networks.model_arguments
+def _flops(config: ConfigDict, arguments: Mapping[str, Any]) -> float:
     return training_flops(
         width=arguments["width"],
         image_size=config.image_size,
@@ -604,50 +494,37 @@ def _flops(config, networks):
     )
 
 
-def _build_runs(configs, subjects, encoding_data, networks):
-    runs = []
+def _build_workdirs(
+    configs: Mapping[pathlib.Path, ConfigDict],
+    numbers: Sequence[int],
+    shards: Shards,
+    data: examples.EncodingData,
+    networks: Networks,
+) -> list[Workdir]:
+    workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
-        zscore = encoding_data.zscore
+        zscore, subject, sharing = data.zscore, numbers[position], None
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
-        whose = {"subject": subjects[position]}
-        if len(configs) == 1 and own.subjects_mode == "shared_backbone":
-            whose = {"subject": None, "subjects": tuple(subjects)}
+        elif own.subjects_mode == subjects.SHARED_BACKBONE:
+            subject, sharing = None, tuple(numbers)
         description = Description(
             kind="realnet",
-            model=networks.model_arguments,
+            model=networks.arguments,
             image_size=own.image_size,
-            signal=networks.signal_layout,
+            signal=networks.signal,
             zscore=zscore,
-            **whose,
+            subject=subject,
+            subjects=sharing,
             initial_weights=own.init_from or "random",
-            config=_plain(own.to_dict()),
+            # Tuples as lists, as JSON has them.
+            config=json.loads(json.dumps(own.to_dict())),
+            data={
+                "image_list_sha256": shards.image_list_sha256,
+                "preprocessing": shards.eeg(numbers[position]).preprocessing,
+            },
         )
-        is_one_of_several = folder.name == layout.subject_name(subjects[position])
+        is_one_of_several = folder.name == layout.subject_name(numbers[position])
         label = folder.name if is_one_of_several else ""
-        runs.append(Run(folder, description, label))
-    return runs
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """Turns the first SIGINT or SIGTERM into a request; a second one acts at once."""
-    stop = threading.Event()
-    previous = {}
-
-    def request(number, _):
-        stop.set()
-        signal.signal(number, previous[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _plain(tree: Any) -> Any:
-    """Turns tuples into lists, as JSON would."""
-    return json.loads(json.dumps(tree))
+        workdirs.append(Workdir(folder, description, label))
+    return workdirs

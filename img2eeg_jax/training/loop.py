@@ -3,8 +3,7 @@
 import contextlib
 import dataclasses
 import gc
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,80 +15,15 @@ from img2eeg_jax.data.examples import Split
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import StoppedBySignal, unexpected
 from img2eeg_jax.training import progress as run_progress
+from img2eeg_jax.training.requests import Limits, Requests
 from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.state import TrainState
 from img2eeg_jax.training.step import LOSSES, Metrics
 from img2eeg_jax.training.subjects import restore_in_step
 from img2eeg_jax.training.workdir import Progress, Workdir, check_finite
 
-# Processes agree on stopping and saving only so often: to agree they wait.
-_AGREE_EVERY = 10
-
 # Steps whose losses are fetched from the devices together.
 _FETCH_EVERY = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What may be different in another session of the same run.
-
-    Attributes:
-      num_epochs: of the whole run.
-      deadline_s: `time.monotonic()` at which it saves and stops; None for no limit.
-      checkpoint_minutes: between saves within an epoch; 0 for none.
-      profile_steps: steps that are traced into WORKDIR/profile; 0 for none.
-      peak_tflops: of the devices together, for the summary; 0 if unknown.
-    """
-
-    num_epochs: int
-    deadline_s: float | None = None
-    checkpoint_minutes: float = 0.0
-    profile_steps: int = 0
-    peak_tflops: float = 0.0
-
-
-class Requests:
-    """When to stop and when to save within an epoch: the same in all processes."""
-
-    def __init__(
-        self,
-        parallel: DataParallel,
-        limits: Limits,
-        stop_requested: Callable[[], bool],
-    ):
-        """Counts the minutes between saves from now on.
-
-        Args:
-          parallel: the processes that have to agree.
-          limits: of the session.
-          stop_requested: tells whether a signal has come.
-        """
-        self._parallel = parallel
-        self._limits = limits
-        self._stop_requested = stop_requested
-        self._saved_s = time.monotonic()
-
-    def note_save(self) -> None:
-        """Counts the minutes until the next save from now on."""
-        self._saved_s = time.monotonic()
-
-    def ask(self, step_in_epoch: int, is_end: bool) -> tuple[bool, bool]:
-        """Returns whether to stop and whether to save.
-
-        Args:
-          step_in_epoch: steps of the epoch that are done.
-          is_end: whether they are all; an epoch's end saves anyway.
-        """
-        is_turn = step_in_epoch % _AGREE_EVERY == 0 or is_end
-        if self._parallel.process_count > 1 and not is_turn:
-            return False, False
-        now, limits = time.monotonic(), self._limits
-        is_late = limits.deadline_s is not None and limits.deadline_s <= now
-        is_due = 0 < 60 * limits.checkpoint_minutes <= now - self._saved_s
-        must_stop, must_save = self._parallel.any_process(
-            [self._stop_requested() or is_late, is_due and not is_end]
-        )
-        return must_stop, must_save
 
 
 class StepLosses:
@@ -129,7 +63,7 @@ class StepLosses:
         ready, self._waiting = self._waiting, []
         return self._record(ready)
 
-    def _record(self, steps):
+    def _record(self, steps: Sequence[tuple[int, Metrics]]) -> float | None:
         loss = None
         fetched = jax.device_get([metrics for _, metrics in steps])
         for (step, _), metrics in zip(steps, fetched, strict=True):
@@ -357,7 +291,7 @@ class Trainer:
             run_progress.show_loss(bar, losses.fetch())
         return must_stop
 
-    def _batches(self, split: Split, **order: int):
+    def _batches(self, split: Split, **order: int) -> Iterator[dict[str, Any]]:
         """Yields a split's batches, on the devices."""
         return self.parallel.load(
             pipeline.batches(
@@ -397,7 +331,7 @@ class Trainer:
         return row
 
     def _validate(self) -> list[dict[str, Any]]:
-        """Returns loss name → [sum, count] of each network, and r; [] without images."""
+        """Returns loss name → [sum, count], and r, of each network; [] without images."""
         if self.selection_split is None:
             return []
         sums = [{} for _ in self.workdirs]

@@ -151,9 +151,7 @@ def best_line(selection: Selection, history: list[dict[str, float]]) -> str:
 class Trace:
     """Records some steps of a session with JAX's profiler."""
 
-    def __init__(
-        self, folder: pathlib.Path, n_steps: int, say: Callable[[str], None]
-    ):
+    def __init__(self, folder: pathlib.Path, n_steps: int, say: Callable[[str], None]):
         """Records nothing yet.
 
         Args:

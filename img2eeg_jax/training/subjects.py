@@ -29,11 +29,14 @@ Train = Callable[[Folders, DataParallel, bool], None]
 
 
 def mode(chosen: str, n_subjects: int) -> str:
-    """Returns how subjects are trained: "one_by_one", "side_by_side", "vmapped" or "shared_backbone".
+    """Returns how subjects are trained.
 
     Args:
-      chosen: one of these, or "auto".
+      chosen: "auto", or what is returned unless there is one subject only.
       n_subjects: how many there are.
+
+    Returns:
+      "one_by_one", "side_by_side", "vmapped" or "shared_backbone".
     """
     if chosen == SHARED_BACKBONE:
         return chosen

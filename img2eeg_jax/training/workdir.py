@@ -1,4 +1,4 @@
-"""The folder of one network's run while it trains: what is saved, and where it stands."""
+"""The folder of a network's run: what is saved of it, and where it stands."""
 
 import contextlib
 import dataclasses
@@ -46,9 +46,7 @@ class Workdir(contextlib.AbstractContextManager):
       progress: where the run stands.
     """
 
-    def __init__(
-        self, folder: pathlib.Path, description: Description, label: str = ""
-    ):
+    def __init__(self, folder: pathlib.Path, description: Description, label: str = ""):
         """Does nothing to the folder yet."""
         self.folder = folder
         self.label = label
