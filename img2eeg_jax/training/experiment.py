@@ -31,13 +31,13 @@ from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import config_check, initial_weights, subjects, teacher
+from img2eeg_jax.training import config_check, subjects, teacher
 from img2eeg_jax.training import optimizer as optimizers
 from img2eeg_jax.training.loop import Trainer
+from img2eeg_jax.training.networks import Networks, load_initial
 from img2eeg_jax.training.requests import Limits, stop_signals
 from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.source import DataSource
-from img2eeg_jax.training.state import TrainState, create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
 from img2eeg_jax.training.workdir import Workdir
 
@@ -50,24 +50,27 @@ _MATMUL_PRECISION = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Networks:
-    """What is trained, and what teaches it.
+class _Plan:
+    """A command, checked as far as that needs no data.
 
     Attributes:
-      signal: what the model's signal means.
-      model: the network.
-      arguments: of the model, as a checkpoint's description records them.
-      initial: the initial values that are not drawn at random.
-      teacher: CORnet-S, or None.
-      teacher_variables: of the teacher; {} if there is none.
+      config: see configs/default.py; with absolute paths.
+      numbers: of the subjects.
+      how: they are trained, see `subjects.mode`.
+      configs: folder of each network → its config, that of a run of its own.
+      source: where the data come from.
     """
 
-    signal: SignalLayout
-    model: ReAlNet
-    arguments: Mapping[str, Any]
-    initial: Mapping[str, Any]
-    teacher: CORnetS | None
-    teacher_variables: Mapping[str, Any]
+    config: ConfigDict
+    numbers: tuple[int, ...]
+    how: str
+    configs: Mapping[pathlib.Path, ConfigDict]
+    source: DataSource
+
+    @property
+    def precision(self) -> str:
+        """The name that JAX has for the precision of matrix products."""
+        return _MATMUL_PRECISION[self.config.precision]
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -86,7 +89,51 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
       StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
     """
     started_s = time.monotonic()
-    workdir = pathlib.Path(workdir)
+    plan = _plan(config, pathlib.Path(workdir))
+    distributed.keep_compiled_programs(http.cache_dir() / "compiled")
+    axes = _axes_before_building(plan)
+    networks = load_networks(plan.config, axes)
+    if networks.teacher is None and plan.config.task != "none":
+        print("no teacher: the task loss is off", flush=True)
+    logits = None
+    with jax.default_matmul_precision(plan.precision), distributed.naming_failures():
+        shards = plan.source.open()
+        found = shards.eeg(plan.numbers[0]).axes
+        # Shards that were there have been built anew, from other EEG.
+        networks = networks if found == axes else load_networks(plan.config, found)
+        if networks.teacher is not None and not plan.config.teacher_batch_stats:
+            model = networks.teacher.clone(axis_name=None)
+            logits = teacher.load_logits(shards, model, networks.teacher_variables)
+
+    with stop_signals() as stop:
+
+        def train_networks(
+            folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
+        ) -> None:
+            configs = {folder: plan.configs[folder] for folder in folders}
+            limits = build_limits(plan.config, started_s, parallel, is_first)
+            with (
+                # Each thread has a precision of its own.
+                jax.default_matmul_precision(plan.precision),
+                distributed.naming_failures(),
+            ):
+                trainer = _build_trainer(
+                    configs, shards, networks, logits, parallel, limits
+                )
+                trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
+                if parallel.any_process([stop.is_set()])[0]:
+                    raise StoppedBySignal("stopped before the first step")
+                trainer.train(stop.is_set)
+
+        subjects.train_all(plan.how, [*plan.configs], train_networks)
+
+
+def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
+    """Checks a command before anything is written.
+
+    Raises:
+      InputError: something the user gave is wrong.
+    """
     config = _with_absolute_paths(config)
     config_check.check_values(config)
     numbers = layout.parse_subjects(str(config.subjects))
@@ -94,45 +141,12 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     if how != subjects.SIDE_BY_SIDE and config.batch_size % jax.process_count():
         expected = f"a multiple of {jax.process_count()} processes"
         raise unexpected("`batch_size`", expected, config.batch_size)
+    source = data_source(config, workdir, numbers)
     configs = _configs_by_folder(config, workdir, numbers, how)
     for folder, own in configs.items():
         check_folder(folder)
         run_folder.check_config(folder, own.to_dict())
-    distributed.keep_compiled_programs(http.cache_dir() / "compiled")
-    source = data_source(config, workdir, numbers)
-    axes = _axes_before_building(config, source)
-    networks = load_networks(config, axes)
-    if networks.teacher is None and config.task != "none":
-        print("no teacher: the task loss is off", flush=True)
-    precision = _MATMUL_PRECISION[config.precision]
-    with jax.default_matmul_precision(precision), distributed.naming_failures():
-        shards = source.open()
-        found = shards.eeg(numbers[0]).axes
-        # Shards that were there have been built anew, from other EEG.
-        networks = networks if found == axes else load_networks(config, found)
-        logits = _teacher_logits(config, shards, networks)
-
-    with stop_signals() as stop:
-
-        def train_networks(
-            folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
-        ) -> None:
-            # Each thread has a precision of its own.
-            with jax.default_matmul_precision(precision), distributed.naming_failures():
-                trainer = _build_trainer(
-                    {folder: configs[folder] for folder in folders},
-                    shards,
-                    networks,
-                    logits,
-                    parallel,
-                    limits=_limits(config, started_s, parallel, is_first),
-                    shows_bar=how != subjects.SIDE_BY_SIDE,
-                )
-                if parallel.any_process([stop.is_set()])[0]:
-                    raise StoppedBySignal("stopped before the first step")
-                trainer.train(stop.is_set)
-
-        subjects.train_all(how, [*configs], train_networks)
+    return _Plan(config, numbers, how, configs, source)
 
 
 def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
@@ -201,14 +215,15 @@ def data_source(
     )
 
 
-def _axes_before_building(config: ConfigDict, source: DataSource) -> Axes:
+def _axes_before_building(plan: _Plan) -> Axes:
     """Returns the axes of the data before anything is written.
 
     Raises:
       InputError: the config asks for something that the data do not have.
     """
-    axes, concepts = source.look()
-    with naming(source.data_dir or source.shards_dir):
+    config = plan.config
+    axes, concepts = plan.source.look()
+    with naming(plan.source.data_dir or plan.source.shards_dir):
         axes.select(tuple(config.channels) or None, tuple(config.window_s))
         examples.split_by_concept(concepts, config.validation_concepts, config.seed)
     return axes
@@ -340,7 +355,7 @@ def build_selection(config: ConfigDict) -> Selection:
     )
 
 
-def _limits(
+def build_limits(
     config: ConfigDict, started_s: float, parallel: DataParallel, is_first: bool
 ) -> Limits:
     """Returns the limits of a session.
@@ -383,30 +398,16 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
             config.teacher, config.num_classes
         )
         teacher_model = teacher_model.clone(axis_name=BATCH_AXIS)
-    initial = {"params": {}, "batch_stats": {}}
-    if config.init_from:
-        initial = initial_weights.load(
-            config.init_from, model.clone(axis_name=None), config.image_size
-        )
-    return Networks(signal, model, arguments, initial, teacher_model, teacher_variables)
-
-
-def _teacher_logits(
-    config: ConfigDict, shards: Shards, networks: Networks
-) -> Mapping[str, np.ndarray] | None:
-    """Returns partition → the teacher's logits, or None where it runs in the step."""
-    if networks.teacher is None or config.teacher_batch_stats:
-        return None
-    arguments = (
-        shards,
-        networks.teacher.clone(axis_name=None),
-        networks.teacher_variables,
+    initial = load_initial(config.init_from, model, config.image_size)
+    return Networks(
+        signal=signal,
+        model=model,
+        arguments=arguments,
+        image_size=config.image_size,
+        initial=initial,
+        teacher=teacher_model,
+        teacher_variables=teacher_variables,
     )
-    parallel = DataParallel()
-    if parallel.process_index == 0:
-        teacher.load_logits(*arguments)
-    parallel.wait_for_all("teacher")
-    return teacher.load_logits(*arguments)
 
 
 def _build_trainer(
@@ -415,7 +416,7 @@ def _build_trainer(
     networks: Networks,
     logits: Mapping[str, np.ndarray] | None,
     parallel: DataParallel,
-    **session: Any,
+    limits: Limits,
 ) -> Trainer:
     """Builds the trainer of one folder's network, or of several in step."""
     config = next(iter(configs.values()))
@@ -439,7 +440,7 @@ def _build_trainer(
     n_steps = batches.num_batches(splits["train"], config.batch_size)
     optimizer = build_optimizer(config, n_steps)
     model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
-    start = _initial_state(config, networks, optimizer)
+    start = networks.initial_state(optimizer, config.seed, config.ema_decay > 0)
     return Trainer(
         parallel=parallel,
         train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
@@ -455,20 +456,10 @@ def _build_trainer(
         batch_size=config.batch_size,
         seed=config.seed,
         workdirs=_build_workdirs(configs, numbers, shards, data, networks),
-        flops_per_image=_flops(config, networks.arguments),
+        limits=limits,
+        flops_per_image=networks.flops_per_image,
         counts_skipped=recipe.skip_nonfinite,
-        **session,
     )
-
-
-def _initial_state(
-    config: ConfigDict, networks: Networks, optimizer: optax.GradientTransformation
-) -> TrainState:
-    model = networks.model.clone(axis_name=None)
-    drawn = init_variables(model, config.image_size, config.seed)
-    variables = {name: {**drawn[name], **networks.initial[name]} for name in drawn}
-    state = create_state(variables, optimizer, with_ema=config.ema_decay > 0)
-    return jax.tree.map(np.asarray, state)
 
 
 def _ceiling(
@@ -481,17 +472,6 @@ def _ceiling(
     measured = signal.measured(halves.astype(np.float64))
     ceiling = np.atleast_1d(spearman_brown_ceiling(measured))
     return None if np.isnan(ceiling).any() else ceiling.tolist()
-
-
-def _flops(config: ConfigDict, arguments: Mapping[str, Any]) -> float:
-    return training_flops(
-        width=arguments["width"],
-        image_size=config.image_size,
-        num_classes=arguments["num_classes"],
-        signal_size=int(np.prod(arguments["signal_shape"])),
-        features=arguments["features"],
-        areas=arguments["areas"],
-    )
 
 
 def _build_workdirs(

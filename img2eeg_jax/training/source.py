@@ -1,4 +1,4 @@
-"""Where a run's data come from: shards, which are built first where they are missing."""
+"""Where a run's data come from: shards, which are built where they are missing."""
 
 import dataclasses
 import os

@@ -41,7 +41,9 @@ def load_logits(
     variables: dict[str, Any],
     batch_size: int = 64,
 ) -> dict[str, np.ndarray]:
-    """Computes a teacher's logits on all local devices, or reads those kept.
+    """Computes a teacher's logits, or reads those kept.
+
+    Of several processes the first computes them, on all its devices.
 
     They are those of eval mode, in float32 arithmetic: a teacher that uses batch
     statistics (`Recipe.teacher_batch_stats`) has no logits of an image alone.
@@ -58,20 +60,17 @@ def load_logits(
     Raises:
       InputError: shards are damaged, or the logits cannot be kept.
     """
-    parallel = DataParallel(jax.local_devices())
-    step = parallel.predict_step(_make_logits_step(teacher))
-    replicated = parallel.replicate(variables)
-
-    def compute(images: np.ndarray) -> np.ndarray:
-        batch = {"image": images, "mask": np.ones(len(images), np.float32)}
-        with jax.default_matmul_precision("highest"):
-            logits = step(replicated, parallel.split(batch))
-        return parallel.merge(logits, batch["mask"])
-
     key = teacher_logits.key(variables, shards.images_sha256, shards.image_size)
-    teacher_logits.ensure_teacher_logits(
-        shards.shards_dir, key, shards.images, compute, batch_size=batch_size
-    )
+    everyone = DataParallel()
+    if everyone.process_index == 0:
+        teacher_logits.ensure_teacher_logits(
+            shards.shards_dir,
+            key,
+            shards.images,
+            _make_compute(teacher, variables),
+            batch_size=batch_size,
+        )
+    everyone.wait_for_all("teacher")
     return {
         partition: teacher_logits.load_teacher_logits(
             shards.shards_dir, key, partition, len(images)
@@ -80,9 +79,22 @@ def load_logits(
     }
 
 
-def _make_logits_step(teacher: nn.Module) -> Callable[[Any, Any], jax.Array]:
+def _make_compute(
+    teacher: nn.Module, variables: dict[str, Any]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Builds images u8[image, height, width, 3] → logits f32[image, class]."""
+
     def logits_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
         logits, _ = teacher.apply(variables, normalise_pixels(batch["image"]))
         return logits
 
-    return logits_step
+    parallel = DataParallel(jax.local_devices())
+    step, variables = parallel.predict_step(logits_step), parallel.replicate(variables)
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        batch = {"image": images, "mask": np.ones(len(images), np.float32)}
+        with jax.default_matmul_precision("highest"):
+            logits = step(variables, parallel.split(batch))
+        return parallel.merge(logits, batch["mask"])
+
+    return compute
