@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.store import check_folder
 from img2eeg_jax.data import batches, examples, layout
 from img2eeg_jax.data.shards.folders import is_remote
@@ -27,8 +26,6 @@ from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.errors import StoppedBySignal, naming, unexpected
 from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
-from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 from img2eeg_jax.training import config_check, subjects, teacher
@@ -142,7 +139,7 @@ def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
         expected = f"a multiple of {jax.process_count()} processes"
         raise unexpected("`batch_size`", expected, config.batch_size)
     source = data_source(config, workdir, numbers)
-    configs = _configs_by_folder(config, workdir, numbers, how)
+    configs = _configs_by_folder(config, workdir, source, how)
     for folder, own in configs.items():
         check_folder(folder)
         run_folder.check_config(folder, own.to_dict())
@@ -159,36 +156,18 @@ def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
 
 
 def _configs_by_folder(
-    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int], how: str
+    config: ConfigDict, workdir: pathlib.Path, source: DataSource, how: str
 ) -> dict[pathlib.Path, ConfigDict]:
     """Returns the config of each network's folder: that of a run of its own."""
-    if how == subjects.SHARED_BACKBONE or len(numbers) == 1:
+    if how == subjects.SHARED_BACKBONE or len(source.subjects) == 1:
         return {workdir: config}
     configs = {}
-    data_dir = data_folder(config, workdir)
-    for number in numbers:
+    for number in source.subjects:
         own = copy.deepcopy(config)
         own.subjects, own.subjects_mode = str(number), subjects.AUTO
-        own.data_dir = os.path.abspath(data_dir) if data_dir else ""
+        own.data_dir = os.path.abspath(source.data_dir) if source.data_dir else ""
         configs[workdir / layout.subject_name(number)] = own
     return configs
-
-
-def data_folder(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path | None:
-    """Returns the data set's folder: WORKDIR/data for a synthetic one.
-
-    None where shards alone are named.
-
-    Raises:
-      InputError: no folder is named and the config has no synthetic data set.
-    """
-    if config.data_dir:
-        return pathlib.Path(config.data_dir)
-    if "synthetic" in config:
-        return workdir / "data"
-    if not config.shards_dir:
-        raise unexpected("`data_dir`", "a folder", "nothing")
-    return None
 
 
 def data_source(
@@ -204,12 +183,16 @@ def data_source(
     Raises:
       InputError: no folder is named and the config has no synthetic data set.
     """
-    is_synthetic = not config.data_dir and "synthetic" in config
+    data_dir, synthetic = config.data_dir and pathlib.Path(config.data_dir), None
+    if not data_dir and "synthetic" in config:
+        data_dir, synthetic = workdir / "data", dict(config.synthetic)
+    if not data_dir and not config.shards_dir:
+        raise unexpected("`data_dir`", "a folder", "nothing")
     return DataSource(
-        data_dir=data_folder(config, workdir),
+        data_dir=data_dir or None,
         shards_dir=config.shards_dir,
         workdir=workdir,
-        synthetic=dict(config.synthetic) if is_synthetic else None,
+        synthetic=synthetic,
         subjects=tuple(numbers),
         image_size=config.image_size,
     )
@@ -483,19 +466,13 @@ def _build_workdirs(
 ) -> list[Workdir]:
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
-        zscore, subject, sharing = data.zscore, numbers[position], None
+        zscore, whose = data.zscore, {"subject": numbers[position]}
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
-            subject, sharing = None, tuple(numbers)
-        description = Description(
-            kind="realnet",
-            model=networks.arguments,
-            image_size=own.image_size,
-            signal=networks.signal,
+            whose = {"subjects": tuple(numbers)}
+        description = networks.describe(
             zscore=zscore,
-            subject=subject,
-            subjects=sharing,
             initial_weights=own.init_from or "random",
             # Tuples as lists, as JSON has them.
             config=json.loads(json.dumps(own.to_dict())),
@@ -503,6 +480,7 @@ def _build_workdirs(
                 "image_list_sha256": shards.image_list_sha256,
                 "preprocessing": shards.eeg(numbers[position]).preprocessing,
             },
+            **whose,
         )
         is_one_of_several = folder.name == layout.subject_name(numbers[position])
         label = folder.name if is_one_of_several else ""

@@ -331,7 +331,7 @@ class Trainer:
         return row
 
     def _validate(self) -> list[dict[str, Any]]:
-        """Returns of each network loss name → [sum, count], and r; [] without images."""
+        """Returns of each network its losses [sum, count] and r; [] without images."""
         if self.selection_split is None:
             return []
         sums = [{} for _ in self.workdirs]

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 
+from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.checkpoints.trees import check_shapes, variable_shapes
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -68,6 +69,20 @@ class Networks:
         variables = {name: {**drawn[name], **self.initial[name]} for name in drawn}
         state = create_state(variables, optimizer, with_ema=with_ema)
         return jax.tree.map(np.asarray, state)
+
+    def describe(self, **origin: Any) -> Description:
+        """Returns what a checkpoint says of the network.
+
+        Args:
+          **origin: the entries of the description that tell of its training.
+        """
+        return Description(
+            kind="realnet",
+            model=self.arguments,
+            image_size=self.image_size,
+            signal=self.signal,
+            **origin,
+        )
 
 
 def load_initial(
