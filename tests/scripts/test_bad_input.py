@@ -9,7 +9,7 @@ from helpers.commands import check_done, check_refused, tiny_config
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 TRAINING = "preprocessed_data/sub-01/preprocessed_eeg_training.npy"
 TEST = "preprocessed_data/sub-01/preprocessed_eeg_test.npy"
@@ -143,7 +143,7 @@ SYNTHETIC_VALUES = {
 
 def train(workdir, changes):
     """Calls what train.py calls."""
-    loop.train(tiny_config(changes), workdir)
+    experiment.train(tiny_config(changes), workdir)
 
 
 def check_refuses(call, patterns):

@@ -23,7 +23,7 @@ from helpers.commands import (
 from helpers.runs import check_same_end, last_checkpoint
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import InputError, StoppedBySignal
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 N_KILLS, N_EPOCHS = 20, 120
 
@@ -204,14 +204,14 @@ def test_time_limit(commands, changes, tmp_path):
 def test_early_stopping(changes, tmp_path, capsys):
     limits = {"num_epochs": 200, "early_stopping_epochs": 2, "learning_rate": 0.1}
     config = tiny_config(changes | limits)
-    loop.train(config, tmp_path / "run")
+    experiment.train(config, tmp_path / "run")
     assert "stopped early" in capsys.readouterr().out
     _, _, progress = last_checkpoint(tmp_path / "run")
     losses = [row["validation_total"] for row in progress["history"]]
     assert len(losses) < 200
     assert len(losses) - 1 - np.argmin(losses) == 2
     assert load_checkpoint(tmp_path / "run").step == 2 * (np.argmin(losses) + 1)
-    loop.train(config, tmp_path / "run")
+    experiment.train(config, tmp_path / "run")
     expected = f"nothing to do: {len(losses)} epochs of 200 are done, stopped early\n"
     assert capsys.readouterr().out.endswith(expected)
 
@@ -240,16 +240,16 @@ def test_nonfinite_loss_stops(changes, tmp_path, poisoned, monkeypatch):
     workdir = tmp_path / "run"
     config = tiny_config(changes | {"num_epochs": 3})
     with pytest.raises(InputError, match="step 3: expected a finite loss, found nan"):
-        loop.train(config, workdir)
+        experiment.train(config, workdir)
     assert last_checkpoint(workdir)[0] == 2
     monkeypatch.undo()
-    loop.train(config, workdir)
+    experiment.train(config, workdir)
     assert last_checkpoint(workdir)[0] == 6
 
 
 def test_nonfinite_loss_is_skipped_and_counted(changes, tmp_path, poisoned, capsys):
     workdir = tmp_path / "run"
-    loop.train(tiny_config(changes | {"num_epochs": 3, "nonfinite": "skip"}), workdir)
+    experiment.train(tiny_config(changes | {"num_epochs": 3, "nonfinite": "skip"}), workdir)
     _, arrays, progress = last_checkpoint(workdir)
     skipped = [row["train_skipped"] for row in progress["history"]]
     assert skipped == [0, 1, 0]
@@ -266,7 +266,7 @@ def test_profile(changes, tmp_path, capsys, n_steps):
     # One step an epoch, and few saves.
     limits = {"num_epochs": 9, "batch_size": 16, "checkpoint_minutes": 10.0}
     config = tiny_config(changes | limits | {"profile_steps": n_steps})
-    loop.train(config, workdir)
+    experiment.train(config, workdir)
     assert [*(workdir / "profile").rglob("*.xplane.pb")]
     assert f"traced {min(n_steps, 4)} steps in " in capsys.readouterr().out
 
@@ -274,7 +274,7 @@ def test_profile(changes, tmp_path, capsys, n_steps):
 @pytest.mark.slow
 def test_averaged_parameters_are_saved_and_used(changes, tmp_path):
     config = tiny_config(changes | {"ema_decay": 0.5, "num_epochs": 1})
-    loop.train(config, tmp_path / "run")
+    experiment.train(config, tmp_path / "run")
     _, arrays, _ = last_checkpoint(tmp_path / "run")
     averaged = arrays["variables"]["params"]["fc"]["kernel"]
     trained = arrays["optimizer"]["params"]["fc"]["kernel"]
@@ -297,13 +297,13 @@ def test_options_go_on_bit_for_bit(changes, tmp_path):
         "num_epochs": 4,
     }
     config = tiny_config(changes | options)
-    loop.train(config, tmp_path / "uninterrupted")
+    experiment.train(config, tmp_path / "uninterrupted")
     with config.unlocked():
         config.max_seconds = 1e-6
     stops = 0
     while True:
         try:
-            loop.train(config, tmp_path / "run")
+            experiment.train(config, tmp_path / "run")
             break
         except StoppedBySignal:
             stops += 1
@@ -342,7 +342,7 @@ def test_two_thousand_steps_need_no_more_memory(tmp_path):
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     try:
         loop.Trainer._finish_epoch = finish_epoch
-        loop.train(config, tmp_path / "run")
+        experiment.train(config, tmp_path / "run")
     finally:
         loop.Trainer._finish_epoch = original
         jax.monitoring.unregister_event_duration_listener(on_duration)

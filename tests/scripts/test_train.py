@@ -12,7 +12,7 @@ from helpers.commands import TINY, check_done, check_refused, config_flags, tiny
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.examples import ZScore
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 LOSSES = ("task", "mse", "contrast", "generation", "total")
 
@@ -54,7 +54,7 @@ def test_progress_bar_tells_loss_rate_and_time_left(trained_original):
 
 def test_finished_run_is_left_alone(trained, snapshot, capsys):
     before = snapshot(trained)
-    loop.train(tiny_config(), trained)
+    experiment.train(tiny_config(), trained)
     assert capsys.readouterr().out.endswith("nothing to do: 2 epochs of 2 are done\n")
     assert snapshot(trained) == before
 
@@ -97,7 +97,7 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     assert load_checkpoint(tmp_path / "run").description["initial_weights"] == str(
         source
     )
-    data = loop.load_data(tiny_config({"data_dir": str(data_original)}), tmp_path)
+    data, _ = experiment.load_data(tiny_config({"data_dir": str(data_original)}), tmp_path)
     images = normalise_pixels(data.train.images[:])
     apply = functools.partial(loaded.model.apply, train=True, mutable=["batch_stats"])
     (logits, signal), _ = jax.jit(apply)(loaded.variables, images)
@@ -266,7 +266,7 @@ def test_bfloat16_learns_as_float32(commands, tmp_path):
 def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
     workdir, _ = trained_original
     loaded = load_checkpoint(workdir)
-    data = loop.load_data(tiny_config(), workdir)
+    data, _ = experiment.load_data(tiny_config(), workdir)
     kept = ZScore.from_dict(loaded.description["zscore"])
     np.testing.assert_array_equal(kept.mean, data.zscore.mean)
     np.testing.assert_array_equal(kept.std, data.zscore.std)
