@@ -378,7 +378,7 @@ def _build_shards(request: Request, log: Callable[[str], None]) -> None:
 
 
 def _plan_shards(request: Request, earlier: Sequence[Task]) -> list[Task]:
-    from img2eeg_jax.data.shards import builder, store
+    from img2eeg_jax.data.shards import builder, folders
 
     subjects = _subjects(request)
     image_set = _planned_images(request, earlier)
@@ -396,7 +396,7 @@ def _plan_shards(request: Request, earlier: Sequence[Task]) -> list[Task]:
                 layout.read_eeg(request.data_dir, subject, partition)
         if _has_eeg(request, subject):
             present.append(subject)
-    images = store.images_name(request.image_size)
+    images = folders.images_name(request.image_size)
     n_images = sum(_n_images(request, image_set).values())
     sizes = {images: n_images * request.image_size**2 * 3.0}
     for subject in subjects:
