@@ -190,7 +190,11 @@ def test_several_networks_in_step_are_as_if_alone():
     device = jax.devices()[:1]
     parallel = DataParallel(device, n_subjects=2)
     state, losses = run(
-        parallel, parallel.train_step(step), parallel.put_together(states), {}, [together]
+        parallel,
+        parallel.train_step(step),
+        parallel.put_together(states),
+        {},
+        [together],
     )
     single = DataParallel(device)
     single_step = single.train_step(step)
