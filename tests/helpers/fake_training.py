@@ -153,29 +153,39 @@ def trainer(folder, steps, **changes):
     return Trainer(**(entries | changes))
 
 
-def several(step, parallel):
-    """Makes of a step of one network that of several in step."""
+def in_step(alone, parallel):
+    """Makes one step of several networks out of the steps of each."""
 
     def steps(trees, teacher_variables, batch):
+        trees = parallel.take_apart(trees)
         parts = [
-            step(tree, teacher_variables, batch) for tree in parallel.take_apart(trees)
+            step(tree, teacher_variables, batch)
+            for step, tree in zip(alone, trees, strict=True)
         ]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
     return steps
 
 
-def trainer_of_two(folder, steps, **changes):
-    """Returns a trainer of two networks in step, both in the same state."""
+def trainer_of_two(folder, first, second, **changes):
+    """Returns a trainer of two networks in step, both in the same state.
+
+    Args:
+      folder: which theirs are in.
+      first: `Steps` of the first network.
+      second: of the second.
+      **changes: of the trainer.
+    """
+    both = first, second
     parallel = DataParallel(jax.devices()[:1], n_subjects=2)
     entries = {
         "parallel": parallel,
-        "train_step": several(steps.train_step, parallel),
-        "loss_step": several(steps.loss_step, parallel),
+        "train_step": in_step([of.train_step for of in both], parallel),
+        "loss_step": in_step([of.loss_step for of in both], parallel),
         "state": parallel.put_together([start(), start()]),
         "ceiling": [0.5, 0.25],
         "workdirs": [
             Workdir(folder / name, describe(), name) for name in ("sub-01", "sub-02")
         ],
     }
-    return trainer(folder, steps, **(entries | changes))
+    return trainer(folder, first, **(entries | changes))

@@ -75,7 +75,7 @@ class TestEpochs:
         trainer(tmp_path, steps).train(never)
         assert steps.seen == expected_rows(2)
         for epoch in (steps.seen[:STEPS_PER_EPOCH], steps.seen[STEPS_PER_EPOCH:]):
-            assert sorted(sum(epoch, [])) == list(range(N_TRAINING))
+            assert sorted(itertools.chain(*epoch)) == list(range(N_TRAINING))
 
     @pytest.mark.parametrize("n_epochs", [2, 5])
     def test_losses_are_added_step_by_step_in_float64(self, tmp_path, n_epochs):
@@ -270,8 +270,8 @@ class TestLossesThatAreNotFinite:
         assert len(steps.seen) <= loop._FETCH_EVERY + 1
 
     def test_of_one_of_several_names_it(self, tmp_path):
-        one = trainer_of_two(tmp_path, Steps(poisoned=[2]))
-        with pytest.raises(InputError, match="step 2: expected a finite sub-01 loss"):
+        one = trainer_of_two(tmp_path, Steps(), Steps(poisoned=[2]))
+        with pytest.raises(InputError, match="step 2: expected a finite sub-02 loss"):
             one.train(never)
 
     def test_of_validation(self, tmp_path):
@@ -288,14 +288,14 @@ class TestLossesThatAreNotFinite:
 
     def test_epoch_of_skipped_steps_only(self, tmp_path):
         steps = Steps(skipped=range(1, STEPS_PER_EPOCH + 1))
-        with pytest.raises(InputError, match="step 4: .*none in a whole epoch"):
+        with pytest.raises(InputError, match=r"step 4: .*none in a whole epoch"):
             trainer(tmp_path, steps, counts_skipped=True).train(never)
 
 
 class TestSeveralNetworks:
     def test_each_ends_as_alone(self, tmp_path, capsys):
         trainer(tmp_path / "alone", Steps()).train(never)
-        trainer_of_two(tmp_path / "run", Steps()).train(never)
+        trainer_of_two(tmp_path / "run", Steps(), Steps()).train(never)
         for name in ("sub-01", "sub-02"):
             check_same_end(tmp_path / "run" / name, tmp_path / "alone")
         out = capsys.readouterr().out
@@ -304,29 +304,47 @@ class TestSeveralNetworks:
         assert out.count("(ceiling 0.250)") == 2
 
     def test_go_on_together(self, tmp_path):
-        trainer_of_two(tmp_path / "alone", Steps()).train(never)
+        trainer_of_two(tmp_path / "alone", Steps(), Steps()).train(never)
         with pytest.raises(StoppedBySignal):
-            trainer_of_two(tmp_path / "run", Steps()).train(stop_after(5))
-        trainer_of_two(tmp_path / "run", Steps()).train(never)
+            trainer_of_two(tmp_path / "run", Steps(), Steps()).train(stop_after(5))
+        trainer_of_two(tmp_path / "run", Steps(), Steps()).train(never)
         for name in ("sub-01", "sub-02"):
             check_same_end(tmp_path / "run" / name, tmp_path / "alone" / name)
 
     def test_killed_between_their_saves(self, tmp_path):
         """The one that was saved first goes back."""
-        trainer_of_two(tmp_path / "alone", Steps()).train(never)
-        trainer_of_two(tmp_path / "run", Steps(), limits=Limits(1)).train(never)
+        trainer_of_two(tmp_path / "alone", Steps(), Steps()).train(never)
+        trainer_of_two(tmp_path / "run", Steps(), Steps(), limits=Limits(1)).train(
+            never
+        )
         (last,) = (tmp_path / "run" / "sub-02" / "checkpoints").iterdir()
         last.rename(tmp_path / "not_saved")
         (tmp_path / "run" / "sub-02" / "metrics.csv").unlink()
-        trainer_of_two(tmp_path / "run", Steps()).train(never)
+        trainer_of_two(tmp_path / "run", Steps(), Steps()).train(never)
         for name in ("sub-01", "sub-02"):
             check_same_end(tmp_path / "run" / name, tmp_path / "alone" / name)
+
+    def test_each_stops_early_as_alone(self, tmp_path):
+        """One after two epochs without a better one, while the other gets on."""
+        early = {4: 1.0, 8: 2.0, 12: 2.0}
+        late = {4: 3.0, 8: 2.0, 12: 1.0, 16: 1.0, 20: 1.0}
+        selection = Selection("validation", patience=2)
+        changes = {"selection": selection, "limits": Limits(9)}
+        steps = Steps(early), Steps(late)
+        trainer_of_two(tmp_path / "run", *steps, **changes).train(never)
+        for name, curve in (("sub-01", early), ("sub-02", late)):
+            trainer(tmp_path / name, Steps(curve), **changes).train(never)
+            check_same_end(tmp_path / "run" / name, tmp_path / name)
+            assert len(read_csv(tmp_path / name)) == len(curve)
+        again = Steps(), Steps()
+        trainer_of_two(tmp_path / "run", *again, **changes).train(never)
+        assert again[0].seen == []
 
     def test_finished_one_is_not_taken_back(self, tmp_path, snapshot):
         trainer(tmp_path / "sub-01", Steps()).train(never)
         before = snapshot(tmp_path / "sub-01")
         with pytest.raises(InputError, match=r"sub-01 at 8, sub-02 at 0; 'one_by_one'"):
-            trainer_of_two(tmp_path, Steps()).train(never)
+            trainer_of_two(tmp_path, Steps(), Steps()).train(never)
         assert snapshot(tmp_path / "sub-01") == before
 
 
