@@ -34,19 +34,19 @@ def main() -> None:
     with common.importing():
         from img2eeg_jax.evaluation import report
 
-    subject = str(_SUBJECT.value or "")
     summary = report.evaluate(
         _CHECKPOINT.value,
         data_dir=_DATA_DIR.value,
-        subjects=subject,
+        subject=_SUBJECT.value,
         output=_OUTPUT.value,
         which=_WHICH.value,
         n_splits=_N_SPLITS.value,
         window_s=_WINDOW.value,
         seed=_SEED.value,
+        log=common.say,
     )
     print(report.result_table(summary))
-    output = _OUTPUT.value or report.default_output(_CHECKPOINT.value, subject)
+    output = _OUTPUT.value or report.default_output(_CHECKPOINT.value, _SUBJECT.value)
     print(f"metrics.json and figures are in {output}")
 
 
