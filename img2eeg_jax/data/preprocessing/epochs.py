@@ -9,7 +9,7 @@ import numpy as np
 
 from img2eeg_jax.axes import VOLTS, Axes
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.sources.recordings import Recording, Session
+from img2eeg_jax.data.sources.session import Recording, Session
 from img2eeg_jax.errors import expecting, unexpected
 
 # Arrays of a block's size that MNE holds at a time while it cuts and resamples epochs.

@@ -9,7 +9,7 @@ from img2eeg_jax import provenance
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.sources.recordings import Session
+from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.provenance import SourceFile
 
 _PACKAGES = ("img2eeg_jax", "mne", "numpy", "scipy")

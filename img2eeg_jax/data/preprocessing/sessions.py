@@ -9,7 +9,7 @@ from img2eeg_jax.axes import WHITENED
 from img2eeg_jax.data.preprocessing import whitening
 from img2eeg_jax.data.preprocessing.choices import Choices
 from img2eeg_jax.data.preprocessing.epochs import Trials, names_of
-from img2eeg_jax.data.sources.recordings import Session
+from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.errors import InputError, unexpected
 
 
