@@ -202,7 +202,7 @@ def _cut(raw: mne.io.BaseRaw, onsets: np.ndarray, choices: Choices) -> mne.Epoch
         tmax=choices.epoch_s[1],
         baseline=choices.baseline_s,
         reject=reject,
-        # Marks of bad segments, which BrainVision and BIDS may hold, leave out trials.
+        # Loading leaves out trials in segments that BrainVision or BIDS mark as bad.
         preload=True,
         on_outside="ignore",
         verbose="ERROR",

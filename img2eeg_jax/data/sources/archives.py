@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from img2eeg_jax.errors import InputError, expecting, first_line, unexpected
 
-# What compresses better than this is a bomb; small files may.
+# Entries that compress better than this are bombs; small ones may be that good.
 _MAX_RATIO = 1000
 _SMALL_BYTES = 10 * 2**20
 _CHUNK_BYTES = 2**20
@@ -84,7 +84,7 @@ def unzip(
 def _check_entries(
     archive: pathlib.Path, folder: pathlib.Path, entries: Sequence[zipfile.ZipInfo]
 ) -> None:
-    # As paths: a//b is a/b, and a file a leaves no room for a folder a.
+    # By paths, not names: a//b is a/b, and a file a leaves no room for a folder a.
     files = [pathlib.PurePosixPath(e.filename) for e in entries if not e.is_dir()]
     taken = collections.Counter(files)
     taken.update({folder for file in files for folder in file.parents})

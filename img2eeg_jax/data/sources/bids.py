@@ -37,7 +37,7 @@ _SUFFIXES = frozenset({".bdf", ".edf", ".set", ".vhdr"})
 # How BIDS writes that there is no value.
 _NO_VALUE = frozenset({"", "n/a"})
 _FOLDERS = frozenset(f"{partition}_images" for partition in layout.PARTITIONS)
-# No recording is as long; beyond, seconds times Hz would not be an integer.
+# No recording is as long, and seconds times Hz must stay an integer.
 _MAX_ONSET_S = 1e9
 
 # What an image may be called → (partition, row) of all images that are called so.

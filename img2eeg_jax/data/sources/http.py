@@ -26,7 +26,7 @@ _TIMEOUT_S = 30
 # Connections in a row that bring nothing new, and the longest pause between them: two
 # minutes in all.
 _MAX_FUTILE, _MAX_PAUSE_S = 8, 60
-# Else a server may compress, and count other bytes than the file's.
+# Without this header a server may compress, and count other bytes than the file's.
 _HEADERS = {"Accept-Encoding": "identity"}
 
 
@@ -145,7 +145,7 @@ def _download(url: str, path: pathlib.Path, sha256: str) -> None:
     try:
         record["sha256"] = check_sha256(part, sha256, url)
     except InputError:
-        # To go on from these bytes would fail again.
+        # What failed the check would fail again.
         part.unlink()
         raise
     os.replace(part, path)
@@ -187,7 +187,7 @@ def _describe(url: str, response: httpx2.Response) -> _Remote:
     size = size.rpartition("/")[-1]
     if headers.get("Content-Encoding", "identity") != "identity":
         size = ""
-    # Some servers say 0 to all who ask without fetching.
+    # Some servers answer HEAD with a size of 0.
     return _Remote(url, version, int(size) or None if size.isdecimal() else None)
 
 
@@ -211,7 +211,7 @@ class _Arriving:
         """Receives what one connection brings; raises if that is not the rest."""
         start = self.file.tell()
         if start and start == self.size:
-            # Broken off after the last byte.
+            # The last connection broke off after the last byte.
             return
         headers = _HEADERS | ({"Range": f"bytes={start}-"} if start else {})
         with get_session().stream(
@@ -273,7 +273,7 @@ def _receive(arriving: _Arriving) -> None:
             response = getattr(error, "response", None)
             if response is not None and not _may_pass(response.status_code):
                 if response.status_code == 416:
-                    # There is less than was fetched: nothing to go on from.
+                    # The server's file is shorter than what was fetched of it.
                     file.truncate(0)
                 raise
             n_futile = 0 if file.tell() > farthest else n_futile + 1

@@ -29,7 +29,7 @@ from img2eeg_jax.data.sources.session import (
 )
 from img2eeg_jax.errors import expecting, unexpected
 
-# Beyond it, float64 does not hold every integer.
+# Above this number float64 does not hold every integer.
 _LARGEST_TRIGGER = 2**53
 
 

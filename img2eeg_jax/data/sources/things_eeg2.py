@@ -38,9 +38,9 @@ OFFICIAL_CH_NAMES = (
 OFFICIAL_TIMES_S = np.arange(-20, 80) / 100
 PUBLISHED_WINDOW = slice(20, 40)
 
-# About; hosts tell the exact ones.
+# Approximate sizes of archives; hosts tell the exact ones.
 _SUBJECT_BYTES = {"preprocessed_data": 1.1e9, "raw_data": 10e9}
-# Folders: of the archive of all subjects, and to unpack in.
+# The folder of the archive of all subjects, and the one to unpack in.
 _ALL, _SCRATCH = "all", "unpacked"
 
 
@@ -133,7 +133,7 @@ def _is_there(data_dir: pathlib.Path, name: str) -> bool:
     if path.suffix == ".npy":
         return path.exists()
     kind, folder = name.split("/")[0], path.with_suffix("")
-    # Of images, which have no fixed names, any folder is trusted: ours are moved whole.
+    # Images have no fixed names; their folder is trusted, as it is moved there whole.
     return folder.is_dir() if kind == "image_set" else _holds(kind, folder)
 
 
@@ -192,7 +192,7 @@ def _fetch_from(
     checksums = _read_checksums(data_dir)
     if source.size:
         check_room(folder, source.size)
-    # A copy that holds all subjects serves the others, too.
+    # The archive of all subjects is kept for the other subjects.
     where = folder.parent / _ALL if source.member else folder
     known = "" if source.member else checksums.get(name, source.sha256)
     fetched = path = pathlib.Path(http.fetch(source.url, known, where))
@@ -212,7 +212,7 @@ def _fetch_from(
     except archives.WriteError:
         raise
     except InputError:
-        # To go on from these bytes would fail again. A mirror's own file stays.
+        # What failed a check would fail again. The file of a file:// mirror stays.
         if where in fetched.parents:
             http.discard(fetched)
         raise

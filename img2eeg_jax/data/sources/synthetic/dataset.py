@@ -24,7 +24,7 @@ from img2eeg_jax.data.sources.synthetic.responses import (
 from img2eeg_jax.errors import expecting, naming, unexpected
 from img2eeg_jax.files import scratch_dir, write_text
 
-# Bounds the memory that drawing takes.
+# Images that are drawn at a time, which bounds the memory that it takes.
 _IMAGES_AT_A_TIME = 200
 
 
