@@ -56,6 +56,14 @@ def snapshot():
     return read
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compiles in two thirds of the time, for networks too small to need fast code."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def _strict_ranks():
     """Adding a vector to a matrix by accident is an error in tests."""

@@ -10,7 +10,7 @@ from configs import n170
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.sources import recordings
 from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 # What the recordings' own preprocessed files were made with.
 CHOICES = preprocessing.Choices(
@@ -28,7 +28,7 @@ def train_and_score(n170_dir, workdir, seed, **changes):
     config.update(data_dir=str(n170_dir), shards_dir=str(workdir / "shards"), seed=seed)
     config.update(changes)
     run = workdir / f"run-{seed}-{config.shuffle_eeg}"
-    loop.train(config, run)
+    experiment.train(config, run)
     return report.evaluate(run, window_s=(0.1, 0.3))
 
 

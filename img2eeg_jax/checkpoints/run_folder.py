@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.files import write_text
 
 CONFIG_FILE = "config.json"
@@ -48,7 +48,7 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         raise unexpected(
             path,
             "the config of this run",
-            f"another in {', '.join(differing)}; choose another --workdir",
+            f"another in {', '.join(differing)}; choose another `workdir`",
         )
 
 
@@ -61,10 +61,8 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
     path = workdir / CONFIG_FILE
     if not path.exists():
         return None
-    try:
+    with expecting(path, "JSON", ValueError):
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise unexpected(path, "JSON", error) from error
     if not isinstance(config, dict):
         raise unexpected(path, "a config", f"{config!r}")
     return config
@@ -98,7 +96,5 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
         return []
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    try:
+    with expecting(path, "numbers", TypeError, ValueError):
         return [{key: float(row[key]) for key in rows[0]} for row in rows]
-    except (TypeError, ValueError) as error:
-        raise unexpected(path, "numbers", error) from error

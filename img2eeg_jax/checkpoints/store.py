@@ -1,4 +1,4 @@
-"""Checkpoints: a thin wrapper of Orbax, and what a folder of them means.
+"""Checkpoints on disk: a thin wrapper of Orbax, and what a folder of them means.
 
 A folder holds `checkpoints/STEP/` with the items `variables` (parameters and batch
 statistics), `optimizer` (its state and the step; absent from converted weights),
@@ -10,14 +10,11 @@ thread of one process writes them, which asks no others.
 
 import contextlib
 import copy
-import dataclasses
 import functools
-import json
 import os
 import pathlib
 import textwrap
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -27,47 +24,20 @@ import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
+from img2eeg_jax.checkpoints import trees
 from img2eeg_jax.checkpoints.description import Description
-from img2eeg_jax.errors import InputError, first_line, naming, unexpected
+from img2eeg_jax.errors import InputError, expecting, naming, unexpected
 from img2eeg_jax.files import check_room
-from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
 
-# Where those go that cannot be read, for whoever wants to know why.
+# Where checkpoints go that cannot be read, for whoever wants to know why.
 DAMAGED_FOLDER = "checkpoints_damaged"
 
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """A network that was loaded.
-
-    Attributes:
-      path: the folder that was asked for.
-      step: training step of the checkpoint.
-      description: what the checkpoint says of it.
-      variables: {"params": …, "batch_stats": …}, NumPy arrays.
-    """
-
-    path: pathlib.Path
-    step: int
-    description: Description
-    variables: dict[str, Any]
-
-    @property
-    def model(self):
-        """The module that the variables belong to."""
-        return self.description.build_model()
-
-    @property
-    def backbone(self) -> tuple[CORnetS, dict[str, Any]]:
-        """CORnet-S and its variables, of either kind of network."""
-        arguments = self.description.model
-        if self.description.kind == "cornet_s":
-            return self.model, self.variables
-        model = CORnetS(arguments["width"], arguments["num_classes"])
-        return model, {name: tree["realnet"] for name, tree in self.variables.items()}
+_WRITABLE = "checkpoints that can be written"
+# What Orbax raises where it cannot write, of this save or of one under way.
+_CANNOT_WRITE = (OSError, RuntimeError, ValueError)
 
 
 class DamagedError(InputError):
@@ -87,19 +57,19 @@ class CheckpointStore:
           InputError: it cannot be made, written to or read.
         """
         self._folder = workdir / FOLDER
-        with _writing(self._folder):
+        with expecting(self._folder, _WRITABLE, *_CANNOT_WRITE):
             self._folder.mkdir(parents=True, exist_ok=True)
             check_room(self._folder, 1)
             self._manager = _open_manager(self._folder, read_only=False)
         self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
         self._under_way = None
 
-    def __enter__(self):
+    def __enter__(self) -> "CheckpointStore":
         return self
 
-    def __exit__(self, error_type, *_):
+    def __exit__(self, error_type: type | None, *_: object) -> None:
         try:
-            # What went wrong first is what matters.
+            # The error that ends the block matters more than one of the last save.
             suppressed = () if error_type is None else (Exception,)
             with contextlib.suppress(*suppressed):
                 self.wait()
@@ -138,10 +108,15 @@ class CheckpointStore:
             self._write, host, documents, selection_loss
         )
 
-    def _write(self, state, documents, selection_loss):
+    def _write(
+        self,
+        state: TrainState,
+        documents: dict[str, Any],
+        selection_loss: float | None,
+    ) -> None:
         arrays = {"variables": state.variables, "optimizer": _optimizer_item(state)}
         metrics = None if selection_loss is None else {"loss": selection_loss}
-        with _writing(self._folder):
+        with expecting(self._folder, _WRITABLE, *_CANNOT_WRITE):
             check_room(self._folder, sum(a.nbytes for a in jax.tree.leaves(arrays)))
             items = _items_to_save(arrays, documents)
             self._manager.save(int(state.step), args=items, metrics=metrics)
@@ -204,16 +179,18 @@ class CheckpointStore:
             raise error
         return None
 
-    def _restore(self, step, like):
+    def _restore(
+        self, step: int, like: TrainState
+    ) -> tuple[TrainState, Description, dict[str, Any]]:
         expected = {"variables": like.variables, "optimizer": _optimizer_item(like)}
         documents = ("description", "progress")
-        restored = _restore(self._manager, self._folder, step, expected, documents)
+        restored = _read_items(self._manager, self._folder, step, expected, documents)
         state = _state(restored["variables"], restored["optimizer"])
-        with _naming(self._folder / str(step)):
-            description = Description.from_dict(restored["description"])
+        source = self._folder / str(step)
+        description = _describe(source, restored["description"])
         return state, description, restored["progress"]
 
-    def _set_aside(self, step):
+    def _set_aside(self, step: int) -> pathlib.Path:
         folder = self._folder.parent / DAMAGED_FOLDER
         folder.mkdir(exist_ok=True)
         names = (f"{step}.{n}" if n else str(step) for n in range(10_000))
@@ -221,6 +198,43 @@ class CheckpointStore:
         os.rename(self._folder / str(step), moved)
         self._manager.reload()
         return moved
+
+
+def read_network(
+    path: pathlib.Path, which: str
+) -> tuple[int, Description, dict[str, Any]]:
+    """Reads the network of a checkpoint; see `load.load_checkpoint`.
+
+    Args:
+      path: a folder that holds FOLDER.
+      which: "best" or "last".
+
+    Returns:
+      (step, description, variables), NumPy arrays.
+
+    Raises:
+      InputError: no checkpoint there, or one that is damaged or whose arrays do not
+        fit its description.
+    """
+    folder = path / FOLDER
+    if which not in ("best", "last"):
+        raise unexpected("`which`", "best or last", f"{which!r}")
+    if not folder.is_dir():
+        runs = ", ".join(sorted(str(run.parent) for run in path.glob(f"*/{FOLDER}")))
+        raise unexpected(path, f"a checkpoint ({FOLDER}/ in it)", runs or "none")
+    with _open_manager(folder, read_only=True) as manager:
+        step = manager.best_step() if which == "best" else None
+        step = manager.latest_step() if step is None else step
+        if step is None:
+            raise unexpected(folder, "a checkpoint", "none")
+        source = folder / str(step)
+        entries = _read_items(manager, folder, step, {}, ("description",))
+        description = _describe(source, entries["description"])
+        with _reading(source):
+            model = description.build_model()
+            expected = trees.variable_shapes(model, description.image_size)
+        arrays = _read_items(manager, folder, step, {"variables": expected})
+        return step, description, arrays["variables"]
 
 
 def check_folder(folder: pathlib.Path) -> None:
@@ -236,7 +250,7 @@ def check_folder(folder: pathlib.Path) -> None:
 def write_weights(
     folder: pathlib.Path, variables: dict[str, Any], description: Description
 ) -> None:
-    """Writes a checkpoint without a run: what `load` and `init_from` need.
+    """Writes a checkpoint without a run: a network that can be loaded.
 
     Args:
       folder: a folder that does not exist yet.
@@ -246,7 +260,7 @@ def write_weights(
     Raises:
       InputError: it cannot be written.
     """
-    with _writing(folder):
+    with expecting(folder, _WRITABLE, *_CANNOT_WRITE):
         (folder / FOLDER).mkdir(parents=True)
         with _open_manager(folder / FOLDER, read_only=False) as manager:
             arrays = {"variables": variables}
@@ -254,94 +268,24 @@ def write_weights(
             manager.save(0, args=_items_to_save(arrays, documents))
 
 
-def load(
-    path: str | pathlib.Path, which: str = "best", subject: int | None = None
-) -> Checkpoint:
-    """Loads a network from a work directory or a converter's output folder.
-
-    Args:
-      path: the folder.
-      which: "best" or "last"; where no checkpoint was selected, both are the last.
-      subject: whose network, where several share one.
-
-    Raises:
-      InputError: no checkpoint there, or one that is damaged or whose arrays do not
-        fit its description; or the network has no output for this subject.
-    """
-    return _of_subject(_load(path, which), subject)
-
-
-def _of_subject(loaded: Checkpoint, subject: int | None) -> Checkpoint:
-    """Takes one subject's outputs of a network that several share."""
-    subjects = loaded.description.subjects
-    if subjects is None:
-        return loaded
-    with naming(loaded.path):
-        description = loaded.description.of_subject(subject)
-    params = dict(loaded.variables["params"])
-    params["fc"] = {
-        name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
-        for name, value in params["fc"].items()
-    }
-    variables = {**loaded.variables, "params": params}
-    return dataclasses.replace(loaded, description=description, variables=variables)
-
-
-def _load(path: str | pathlib.Path, which: str) -> Checkpoint:
-    path = pathlib.Path(path)
-    folder = path / FOLDER
-    if which not in ("best", "last"):
-        raise unexpected("--which", "best or last", f"{which!r}")
-    if not folder.is_dir():
-        runs = ", ".join(sorted(str(run.parent) for run in path.glob(f"*/{FOLDER}")))
-        raise unexpected(path, f"a checkpoint ({FOLDER}/ in it)", runs or "none")
-    manager = _open_manager(folder, read_only=True)
-    try:
-        step = manager.best_step() if which == "best" else manager.latest_step()
-        step = manager.latest_step() if step is None else step
-        if step is None:
-            raise unexpected(folder, "a checkpoint", "none")
-        return _load_step(manager, path, step)
-    finally:
-        manager.close()
-
-
-def _load_step(manager, path, step):
-    folder = path / FOLDER
-    document = _restore(manager, folder, step, {}, ("description",))["description"]
-    with _naming(f"{folder}/{step}"):
-        description = Description.from_dict(document)
-        model = description.build_model()
-        expected = _expected_variables(model, description.image_size)
-    restored = _restore(manager, folder, step, {"variables": expected})
-    return Checkpoint(path, step, description, restored["variables"])
-
-
-def _items_to_save(arrays: dict[str, Any], documents: dict[str, Any]):
+def _items_to_save(
+    arrays: dict[str, Any], documents: dict[str, Any]
+) -> ocp.args.Composite:
     """Returns what Orbax saves: trees of arrays, JSON, and the checksums of both."""
-    checksums = _checksums(arrays, documents)
     items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
-    for name, document in (documents | {"checksums": checksums}).items():
+    checksums = {"checksums": trees.checksums(arrays, documents)}
+    for name, document in (documents | checksums).items():
         items[name] = ocp.args.JsonSave(document)
     return ocp.args.Composite(**items)
 
 
-def _checksums(arrays: dict[str, Any], documents: dict[str, Any]) -> dict[str, Any]:
-    """Returns of each item's arrays, by name, the CRC-32; of JSON that of its text."""
-    texts = {
-        name: zlib.crc32(json.dumps(document, sort_keys=True).encode())
-        for name, document in documents.items()
-    }
-    return texts | {
-        item: {
-            name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-            for name, array in _named_leaves(tree).items()
-        }
-        for item, tree in arrays.items()
-    }
-
-
-def _restore(manager, folder, step, expected, documents=()) -> dict[str, Any]:
+def _read_items(
+    manager: ocp.CheckpointManager,
+    folder: pathlib.Path,
+    step: int,
+    expected: dict[str, Any],
+    documents: Sequence[str] = (),
+) -> dict[str, Any]:
     """Reads items of a checkpoint.
 
     Args:
@@ -359,8 +303,8 @@ def _restore(manager, folder, step, expected, documents=()) -> dict[str, Any]:
       InputError: its arrays have other shapes.
     """
     source = folder / str(step)
-    with _naming(source):
-        # Those of an earlier version have none.
+    with _reading(source):
+        # Checkpoints of the first versions have no checksums.
         has_checksums = (source / "checksums").is_dir()
         names = (*documents, *(("checksums",) if has_checksums else ()))
         items = {name: ocp.args.JsonRestore() for name in names}
@@ -370,35 +314,27 @@ def _restore(manager, folder, step, expected, documents=()) -> dict[str, Any]:
             found = _read_shapes(source / name)
             if checksums and found.keys() != checksums[name].keys():
                 raise ValueError(f"{name}/ has other arrays than were saved")
-            _compare_shapes(str(source), found, _shapes(tree))
+            trees.compare_shapes(str(source), found, trees.shapes_of(tree))
         items = {
             name: ocp.args.StandardRestore(_host_like(tree))
             for name, tree in expected.items()
         }
         arrays = _restore_items(manager, step, items)
         if checksums:
-            found = _checksums(arrays, restored)
-            for name in found:
-                _compare_checksums(name, found[name], checksums[name])
+            trees.compare_checksums(trees.checksums(arrays, restored), checksums)
     return arrays | restored
 
 
-def _restore_items(manager, step, items):
-    # Without any, Orbax would restore all that are there.
+def _restore_items(
+    manager: ocp.CheckpointManager, step: int, items: dict[str, Any]
+) -> dict[str, Any]:
+    # Asked for no item, Orbax would restore all that are there.
     if not items:
         return {}
     return dict(manager.restore(step, args=ocp.args.Composite(**items)))
 
 
-def _compare_checksums(name, found, expected):
-    if found == expected:
-        return
-    if isinstance(found, dict):
-        name += "/" + next(key for key in found if found[key] != expected[key])
-    raise ValueError(f"{name} is not what was saved")
-
-
-def _read_shapes(folder: pathlib.Path) -> dict[str, tuple[int, ...]]:
+def _read_shapes(folder: pathlib.Path) -> trees.Shapes:
     """Returns the shapes of an item's arrays, by name, having read them one by one.
 
     Orbax reads all at once: if one fails, the others go on and print tracebacks.
@@ -411,11 +347,11 @@ def _read_shapes(folder: pathlib.Path) -> dict[str, tuple[int, ...]]:
         raise ValueError(f"no arrays in {folder.name}/")
     for key in keys:
         arrays.read(key).result()
-    return _shapes(ocp.StandardCheckpointHandler().metadata(folder))
+    return trees.shapes_of(ocp.StandardCheckpointHandler().metadata(folder))
 
 
 @contextlib.contextmanager
-def _naming(source: str | pathlib.Path) -> Iterator[None]:
+def _reading(source: pathlib.Path) -> Iterator[None]:
     """Turns what reading a damaged checkpoint raises into a DamagedError."""
     try:
         yield
@@ -423,80 +359,18 @@ def _naming(source: str | pathlib.Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, OSError) as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise DamagedError(
-            f"{source}: expected a checkpoint of img2eeg_jax, found one that cannot be "
-            f"read ({reason})"
-        ) from error
+        message = unexpected(
+            source,
+            "a checkpoint of img2eeg_jax",
+            f"one that cannot be read ({reason})",
+        )
+        raise DamagedError(str(message)) from error
 
 
-@contextlib.contextmanager
-def _writing(folder: pathlib.Path) -> Iterator[None]:
-    """Turns what writing raises, of now or of a save under way, into an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{folder}: expected checkpoints that can be written, found: "
-            f"{textwrap.shorten(first_line(error), 200, placeholder=' ...')}"
-        ) from error
-
-
-def check_shapes(source: str, found: Any, expected: Any) -> None:
-    """Compares two trees of things with shapes.
-
-    Args:
-      source: what `found` was read from, for the message.
-      found: nested dicts.
-      expected: nested dicts.
-
-    Raises:
-      InputError: naming the first variable that is missing, left over or mis-shaped.
-    """
-    _compare_shapes(source, _shapes(found), _shapes(expected))
-
-
-def _compare_shapes(source, found, expected):
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise unexpected(
-                f"{source}: {name}",
-                _or_nothing(expected.get(name)),
-                _or_nothing(found.get(name)),
-            )
-
-
-def _shapes(tree) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(leaf.shape) for name, leaf in _named_leaves(tree).items()}
-
-
-def _named_leaves(tree) -> dict[str, Any]:
-    """Returns what has a shape in a tree, or in Orbax's description of one."""
-    leaves = jax.tree_util.tree_leaves_with_path(
-        getattr(tree, "tree", tree), is_leaf=lambda leaf: hasattr(leaf, "shape")
-    )
-    return {
-        "/".join(map(_key_name, path)): leaf
-        for path, leaf in leaves
-        if hasattr(leaf, "shape")
-    }
-
-
-def _key_name(key) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key)
-
-
-def _or_nothing(shape) -> str:
-    return "nothing" if shape is None else str(shape)
-
-
-def _expected_variables(model, image_size):
-    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), np.float32)
-    return dict(jax.eval_shape(model.init, jax.random.key(0), image))
+def _describe(source: pathlib.Path, entries: dict[str, Any]) -> Description:
+    """Returns the description that `entries` are, read from a checkpoint."""
+    with _reading(source), naming(source):
+        return Description.from_dict(entries)
 
 
 def _optimizer_item(state: TrainState) -> dict[str, Any]:
@@ -513,7 +387,7 @@ def _state(variables: dict[str, Any], optimizer: dict[str, Any]) -> TrainState:
     return TrainState(**{**variables, **optimizer}, ema_params=averaged)
 
 
-def _host_like(tree):
+def _host_like(tree: Any) -> Any:
     """Targets that Orbax restores as NumPy arrays."""
     return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
 
@@ -555,7 +429,7 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         "progress": document(),
         "checksums": document(),
     }
-    with _naming(str(folder)):
+    with _reading(folder):
         return ocp.CheckpointManager(
             folder.resolve(), options=options, item_handlers=handlers
         )

@@ -10,9 +10,11 @@ from typing import Any
 
 import jax
 
-from img2eeg_jax.checkpoints import store as checkpoint
-from img2eeg_jax.errors import InputError, unexpected
-from img2eeg_jax.files import check_room, scratch_dir
+from img2eeg_jax.checkpoints import store
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.errors import naming, unexpected
+from img2eeg_jax.files import check_new, check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 
@@ -51,20 +53,18 @@ def import_weights(
     """
     if output is not None:
         output = pathlib.Path(output).resolve()
-        checkpoint.check_folder(output)
-        _check_new(output, overwrite)
+        store.check_folder(output)
+        check_new(output, overwrite)
         _check_replaceable(output)
     source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
     weights = torch_files.read(source.path)
-    try:
+    with naming(source.name):
         network = convert.recognise(
             weights.tensors, ch_names=ch_names, times_s=times_s, image_size=image_size
         )
         variables, description = convert.from_state_dict(
             weights.tensors, network, weights.container
         )
-    except InputError as error:
-        raise InputError(f"{source.name}: {error}") from error
     description = dataclasses.replace(
         description,
         subject=source.subject,
@@ -74,9 +74,9 @@ def import_weights(
     if output is not None:
         with scratch_dir(output.parent, output.name) as scratch:
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
-            checkpoint.write_weights(scratch / "new", variables, description)
+            store.write_weights(scratch / "new", variables, description)
             _put(scratch / "new", output)
-    return _summary(source, weights, network, output)
+    return _summary(source, weights, description, output)
 
 
 def export_weights(
@@ -102,22 +102,14 @@ def export_weights(
     """
     output = pathlib.Path(output)
     torch_files.check_name(output)
-    _check_new(output, overwrite)
-    loaded = checkpoint.load(checkpoint_dir, which)
+    check_new(output, overwrite)
+    loaded = load_checkpoint(checkpoint_dir, which)
     tensors, container = convert.to_state_dict(
         loaded.variables, loaded.description, loaded.step
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     torch_files.write(output, tensors, container)
     return f"{len(tensors)} tensors of {loaded.path}, step {loaded.step}, in {output}"
-
-
-def _check_new(output: pathlib.Path, overwrite: bool) -> None:
-    is_empty = output.is_dir() and not any(output.iterdir())
-    if output.exists() and not is_empty and not overwrite:
-        raise unexpected(
-            output, "nothing there yet", "something; --overwrite replaces it"
-        )
 
 
 def _check_replaceable(output: pathlib.Path) -> None:
@@ -127,14 +119,14 @@ def _check_replaceable(output: pathlib.Path) -> None:
     # A converter writes checkpoints/0 and nothing else.
     found = {path.relative_to(output).as_posix() for path in output.glob("*")}
     found |= {path.relative_to(output).as_posix() for path in output.glob("*/*")}
-    others = sorted(found - {checkpoint.FOLDER, f"{checkpoint.FOLDER}/0"})
+    others = sorted(found - {store.FOLDER, f"{store.FOLDER}/0"})
     if others or not output.is_dir():
         raise unexpected(
             output,
             "a converted checkpoint to replace",
             f"{', '.join(others) or 'a file'}; choose another folder",
         )
-    if checkpoint.load(output).description.torch is None:
+    if load_checkpoint(output).description.torch is None:
         raise unexpected(output, "a converted checkpoint to replace", "another")
 
 
@@ -156,7 +148,7 @@ def _put(new: pathlib.Path, output: pathlib.Path) -> None:
 def _summary(
     source: sources.Source,
     weights: torch_files.Weights,
-    network: convert.Network,
+    network: Description,
     output: pathlib.Path | None,
 ) -> str:
     tensors = weights.tensors
@@ -166,9 +158,9 @@ def _summary(
     )
     n_values = sum(a.size for name, a in tensors.items() if name not in counters)
     under = f", under {weights.container!r}" if weights.container else ""
-    arguments = network.arguments
+    arguments = network.model
     rows: dict[str, Any] = {
-        "kind": network.label + (" (training checkpoint)" if under else ""),
+        "kind": convert.label(network) + (" (training checkpoint)" if under else ""),
         "source": f"{source.name}, SHA-256 {source.sha256}",
         "revision": source.revision,
         "subject": source.subject,

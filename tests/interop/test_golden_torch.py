@@ -12,7 +12,7 @@ import torch
 from helpers import seeded
 from helpers import torch_networks as plain
 from helpers.golden_weights import check_areas, relative_error
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.interop import torch_files, transfer
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 
@@ -56,14 +56,14 @@ def save(path, state_dict, container=None, **options):
 
 def convert(path, output):
     transfer.import_weights(str(path), output)
-    return checkpoint.load(output)
+    return load_checkpoint(output)
 
 
 def check_forward(loaded, golden, tolerance):
     images = normalise_pixels(seeded.seeded_images(2, seed=int(golden["seed"])))
     outputs, areas = compiled(loaded.model)(loaded.variables, images)
     logits = outputs[0]
-    if loaded.description["kind"] == "cornet_s":
+    if loaded.description.kind == "cornet_s":
         # The teacher's weights have names of their own, and so other values.
         assert relative_error(logits, golden["eval_teacher_logits"]) < tolerance
         return
@@ -105,7 +105,7 @@ def test_golden_forward_of_a_torch_file(golden, tmp_path, kind):
     state_dict = plain.seeded_state_dict(make(), int(golden["seed"]), **weights)
     save(path, state_dict, **saving)
     loaded = convert(path, tmp_path / "converted")
-    record = loaded.description["source"]
+    record = loaded.description.source
     assert record["name"] == str(path)
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     back = tmp_path / "back.pt"

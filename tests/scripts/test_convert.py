@@ -13,7 +13,7 @@ import torch
 from helpers import torch_networks as plain
 from helpers import web
 from helpers.commands import INTERRUPT, KILL, check_done, check_refused, finish
-from img2eeg_jax.checkpoints import store as checkpoint
+from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
@@ -82,11 +82,11 @@ def test_what_it_prints_and_records(files, converted, commands, tmp_path):
     ):
         assert text in result.stdout
     assert not list(tmp_path.iterdir())
-    description = checkpoint.load(converted / "340").description
-    assert description["source"] == {"name": str(path), "sha256": sha256}
-    assert description["subject"] == 1
-    assert description["initial_weights"] == str(path)
-    counters = description["torch"]["num_batches_tracked"]
+    description = load_checkpoint(converted / "340").description
+    assert description.source == {"name": str(path), "sha256": sha256}
+    assert description.subject == 1
+    assert description.initial_weights == str(path)
+    counters = description.torch["num_batches_tracked"]
     assert len(counters) == 29
     assert counters["realnet.module.V1.norm1.num_batches_tracked"] == 1005
     summary = transfer.import_weights(str(files / "cornet_s-1d3f7974.pth"), None)
@@ -131,10 +131,10 @@ def test_a_network_trained_here_in_pytorch(commands, convert, trained, tmp_path)
     assert np.linalg.norm(eeg - expected) < 1e-4 * np.linalg.norm(expected)
     # And back again: what was trained here goes on from a file.
     transfer.import_weights(str(exported), tmp_path / "again", subject=4)
-    again = checkpoint.load(tmp_path / "again")
-    assert again.description["subject"] == 4
-    assert again.description["signal"]["kind"] == "features"
-    before = checkpoint.load(trained, "last")
+    again = load_checkpoint(tmp_path / "again")
+    assert again.description.subject == 4
+    assert again.description.signal.kind == "features"
+    before = load_checkpoint(trained, "last")
     for ours, theirs in zip(
         again.variables["params"]["fc"].values(),
         before.variables["params"]["fc"].values(),
@@ -187,7 +187,7 @@ def test_train_from_converted_weights(
     first = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
     assert float(first["train_task"]) > 0
     # At learning rate 0 the parameters stay what they were converted to.
-    trained, given = checkpoint.load(tmp_path), checkpoint.load(converted / name)
+    trained, given = load_checkpoint(tmp_path), load_checkpoint(converted / name)
     (_, ours), (_, theirs) = trained.backbone, given.backbone
     np.testing.assert_array_equal(
         ours["params"]["IT"]["conv2"]["kernel"],
@@ -217,7 +217,7 @@ def test_predict_from_converted_weights(
         assert np.isfinite(arrays[key]).all()
         np.testing.assert_allclose(arrays[key][0], arrays[key][1], atol=1e-6)
         assert arrays["images"][0] == str(file)
-    with pytest.raises(InputError, match="--overwrite replaces it"):
+    with pytest.raises(InputError, match="`overwrite` replaces it"):
         encoder.write_predictions(converted / name, [file], output)
     encoder.write_predictions(converted / name, [file], output, overwrite=True)
     with np.load(output) as arrays:
@@ -315,7 +315,7 @@ def test_damaged_files_leave_nothing(tmp_path, snapshot, damage):
     ("options", "words"),
     [
         ({"ch_names": "ABC", "times_s": [0, 1]}, "3 channels × 2 times, found one of"),
-        ({"ch_names": "ABC"}, "--ch_names and --times together"),
+        ({"ch_names": "ABC"}, "`ch_names` and `times_s` together"),
         ({"image_size": 64}, r"fc_v1.weight of shape \(8, 256\) instead of \(8, 1024"),
         ({"sha256": "0" * 64}, "encoder.pt: expected SHA-256 000"),
         ({"subject": 2}, "expected weights of subject 2"),
@@ -352,11 +352,11 @@ def test_nothing_is_overwritten_by_accident(
     output = tmp_path / "output"
     transfer.import_weights(str(files / "340"), output)
     before = snapshot(output)
-    with pytest.raises(InputError, match=r"nothing there yet.*--overwrite replaces"):
+    with pytest.raises(InputError, match=r"nothing there yet.*`overwrite` replaces"):
         transfer.import_weights(str(files / "100"), output)
     assert snapshot(output) == before
     transfer.import_weights(str(files / "100"), output, overwrite=True)
-    assert checkpoint.load(output).description["signal"]["kind"] == "channel_mean"
+    assert load_checkpoint(output).description.signal.kind == "channel_mean"
     # A run is never replaced.
     before = snapshot(trained)
     with pytest.raises(InputError, match="converted checkpoint to replace, found"):
@@ -406,16 +406,16 @@ def test_stopped_at_any_moment(commands, files, tmp_path, number):
     start = time.monotonic()
     check_done(commands.run("convert_torch_weights.py", *flags, "--overwrite"))
     duration = time.monotonic() - start
-    expected = checkpoint.load(output).description
+    expected = load_checkpoint(output).description
     for fraction in np.linspace(0.2, 1.0, 10):
         process = commands.start("convert_torch_weights.py", *flags, "--overwrite")
         time.sleep(fraction * duration)
         process.send_signal(number)
         finish(process)
         if output.exists():
-            assert checkpoint.load(output).description == expected
+            assert load_checkpoint(output).description == expected
     check_done(commands.run("convert_torch_weights.py", *flags, "--overwrite"))
-    assert checkpoint.load(output).description == expected
+    assert load_checkpoint(output).description == expected
     assert list(tmp_path.iterdir()) == [output]
 
 
@@ -439,9 +439,9 @@ def test_from_a_server_that_breaks_off(commands, files, tmp_path, snapshot):
         flags[1] = f"--output={tmp_path / 'other'}"
         refused = run("12345678")
         check_refused(refused, f"^error: {url}: expected SHA-256 12345678, found ")
-    description = checkpoint.load(output).description
-    assert description["source"] == {"name": url, "sha256": sha256}
-    assert description["subject"] == 7
+    description = load_checkpoint(output).description
+    assert description.source == {"name": url, "sha256": sha256}
+    assert description.subject == 7
     assert not (tmp_path / "other").exists()
 
 
@@ -461,7 +461,7 @@ def test_from_a_hub(commands, files, tmp_path):
         )
         check_done(result)
         assert "Image2EEG encoder" in result.stdout
-    description = checkpoint.load(tmp_path / "output").description
-    assert description["source"]["name"] == f"hf://kmazrolina/ReAlNet/{name}"
-    assert description["source"]["revision"] == web.COMMIT
-    assert description["subject"] == 3
+    description = load_checkpoint(tmp_path / "output").description
+    assert description.source["name"] == f"hf://kmazrolina/ReAlNet/{name}"
+    assert description.source["revision"] == web.COMMIT
+    assert description.subject == 3

@@ -8,8 +8,11 @@ that no single one predicts much of the response, and the noise-free response is
 so that the best possible score is known.
 """
 
-from img2eeg_jax.data.layout import noise_free_path, noise_free_response
-from img2eeg_jax.data.sources.synthetic.dataset import Parameters, write_synthetic
+from img2eeg_jax.data.sources.synthetic.dataset import (
+    Parameters,
+    present_subjects,
+    write_synthetic,
+)
 from img2eeg_jax.data.sources.synthetic.images import (
     PROPERTY_NAMES,
     draw_images,
@@ -31,8 +34,7 @@ __all__ = [
     "Parameters",
     "draw_images",
     "image_properties",
-    "noise_free_path",
-    "noise_free_response",
+    "present_subjects",
     "simulate_noise",
     "simulate_responses",
     "write_synthetic",

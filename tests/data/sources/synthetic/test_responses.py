@@ -40,7 +40,7 @@ class _Score:
         keep = (synthetic.TIMES_S > 0.095) & (synthetic.TIMES_S < 0.305)
 
         def responses(partition):
-            response = synthetic.noise_free_response(data_dir, subject, partition)
+            response = layout.noise_free_response(data_dir, subject, partition)
             return response[..., keep].astype(np.float64)
 
         trials = layout.read_eeg(data_dir, subject, "test").eeg[..., keep]
@@ -83,7 +83,7 @@ def test_eeg_is_worth_learning(demo, subject):
 
 def test_trials_are_noise_around_the_noise_free_response(demo):
     eeg = layout.read_eeg(demo, 1, "test").eeg
-    noise_free = synthetic.noise_free_response(demo, 1, "test")
+    noise_free = layout.noise_free_response(demo, 1, "test")
     noise_uv = (eeg - noise_free[:, None]) * 1e6
     assert noise_free.shape == (100, 17, 100)
     assert 2 < np.abs(noise_free).max() * 1e6 < 40
@@ -94,7 +94,7 @@ def test_trials_are_noise_around_the_noise_free_response(demo):
 
 
 def test_nothing_happens_before_the_stimulus(demo):
-    noise_free_uv = synthetic.noise_free_response(demo, 1, "training") * 1e6
+    noise_free_uv = layout.noise_free_response(demo, 1, "training") * 1e6
     assert np.abs(noise_free_uv[..., synthetic.TIMES_S <= 0]).max() < 0.01
     trials_uv = layout.read_eeg(demo, 1, "test").eeg * 1e6
     baseline_uv = trials_uv[..., synthetic.TIMES_S <= 0].mean(-1)
@@ -103,14 +103,14 @@ def test_nothing_happens_before_the_stimulus(demo):
 
 def test_shape_varies_with_the_image(demo):
     """Amplitude alone would give responses of rank (components x sources)."""
-    noise_free = synthetic.noise_free_response(demo, 1, "training").astype(np.float64)
+    noise_free = layout.noise_free_response(demo, 1, "training").astype(np.float64)
     window = noise_free[:, 4, 25:40]
     peak = np.argmax(np.abs(window), axis=1)
     assert len(np.unique(peak)) > 2
 
 
 def test_objects_drive_the_other_hemisphere(demo):
-    noise_free = synthetic.noise_free_response(demo, 1, "training")
+    noise_free = layout.noise_free_response(demo, 1, "training")
     position = properties.of(demo)["training"][:, -1]
     ch_names = synthetic.CH_NAMES
     at_p1 = np.argmin(np.abs(synthetic.TIMES_S - 0.115))
@@ -119,7 +119,7 @@ def test_objects_drive_the_other_hemisphere(demo):
 
 
 def test_subjects_differ(demo):
-    one, two = (synthetic.noise_free_response(demo, k, "test") for k in (1, 2))
+    one, two = (layout.noise_free_response(demo, k, "test") for k in (1, 2))
     r = np.corrcoef(one.ravel(), two.ravel())[0, 1]
     assert 0.5 < r < 0.98
 

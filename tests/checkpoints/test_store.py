@@ -15,6 +15,16 @@ import orbax.checkpoint as ocp
 import pytest
 
 from helpers import tiny_network
+from helpers.checkpoints import (
+    DESCRIPTION,
+    PROGRESS,
+    assert_bit_identical,
+    random_state,
+    refusal,
+    save,
+    save_small,
+    small_state,
+)
 from helpers.tiny_network import (
     Toy,
     assert_trees_close,
@@ -22,65 +32,12 @@ from helpers.tiny_network import (
     draw_variables,
     realnet,
 )
-from img2eeg_jax.checkpoints import store as checkpoint
-from img2eeg_jax.checkpoints.store import FOLDER, CheckpointStore
+from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.checkpoints.store import DAMAGED_FOLDER, FOLDER, CheckpointStore
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.training.state import TrainState, create_state
+from img2eeg_jax.training.state import create_state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-DESCRIPTION = {
-    "kind": "realnet",
-    "model": {**tiny_network.REALNET_ARGUMENTS, "signal_shape": [3, 5]},
-    "image_size": tiny_network.IMAGE_SIZE,
-    "zscore": {"mean": [0.1, 2e-17], "std": [1.0, 3.0]},
-}
-CORNET = {"width": 2, "num_classes": 3}
-PROGRESS = {"epoch": 3, "sums": {"total": [1.5, 8.0]}, "history": [{"step": 7}]}
-
-
-def random_state(optimizer, step=7, seed=0):
-    """A state of NumPy arrays with nothing left at zero."""
-    rng = np.random.default_rng(seed)
-
-    def fill(leaf):
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            return np.full(leaf.shape, 5, leaf.dtype)
-        return rng.standard_normal(leaf.shape).astype(leaf.dtype)
-
-    state = create_state(draw_variables(realnet(), seed), optimizer)
-    state = jax.tree.map(fill, state)
-    return state.replace(step=np.int32(step))
-
-
-def assert_bit_identical(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
-    for a, b in pairs:
-        a, b = np.asarray(a), np.asarray(b)
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        assert a.tobytes() == b.tobytes()
-
-
-def save(workdir, *states, losses=(None,), description=DESCRIPTION):
-    with CheckpointStore(workdir) as store:
-        for state, loss in zip(states, losses, strict=True):
-            store.save(state, description, PROGRESS, loss)
-
-
-def small_state(step):
-    """A state that is a checkpoint of CORnet-S's, with the step as its bias."""
-    variables = draw_variables(CORnetS(**CORNET))
-    variables["params"]["decoder"]["linear"]["bias"][:] = step
-    return TrainState(np.int32(step), **variables, opt_state=())
-
-
-def save_small(workdir, losses):
-    """Saves steps 1, 2, ... of CORnet-S with these selection losses."""
-    states = [small_state(step) for step in range(1, len(losses) + 1)]
-    description = {"kind": "cornet_s", "model": CORNET, "image_size": 32}
-    save(workdir, *states, losses=losses, description=description)
 
 
 def steps_on_disk(workdir):
@@ -162,7 +119,7 @@ def test_other_number_of_devices(n_before, n_after, tmp_path):
 
 class TestWhich:
     def load(self, workdir, which):
-        loaded = checkpoint.load(workdir, which)
+        loaded = load_checkpoint(workdir, which)
         bias = loaded.variables["params"]["decoder"]["linear"]["bias"]
         assert np.all(bias == loaded.step)
         return loaded.step
@@ -196,33 +153,7 @@ class TestWhich:
 
     def test_unknown(self, tmp_path):
         with pytest.raises(InputError, match="best or last, found 'first'"):
-            checkpoint.load(tmp_path, "first")
-
-
-class TestLoad:
-    def test_rebuilds_the_model(self, tmp_path):
-        """Loads from the description alone what makes the same predictions."""
-        state = random_state(optax.adam(1e-3))
-        save(tmp_path, state)
-        loaded = checkpoint.load(tmp_path)
-        assert loaded.model == realnet()
-        assert (loaded.step, loaded.description) == (7, DESCRIPTION)
-        assert_bit_identical(loaded.variables, state.variables)
-        backbone, variables = loaded.backbone
-        assert backbone == CORnetS(width=4, num_classes=10)
-        assert_bit_identical(variables["params"], state.variables["params"]["realnet"])
-
-    def test_cornet_s(self, tmp_path):
-        save_small(tmp_path, [None])
-        loaded = checkpoint.load(str(tmp_path))
-        assert loaded.model == CORnetS(**CORNET)
-        model, variables = loaded.backbone
-        assert model == loaded.model
-        assert_bit_identical(variables, small_state(1).variables)
-
-    def test_build_model_with_changes(self):
-        model = checkpoint.build_model(DESCRIPTION, axis_name="batch")
-        assert model == realnet("batch")
+            load_checkpoint(tmp_path, "first")
 
 
 @pytest.fixture(scope="module")
@@ -243,15 +174,6 @@ def array_files(workdir, item="variables"):
     files = [path for path in folder.rglob("*") if path.is_file() and "d" in path.parts]
     assert files
     return sorted(files, key=lambda path: path.stat().st_size, reverse=True)
-
-
-def refusal(load):
-    """Returns the message of the InputError; it is one line."""
-    with pytest.raises(InputError) as error:
-        load()
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 def restore(workdir):
@@ -346,7 +268,7 @@ class TestDamagedNewest:
         assert progress == PROGRESS
         assert_bit_identical(state, small_state(2))
         assert "warning: " in capsys.readouterr().out
-        assert (workdir / checkpoint.DAMAGED_FOLDER / "3").is_dir()
+        assert (workdir / DAMAGED_FOLDER / "3").is_dir()
 
     def test_older_ones_are_not_set_aside(self, workdir):
         """All damaged: told, and left for whoever can make sense of them."""
@@ -391,21 +313,21 @@ class TestSaveThatFails:
 
 class TestErrors:
     def test_missing_folder(self, tmp_path):
-        message = refusal(lambda: checkpoint.load(tmp_path / "nowhere"))
+        message = refusal(lambda: load_checkpoint(tmp_path / "nowhere"))
         assert str(tmp_path / "nowhere") in message
         assert not (tmp_path / "nowhere").exists()
 
     def test_folder_without_checkpoints(self, tmp_path):
-        assert str(tmp_path) in refusal(lambda: checkpoint.load(tmp_path))
+        assert str(tmp_path) in refusal(lambda: load_checkpoint(tmp_path))
         assert not list(tmp_path.iterdir())
 
     def test_empty_checkpoint_folder(self, tmp_path):
         (tmp_path / FOLDER).mkdir()
-        message = refusal(lambda: checkpoint.load(tmp_path))
+        message = refusal(lambda: load_checkpoint(tmp_path))
         assert str(tmp_path / FOLDER) in message
         assert not list((tmp_path / FOLDER).iterdir())
 
-    @pytest.mark.parametrize("read", [checkpoint.load, restore])
+    @pytest.mark.parametrize("read", [load_checkpoint, restore])
     @pytest.mark.parametrize("damage", DAMAGES)
     def test_damaged_checkpoint(self, damage, read, copy, capfd):
         damage(copy)
@@ -421,11 +343,11 @@ class TestErrors:
         """The network loads all the same; only resuming needs the optimizer."""
         for path in array_files(copy, "optimizer"):
             path.write_bytes(b"")
-        assert checkpoint.load(copy).step == 1
+        assert load_checkpoint(copy).step == 1
         assert str(copy / FOLDER / "1") in refusal(lambda: restore(copy))
 
     def test_load_leaves_the_folder(self, copy, saved):
-        checkpoint.load(copy)
+        load_checkpoint(copy)
         for folder in (copy, saved):
             assert steps_on_disk(folder) == [1]
         files = [path.relative_to(copy) for path in sorted(copy.rglob("*"))]
@@ -434,7 +356,7 @@ class TestErrors:
     def test_wrong_shape(self, copy):
         """The description is of a network twice as wide."""
         change_description(copy, model={"width": 4, "num_classes": 3})
-        message = refusal(lambda: checkpoint.load(copy))
+        message = refusal(lambda: load_checkpoint(copy))
         assert str(copy / FOLDER / "1") in message
         # The first by name; IT has 32 x 2 inner channels, and 32 x 4 are expected.
         assert "batch_stats/IT/norm1_0/mean: expected (128,), found (64,)" in message
@@ -454,7 +376,7 @@ class TestErrors:
         """The description is of a ReAlNet; the arrays are CORnet-S's."""
         model = {"width": 2, "num_classes": 3, "signal_shape": [2], "features": 2}
         change_description(copy, kind="realnet", model=model)
-        message = refusal(lambda: checkpoint.load(copy))
+        message = refusal(lambda: load_checkpoint(copy))
         assert "batch_stats/IT/norm1_0/mean: expected nothing, found (64,)" in message
 
     @pytest.mark.parametrize(
@@ -463,23 +385,4 @@ class TestErrors:
     )
     def test_description_of_nothing(self, changes, copy):
         change_description(copy, **changes)
-        assert str(copy / FOLDER / "1") in refusal(lambda: checkpoint.load(copy))
-
-
-class TestCheckShapes:
-    def test_first_difference_is_named(self):
-        found = {"params": {"a": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)}}}
-        checkpoint.check_shapes("file", found, found)
-        for expected, message in [
-            ({"a": {"kernel": np.zeros((2, 4))}}, "a/bias: expected nothing, found"),
-            (
-                {"a": {"kernel": np.zeros((2, 4)), "bias": np.zeros(3)}},
-                r"a/kernel: expected \(2, 4\), found \(2, 3\)",
-            ),
-            (
-                {**found["params"], "b": np.zeros(1)},
-                r"params/b: expected \(1,\), found nothing",
-            ),
-        ]:
-            with pytest.raises(InputError, match=f"file: .*{message}"):
-                checkpoint.check_shapes("file", found, {"params": expected})
+        assert str(copy / FOLDER / "1") in refusal(lambda: load_checkpoint(copy))

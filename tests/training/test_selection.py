@@ -1,6 +1,6 @@
 import pytest
 
-from img2eeg_jax.training.run import Selection
+from img2eeg_jax.training.selection import Selection
 
 
 def history(*losses):

@@ -1,17 +1,19 @@
-"""One network's work directory while it trains: what is saved and what is told."""
+"""The folder of a network's run: what is saved of it, and where it stands."""
 
 import contextlib
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 
+from img2eeg_jax.axes import UNKNOWN
 from img2eeg_jax.checkpoints import run_folder
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.store import CheckpointStore
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.training import progress as run_progress
+from img2eeg_jax.training.progress import TensorBoard
 from img2eeg_jax.training.state import TrainState
 
 
@@ -32,82 +34,45 @@ class Progress:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """How the best epoch is found, and when there will be no better one.
+class Workdir(contextlib.AbstractContextManager):
+    """A network's folder: checkpoints, metrics.csv, config.json and TensorBoard.
+
+    It is a context manager: what reads or writes checkpoints works within it only, and
+    leaving it waits for the save under way.
 
     Attributes:
-      name: of the images that select, "validation" or "test".
-      first_epoch: epochs before it cannot be the best.
-      patience: epochs without a better one after which a run stops; 0 for never.
-    """
-
-    name: str
-    first_epoch: int = 0
-    patience: int = 0
-
-    @property
-    def column(self) -> str:
-        """Returns the column of metrics.csv that is to be small."""
-        return f"{self.name}_total"
-
-    def loss(self, row: dict[str, float]) -> float | None:
-        """Returns the loss of an epoch, or None if it cannot be the best."""
-        if row["epoch"] < self.first_epoch:
-            return None
-        return row.get(self.column)
-
-    def best_row(self, history: list[dict[str, float]]) -> dict[str, float] | None:
-        """Returns the best epoch's row, or None if there is no such."""
-        rows = [row for row in history if self.loss(row) is not None]
-        return min(rows, key=self.loss, default=None)
-
-    def is_over(self, history: list[dict[str, float]]) -> bool:
-        """Tells whether the last `patience` epochs were no better than one before."""
-        if not self.patience:
-            return False
-        best = self.best_row(history)
-        if best is None:
-            return False
-        return history[-1]["epoch"] - best["epoch"] >= self.patience
-
-
-class Run(contextlib.AbstractContextManager):
-    """A work directory: checkpoints, metrics.csv, config.json and TensorBoard.
-
-    Attributes:
-      workdir: the folder.
-      label: what tells it from other runs in what is printed, or "".
+      folder: the folder.
+      label: what tells the run from others in what is printed, or "".
       description: of its network.
       progress: where the run stands.
     """
 
-    def __init__(self, workdir: pathlib.Path, description: Description, label=""):
+    def __init__(self, folder: pathlib.Path, description: Description, label: str = ""):
         """Does nothing to the folder yet."""
-        self.workdir = workdir
+        self.folder = folder
         self.label = label
         self.description = description
         self.progress = Progress()
         self._resources = contextlib.ExitStack()
-        self._store = self._board = None
+        self._store: CheckpointStore | None = None
+        self._board: TensorBoard | None = None
 
-    def __enter__(self):
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        self._store = self._resources.enter_context(CheckpointStore(self.workdir))
+    def __enter__(self) -> "Workdir":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._store = self._resources.enter_context(CheckpointStore(self.folder))
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> bool | None:
         return self._resources.__exit__(*error)
 
     def write_config(self) -> None:
         """Writes config.json, which tells also where the data are now."""
-        run_folder.write_config(self.workdir, self.description.config)
+        run_folder.write_config(self.folder, self.description.config)
 
     def start(self) -> None:
         """Writes what is known before the first step."""
-        run_folder.write_metrics(self.workdir, self.progress.history)
-        board = run_progress.TensorBoard(self.workdir)
-        self._board = self._resources.enter_context(board)
+        run_folder.write_metrics(self.folder, self.progress.history)
+        self._board = self._resources.enter_context(TensorBoard(self.folder))
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState | None:
         """Takes over a checkpoint, by default the last, if there is one.
@@ -119,16 +84,25 @@ class Run(contextlib.AbstractContextManager):
         if restored is None:
             return None
         state, description, progress = restored
-        for key in ("zscore", "signal"):
-            if getattr(description, key) != getattr(self.description, key):
-                raise unexpected(
-                    self.workdir,
-                    "the data that the run started with",
-                    f"data with another {key}",
-                )
+        self._check_data(description)
         self._store.discard_after(int(state.step))
         self.progress = Progress(**progress)
         return state
+
+    def _check_data(self, saved: Description) -> None:
+        expected = self.description
+        if saved.signal.eeg.unit == UNKNOWN:
+            # Checkpoints of format 1 name no unit.
+            axes = dataclasses.replace(saved.signal.eeg, unit=expected.signal.eeg.unit)
+            signal = dataclasses.replace(saved.signal, eeg=axes)
+            saved = dataclasses.replace(saved, signal=signal)
+        for key in ("zscore", "signal"):
+            if getattr(saved, key) != getattr(expected, key):
+                raise unexpected(
+                    self.folder,
+                    "the data that the run started with",
+                    f"data with another {key}",
+                )
 
     def go_back(self, like: TrainState, step: int) -> TrainState:
         """Takes over an earlier checkpoint, or the start, `like`, if `step` is 0.
@@ -142,7 +116,7 @@ class Run(contextlib.AbstractContextManager):
             return like
         if step not in self._store.steps():
             raise unexpected(
-                self.workdir,
+                self.folder,
                 f"a checkpoint of step {step}, the last that all runs have",
                 self._store.steps(),
             )
@@ -176,13 +150,13 @@ class Run(contextlib.AbstractContextManager):
             check_finite(int(state.step), "network", leaf)
         progress = dataclasses.asdict(self.progress)
         self._store.save(state, self.description, progress, selection_loss)
-        run_folder.write_metrics(self.workdir, self.progress.history)
+        run_folder.write_metrics(self.folder, self.progress.history)
         if self.progress.history and not self.progress.step_in_epoch:
             row = self.progress.history[-1]
             self._board.write(row["step"], row)
 
 
-def check_finite(step: int, what: str, value) -> None:
+def check_finite(step: int, what: str, value: Any) -> None:
     """Refuses values that are not finite.
 
     Raises:

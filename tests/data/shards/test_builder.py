@@ -10,7 +10,8 @@ import PIL
 import pytest
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.shards import builder, store
+from img2eeg_jax.data.shards import builder, folders
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.shards.tensorflow_setup import tf
 from img2eeg_jax.errors import InputError
 
@@ -40,32 +41,35 @@ def _write(data_dir, subject, partition, change):
     layout.write_eeg(data_dir, subject, partition, changed)
 
 
+def _open(data_dir, subjects=(1,), image_size=16):
+    return Shards.open(data_dir / "shards", image_size=image_size, subjects=subjects)
+
+
 def test_default_folder(tiny):
     assert builder.default_shards_dir(tiny) == tiny / "shards"
 
 
 def test_round_trip_equals_direct_reading(tiny, build):
     build(subjects=(1, 2), image_size=12)
-    folder = tiny / "shards"
+    shards = _open(tiny, (1, 2), 12)
     image_set = layout.read_image_set(tiny)
     for partition in layout.PARTITIONS:
-        images = store.load_images(folder, 12, partition)
+        images = shards.images[partition]
         expected = [layout.read_image(path, 12) for path in image_set.files(partition)]
         assert images.dtype == np.uint8
         np.testing.assert_array_equal(images, np.stack(expected))
         for subject in (1, 2):
-            eeg = store.load_eeg(folder, subject, partition)
+            eeg = shards.eeg(subject).read(partition)
             direct = layout.read_eeg(tiny, subject, partition)
-            np.testing.assert_array_equal(eeg.eeg, direct.eeg)
-            assert eeg.eeg.dtype == np.float32
-            assert eeg.ch_names == direct.ch_names
-            np.testing.assert_array_equal(eeg.times_s, direct.times_s)
+            np.testing.assert_array_equal(eeg, direct.eeg)
+            assert eeg.dtype == np.float32
+            assert shards.eeg(subject).axes == direct.axes
 
 
 def test_float64_is_cast(tiny, build):
     _write(tiny, 1, "test", lambda eeg: eeg.astype(np.float64) / 3)
     build()
-    eeg = store.load_eeg(tiny / "shards", 1, "test").eeg
+    eeg = _open(tiny).eeg(1).read("test")
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
     assert eeg.dtype == np.float32
 
@@ -90,7 +94,7 @@ def test_changed_eeg_is_built_again(tiny, build):
     _write(tiny, 1, "test", lambda eeg: -eeg)
     (line,) = build((1, 2))
     assert "sub-01/preprocessed_eeg_test.npy has changed" in line
-    eeg = store.load_eeg(tiny / "shards", 1, "test").eeg
+    eeg = _open(tiny).eeg(1).read("test")
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
 
 
@@ -100,7 +104,7 @@ def test_changed_image_is_built_again(tiny, build):
     files[3].write_bytes(files[4].read_bytes())
     (line,) = build()
     assert f"{files[3].name} has changed" in line
-    images = store.load_images(tiny / "shards", 16, "training")
+    images = _open(tiny).images["training"]
     np.testing.assert_array_equal(images[3], images[4])
 
 
@@ -121,11 +125,11 @@ def test_data_set_may_move_with_its_shards(tiny, build, tmp_path):
         moved, moved / "shards", subjects=(1,), image_size=16, log=lines.append
     )
     assert lines == []
-    assert store.load_images(moved / "shards", 16, "test").shape[0] == 4
+    assert _open(moved).images["test"].shape[0] == 4
 
 
 def _metadata(data_dir, name):
-    return store.read_metadata(data_dir / "shards", name)
+    return folders.read_metadata(data_dir / "shards", name)
 
 
 def test_metadata_say_where_the_images_are_from(tiny, build):
@@ -142,7 +146,7 @@ def test_metadata_say_where_the_images_are_from(tiny, build):
         for path in layout.read_image_set(tiny).files(partition)
     )
     assert found["data_sha256"] == hashlib.sha256(pixels).hexdigest()
-    assert store.count_examples(tiny / "shards", "images-16") == {
+    assert folders.count_examples(tiny / "shards", "images-16") == {
         "training": 15,
         "test": 4,
     }
@@ -202,8 +206,8 @@ def _too_few_rows(data_dir):
 
 def _other_channels(data_dir):
     eeg = layout.read_eeg(data_dir, 2, "test")
-    names = (*eeg.ch_names[:-1], "Cz")
-    layout.write_eeg(data_dir, 2, "test", dataclasses.replace(eeg, ch_names=names))
+    axes = dataclasses.replace(eeg.axes, ch_names=(*eeg.axes.ch_names[:-1], "Cz"))
+    layout.write_eeg(data_dir, 2, "test", dataclasses.replace(eeg, axes=axes))
 
 
 def _truncated_image(data_dir):
@@ -301,41 +305,14 @@ def test_full_disk(tiny, build, snapshot, monkeypatch, where, name):
     assert snapshot(tiny) == before
 
 
-def test_loading_what_is_not_there(tiny, build):
-    with pytest.raises(InputError, match=r"images-16.*expected shards"):
-        store.load_images(tiny / "shards", 16, "test")
-    build()
-    with pytest.raises(InputError, match=r"sub-02.*expected shards"):
-        store.load_eeg(tiny / "shards", 2, "test")
-    with pytest.raises(InputError, match=r"images-17.*expected shards"):
-        store.load_images(tiny / "shards", 17, "test")
-
-
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
-def test_loading_damaged_shards(tiny, build, damage):
-    build()
-    path = next((tiny / "shards/things_eeg2/sub-01").rglob("*test.tfrecord*"))
-    content = bytearray(path.read_bytes())
-    if damage == "truncate":
-        path.write_bytes(content[:-100])
-    elif damage == "flip":
-        content[2000] ^= 255
-        path.write_bytes(content)
-    else:
-        path.unlink()
-    with pytest.raises(InputError, match="expected complete shards") as caught:
-        store.load_eeg(tiny / "shards", 1, "test")
-    assert "\n" not in str(caught.value)
-
-
 def test_n170_recordings(n170_dir, tmp_path):
     """The shards of a read-only data set lie elsewhere."""
-    builder.ensure_shards(
+    shards = builder.open_or_build(
         n170_dir, tmp_path, subjects=(1,), image_size=32, log=lambda line: None
     )
-    eeg = store.load_eeg(tmp_path, 1, "training")
-    assert eeg.eeg.shape == (76, 9, 4, 100)
-    np.testing.assert_array_equal(eeg.eeg, layout.read_eeg(n170_dir, 1, "training").eeg)
+    eeg = shards.eeg(1).read("training")
+    assert eeg.shape == (76, 9, 4, 100)
+    np.testing.assert_array_equal(eeg, layout.read_eeg(n170_dir, 1, "training").eeg)
     files = layout.read_image_set(n170_dir).test_files
-    images = store.load_images(tmp_path, 32, "test")
+    images = shards.images["test"]
     np.testing.assert_array_equal(images[7], layout.read_image(files[7], 32))

@@ -33,7 +33,6 @@ from img2eeg_jax.training.step import (
     make_predict_step,
     make_train_step,
 )
-from img2eeg_jax.training.trainer import stack, unstack
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -191,13 +190,17 @@ def test_several_networks_in_step_are_as_if_alone():
     device = jax.devices()[:1]
     parallel = DataParallel(device, n_subjects=2)
     state, losses = run(
-        parallel, parallel.train_step(step), stack(states), {}, [together]
+        parallel,
+        parallel.train_step(step),
+        parallel.put_together(states),
+        {},
+        [together],
     )
     single = DataParallel(device)
     single_step = single.train_step(step)
     for i, (own, batch) in enumerate(zip(states, alone, strict=True)):
         expected = run(single, single_step, own, {}, [batch])
-        found = unstack(state, 2)[i], unstack(losses, 2)[i]
+        found = tuple(parallel.take_apart(tree)[i] for tree in (state, losses))
         assert_same_step(found, expected)
         assert_trees_close(found[0].params, expected[0].params, 1e-5)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.shards import builder, store
-from img2eeg_jax.data.shards.images import ShardedImages
+from img2eeg_jax.data.shards import builder, folders, store, tfds_builder
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.shards.tensorflow_setup import tf, tfds
 from img2eeg_jax.errors import InputError
 
@@ -19,7 +19,7 @@ from img2eeg_jax.errors import InputError
 def build(tiny, monkeypatch):
     """Returns a function that builds shards and returns what it logged."""
     # 768 bytes an image, so that 15 images take several files.
-    monkeypatch.setattr(builder, "_BYTES_A_SHARD", 4000)
+    monkeypatch.setattr(tfds_builder, "_BYTES_A_SHARD", 4000)
 
     def run(shards_dir=None, subjects=(1,)):
         lines = []
@@ -42,20 +42,27 @@ def address(tmp_path, monkeypatch):
     return f"ram://{tmp_path.name}/shards"
 
 
+def _open(shards_dir, subjects=(1,)):
+    """Opens shards at an address, or those of a data set."""
+    if isinstance(shards_dir, pathlib.Path):
+        shards_dir /= "shards"
+    return Shards.open(shards_dir, image_size=16, subjects=subjects)
+
+
 def _direct(tiny, partition):
     files = layout.read_image_set(tiny).files(partition)
     return np.stack([layout.read_image(path, 16) for path in files])
 
 
 def _files(shards_dir, name, partition):
-    folder = pathlib.Path(store.config_dir(shards_dir, name))
+    folder = pathlib.Path(folders.config_dir(shards_dir, name))
     return sorted(folder.glob(f"*-{partition}.tfrecord*"))
 
 
 def test_images_at_random(tiny, build):
     build()
     assert len(_files(tiny / "shards", "images-16", "training")) == 3
-    images = store.load_images(tiny / "shards", 16, "training")
+    images = _open(tiny).images["training"]
     expected = _direct(tiny, "training")
     assert (images.shape, images.dtype, len(images)) == (expected.shape, np.uint8, 15)
     for rows in ([14, 0, 7, 7], np.array([3]), slice(2, 11, 3), [], [-1]):
@@ -75,34 +82,27 @@ def test_eeg_in_several_files(tiny, build):
     assert len(_files(tiny / "shards", "sub-01", "training")) > 1
     for partition in layout.PARTITIONS:
         direct = layout.read_eeg(tiny, 1, partition)
-        loaded = store.load_eeg(tiny / "shards", 1, partition)
-        np.testing.assert_array_equal(loaded.eeg, direct.eeg)
-        mean, halves = store.load_mean_eeg(tiny / "shards", 1, partition)
+        found = _open(tiny).eeg(1)
+        np.testing.assert_array_equal(found.read(partition), direct.eeg)
+        mean, halves = found.means(partition)
         # By a plain loop over repetitions, in float64.
         n_repetitions = direct.eeg.shape[1]
         total = sum(direct.eeg[:, k].astype(np.float64) for k in range(n_repetitions))
         expected = (total / n_repetitions).astype(np.float32)
         np.testing.assert_array_equal(mean, expected)
         assert halves.shape == (2, 0, *mean.shape[1:])
-        ch_names, times_s = store.read_axes(tiny / "shards", 1)
-        assert loaded.ch_names == ch_names == direct.ch_names
-        np.testing.assert_array_equal(times_s, direct.times_s)
+        assert found.axes == direct.axes
+        assert found.n_repetitions[partition] == n_repetitions
 
 
 def test_mean_eeg_of_halves_and_of_what_is_taken(tiny, build, monkeypatch):
     monkeypatch.setattr(store, "_EXAMPLES_AT_A_TIME", 4)
     build()
-    blocks = []
-
-    def take(eeg):
-        blocks.append(len(eeg))
-        return eeg[:, [3, 1], 5:9]
-
+    eeg = _open(tiny).eeg(1)
+    names, times_s = eeg.axes.ch_names, eeg.axes.times_s
+    choice = (names[3], names[1]), (times_s[5], times_s[8])
     rows = [9, 2, 10, 14]
-    mean, halves = store.load_mean_eeg(
-        tiny / "shards", 1, "training", take=take, halves_of=rows
-    )
-    assert max(blocks) == 4
+    mean, halves = eeg.means("training", *choice, halves_of=rows)
     # By a plain loop over repetitions, in float64.
     direct = layout.read_eeg(tiny, 1, "training").eeg[:, :, [3, 1], 5:9]
     repetitions = list(direct.astype(np.float64).swapaxes(0, 1))
@@ -122,21 +122,31 @@ def test_halves_of_one_repetition(tiny, build):
             tiny, 1, partition, dataclasses.replace(eeg, eeg=eeg.eeg[:, :1])
         )
     build()
-    mean, halves = store.load_mean_eeg(tiny / "shards", 1, "test", halves_of=[2, 0])
+    mean, halves = _open(tiny).eeg(1).means("test", halves_of=[2, 0])
     np.testing.assert_array_equal(halves[0], mean[[2, 0]])
     assert np.isnan(halves[1]).all()
 
 
 def test_axes_that_are_not_there(tiny, build):
     build()
-    path = pathlib.Path(store.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
+    path = pathlib.Path(folders.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
     metadata = json.loads(path.read_text())
     del metadata["times_s"]
     path.write_text(json.dumps(metadata))
-    with pytest.raises(InputError, match=r"metadata.json: expected .* no 'times_s'"):
-        store.read_axes(tiny / "shards", 1)
-    with pytest.raises(InputError, match="expected shards of sub-07, found none"):
-        store.read_axes(tiny / "shards", 7)
+    with pytest.raises(InputError, match=r"sub-01.*description of EEG.*'times_s'"):
+        _open(tiny)
+
+
+def test_what_is_not_there(tiny, build):
+    with pytest.raises(InputError, match="expected shards of images-16, found none"):
+        _open(tiny)
+    build()
+    with pytest.raises(InputError, match="expected shards of sub-02, found none"):
+        _open(tiny, (1, 2))
+    with pytest.raises(InputError, match="expected shards of images-17, found none"):
+        Shards.open(tiny / "shards", image_size=17, subjects=())
+    with pytest.raises(InputError, match="one of the subjects 1, found 2"):
+        _open(tiny).eeg(2)
 
 
 def test_tfds_reads_them_with_our_class(tiny, build):
@@ -188,66 +198,68 @@ np.savez(sys.argv[2], **arrays)
         )
         direct = layout.read_eeg(tiny, 1, partition)
         np.testing.assert_array_equal(read[f"eeg_{partition}"], direct.eeg)
-    assert tuple(read["ch_names"]) == direct.ch_names
+    assert tuple(read["ch_names"]) == direct.axes.ch_names
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "swap"])
-def test_damaged_images(tiny, build, damage):
+@pytest.mark.parametrize("damage", ["truncate", "lengthen", "remove"])
+@pytest.mark.parametrize("name", ["images-16", "sub-01"])
+def test_files_that_are_not_what_was_written(tiny, build, name, damage):
     build()
-    paths = _files(tiny / "shards", "images-16", "training")
-    content = bytearray(paths[1].read_bytes())
-    if damage == "truncate":
-        paths[1].write_bytes(content[:-100])
-    elif damage == "flip":
-        content[len(content) // 2] ^= 1
-        paths[1].write_bytes(content)
-    elif damage == "remove":
-        paths[1].unlink()
+    path = _files(tiny / "shards", name, "training")[1]
+    content = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
     else:
-        paths[1].write_bytes(paths[0].read_bytes())
-    with pytest.raises(InputError, match=r"images-16.*expected complete") as caught:
-        store.load_images(tiny / "shards", 16, "training")
+        path.write_bytes(content[:-100] if damage == "truncate" else content + b"0")
+    with pytest.raises(InputError, match=f"{name}.*expected complete") as caught:
+        _open(tiny)
     assert "\n" not in str(caught.value)
-    assert len(store.load_images(tiny / "shards", 16, "test")) == 4
+    path.write_bytes(content)
+    assert len(_open(tiny).images["test"]) == 4
+
+
+def test_images_of_another_file(tiny, build):
+    build()
+    first, second, _ = _files(tiny / "shards", "images-16", "training")
+    second.write_bytes(first.read_bytes())
+    images = _open(tiny).images["training"]
+    np.testing.assert_array_equal(images[[4]], _direct(tiny, "training")[[4]])
+    with pytest.raises(InputError, match=r"00001-of-.*expected image 7, found image 2"):
+        images[[4, 7]]
+
+
+def test_eeg_with_a_wrong_bit(tiny, build):
+    """TFDS compares checksums."""
+    build()
+    path = _files(tiny / "shards", "sub-01", "test")[0]
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="expected complete shards") as caught:
+        _open(tiny).eeg(1).read("test")
+    assert "\n" not in str(caught.value)
 
 
 def test_images_that_vanish_later(tiny, build):
     build()
-    images = store.load_images(tiny / "shards", 16, "test")
+    images = _open(tiny).images["test"]
     (path,) = _files(tiny / "shards", "images-16", "test")
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"test.tfrecord.*expected 768 bytes"):
+    with pytest.raises(InputError, match=r"test.tfrecord.*expected \d+ bytes"):
         images[[0, 3]]
     path.unlink()
     with pytest.raises(InputError, match="No such file"):
         images[[0]]
 
 
-def test_records_must_have_one_length(tmp_path):
-    path = tmp_path / "images"
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for row, more in ((0, {}), (1, {"zzz": bytes(5)})):
-            values = {"image": bytes(12), "index": row.to_bytes(4, "little"), **more}
-            features = {
-                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-                for name, value in values.items()
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=features))
-            writer.write(example.SerializeToString(deterministic=True))
-    with pytest.raises(ValueError, match="2 examples that are not rows in order"):
-        ShardedImages([path], [2], (2, 2, 3))
-
-
 def test_eeg_of_another_list_of_images(tiny, build):
     build()
-    path = pathlib.Path(store.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
+    path = pathlib.Path(folders.config_dir(tiny / "shards", "sub-01")) / "metadata.json"
     metadata = json.loads(path.read_text())
-    store.check_same_images(tiny / "shards", 16, (1,))
+    assert _open(tiny).image_list_sha256 == metadata["image_list_sha256"]
     path.write_text(json.dumps(metadata | {"image_list_sha256": "0"}))
     with pytest.raises(InputError, match=r"sub-01.*EEG of the images of images-16"):
-        store.check_same_images(tiny / "shards", 16, (1,))
-    with pytest.raises(InputError, match=r"sub-02.*expected shards"):
-        store.check_same_images(tiny / "shards", 16, (1, 2))
+        _open(tiny)
 
 
 class TestAddress:
@@ -259,24 +271,24 @@ class TestAddress:
         assert not (tiny / "shards").exists()
         # What was built here has gone.
         assert not (tmp_path / "cache").exists()
-        images = store.load_images(address, 16, "training")
+        images = _open(address).images["training"]
         np.testing.assert_array_equal(images, _direct(tiny, "training"))
-        eeg = store.load_eeg(address, 1, "test").eeg
+        eeg = _open(address).eeg(1).read("test")
         np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
         assert len(list((tmp_path / "cache/shards").iterdir())) == 2
         before = snapshot(tmp_path / "cache")
-        store.load_eeg(address, 1, "training")
+        _open(address)
         assert snapshot(tmp_path / "cache") == before
 
     def test_new_shards_replace_the_copy(self, tiny, build, address, tmp_path):
         build(address)
-        store.load_eeg(address, 1, "test")
+        _open(address)
         eeg = layout.read_eeg(tiny, 1, "test")
         layout.write_eeg(tiny, 1, "test", dataclasses.replace(eeg, eeg=-eeg.eeg))
         assert "has changed" in build(address)[0]
-        loaded = store.load_eeg(address, 1, "test").eeg
+        loaded = _open(address).eeg(1).read("test")
         np.testing.assert_array_equal(loaded, -eeg.eeg)
-        assert len(list((tmp_path / "cache/shards").iterdir())) == 1
+        assert len(list((tmp_path / "cache/shards").iterdir())) == 2
 
     def test_upload_that_was_stopped(self, build, address, monkeypatch):
         copy, copied = tf.io.gfile.copy, []
@@ -295,15 +307,15 @@ class TestAddress:
         with pytest.raises(
             InputError, match="expected shards of images-16, found none"
         ):
-            store.load_images(address, 16, "test")
+            _open(address)
         names = ("images-16", "sub-01")
-        assert not any(store.exists(address, name) for name in names)
+        assert not any(folders.exists(address, name) for name in names)
         assert len(build(address)) == 2
-        assert all(store.exists(address, name) for name in names)
+        assert all(folders.exists(address, name) for name in names)
 
     def test_damage_is_told_and_not_kept(self, build, address):
         build(address)
-        folder = store.config_dir(address, "sub-01")
+        folder = folders.config_dir(address, "sub-01")
         name = next(n for n in tf.io.gfile.listdir(folder) if "-test.tfrecord" in n)
         with tf.io.gfile.GFile(f"{folder}/{name}", "rb") as file:
             content = file.read()
@@ -316,6 +328,6 @@ class TestAddress:
 
         write(content[:-9])
         with pytest.raises(InputError, match=r"ram://.*expected complete shards"):
-            store.load_eeg(address, 1, "test")
+            _open(address)
         write(content)
-        assert len(store.load_eeg(address, 1, "test").eeg) == 4
+        assert len(_open(address).eeg(1).read("test")) == 4

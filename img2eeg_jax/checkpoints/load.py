@@ -1,0 +1,97 @@
+"""Networks loaded from checkpoints, ready to be used."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from img2eeg_jax.checkpoints import run_folder, store
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.errors import naming
+from img2eeg_jax.models.cornet_s import CORnetS
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A network that was loaded.
+
+    Attributes:
+      path: the folder that was asked for.
+      step: training step of the checkpoint.
+      description: what the checkpoint says of it.
+      variables: {"params": …, "batch_stats": …}, NumPy arrays.
+    """
+
+    path: pathlib.Path
+    step: int
+    description: Description
+    variables: dict[str, Any]
+
+    @property
+    def model(self) -> nn.Module:
+        """The module that the variables belong to."""
+        return self.description.build_model()
+
+    @property
+    def backbone(self) -> tuple[CORnetS, dict[str, Any]]:
+        """CORnet-S and its variables, of either kind of network."""
+        arguments = self.description.model
+        if self.description.kind == "cornet_s":
+            return self.model, self.variables
+        model = CORnetS(arguments["width"], arguments["num_classes"])
+        return model, {name: tree["realnet"] for name, tree in self.variables.items()}
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any] | None:
+        """The run's config as it stands in `config.json`; None without that file.
+
+        Raises:
+          InputError: the file is damaged.
+        """
+        return run_folder.read_config(self.path)
+
+    @functools.cached_property
+    def history(self) -> list[dict[str, float]]:
+        """One row of `metrics.csv` for each epoch of the run; [] without that file.
+
+        Raises:
+          InputError: the file is damaged.
+        """
+        return run_folder.read_metrics(self.path)
+
+
+def load_checkpoint(
+    path: str | os.PathLike, which: str = "best", subject: int | None = None
+) -> Checkpoint:
+    """Loads a network from a work directory or a converter's output folder.
+
+    Args:
+      path: the folder.
+      which: "best" or "last"; where no checkpoint was selected, both are the last.
+      subject: whose network, where several share one.
+
+    Raises:
+      InputError: no checkpoint there, or one that is damaged or whose arrays do not
+        fit its description; or the network has no output for this subject.
+    """
+    path = pathlib.Path(path)
+    loaded = Checkpoint(path, *store.read_network(path, which))
+    return _of_subject(loaded, subject) if loaded.description.subjects else loaded
+
+
+def _of_subject(loaded: Checkpoint, subject: int | None) -> Checkpoint:
+    """Takes one subject's outputs of a network that several share."""
+    subjects = loaded.description.subjects
+    with naming(loaded.path):
+        description = loaded.description.of_subject(subject)
+    params = dict(loaded.variables["params"])
+    params["fc"] = {
+        name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
+        for name, value in params["fc"].items()
+    }
+    variables = {**loaded.variables, "params": params}
+    return dataclasses.replace(loaded, description=description, variables=variables)
