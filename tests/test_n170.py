@@ -55,8 +55,8 @@ def test_preprocessing_agrees(n170_dir, partition, n_used, n_same):
     (session,) = recordings.find_sessions(n170_dir, 1)
     recording = session.read(session.files[partition][0], partition, "all")
     trials = preprocessing.epoch_recording(recording, CHOICES, 1e8)
-    assert trials.ch_names == expected.ch_names
-    np.testing.assert_allclose(trials.times_s, expected.times_s, atol=1e-9)
+    assert trials.axes.ch_names == expected.axes.ch_names
+    np.testing.assert_allclose(trials.axes.times_s, expected.axes.times_s, atol=1e-9)
     with open(n170_dir / "trials.csv", newline="") as file:
         used = [
             row

@@ -174,7 +174,7 @@ def check_image_list(image_set: ImageSet, subject: int) -> None:
     """
     record = read_record(image_set.root, subject)
     expected = image_list_digest(image_set)
-    # Records that were written before the list was compared do not have its digest.
+    # The first records have no digest of the list of images.
     if record is not None and record.get("image_list_sha256", expected) != expected:
         raise unexpected(
             record_path(image_set.root, subject),

@@ -9,7 +9,7 @@ import numpy as np
 
 from img2eeg_jax.axes import VOLTS, Axes
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.sources.recordings import Recording, Session
+from img2eeg_jax.data.sources.session import Recording, Session
 from img2eeg_jax.errors import expecting, unexpected
 
 # Arrays of a block's size that MNE holds at a time while it cuts and resamples epochs.
@@ -202,7 +202,7 @@ def _cut(raw: mne.io.BaseRaw, onsets: np.ndarray, choices: Choices) -> mne.Epoch
         tmax=choices.epoch_s[1],
         baseline=choices.baseline_s,
         reject=reject,
-        # Marks of bad segments, which BrainVision and BIDS may hold, leave out trials.
+        # Loading leaves out trials in segments that BrainVision or BIDS mark as bad.
         preload=True,
         on_outside="ignore",
         verbose="ERROR",

@@ -9,7 +9,7 @@ from img2eeg_jax import provenance
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.sources.recordings import Session
+from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.provenance import SourceFile
 
 _PACKAGES = ("img2eeg_jax", "mne", "numpy", "scipy")
@@ -98,7 +98,7 @@ def _other_recording(
     described = recorded.get("files", [])
     if files.keys() != {name for name, *_ in described}:
         return f"other recordings in session {session.number}"
-    # Records that were written before files were read for it have the size only.
+    # The first records tell of each file its name and size only.
     changed = provenance.changed_file(described, files)
     return changed and f"other recordings ({files[changed]} has changed)"
 

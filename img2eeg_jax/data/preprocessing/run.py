@@ -19,7 +19,7 @@ from img2eeg_jax.data.preprocessing.sessions import (
     merge_sessions,
     whiten_session,
 )
-from img2eeg_jax.data.sources.recordings import Session
+from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 

@@ -9,8 +9,8 @@ from img2eeg_jax.axes import WHITENED
 from img2eeg_jax.data.preprocessing import whitening
 from img2eeg_jax.data.preprocessing.choices import Choices
 from img2eeg_jax.data.preprocessing.epochs import Trials, names_of
-from img2eeg_jax.data.sources.recordings import Session
-from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.data.sources.session import Session
+from img2eeg_jax.errors import naming, unexpected
 
 
 def choose_sessions(
@@ -93,7 +93,8 @@ def whiten_session(
             "training trials in the same session to whiten by",
             "none",
         )
-    try:
+    files = [file for partition in used for file in trials[partition].files]
+    with naming(f"{names_of(files)}: MVNN"):
         covariances = [
             whitening.noise_covariance(
                 _groups(trials[partition]), choices.mvnn, max_bytes
@@ -101,9 +102,6 @@ def whiten_session(
             for partition in used
         ]
         whitener = whitening.whitener(np.mean(covariances, 0))
-    except ValueError as error:
-        files = [file for partition in used for file in trials[partition].files]
-        raise InputError(f"{names_of(files)}: MVNN: {error}") from error
     whitened = {}
     for partition, mine in trials.items():
         whitening.whiten(mine.eeg, whitener)

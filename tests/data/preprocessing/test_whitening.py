@@ -6,6 +6,7 @@ import scipy.linalg
 from sklearn.discriminant_analysis import _cov
 
 from img2eeg_jax.data.preprocessing import whitening
+from img2eeg_jax.errors import InputError
 
 N_CHANNELS, N_TIMES = 5, 7
 
@@ -101,15 +102,15 @@ def test_whiten_mixes_channels_only():
 @pytest.mark.parametrize("variant", whitening.VARIANTS)
 def test_one_observation_is_refused(variant):
     epochs = make_epochs(4, 1)[..., :1]
-    with pytest.raises(ValueError, match="at least 2 observations"):
+    with pytest.raises(InputError, match="at least 2 observations"):
         whitening.noise_covariance([epochs], variant)
 
 
 def test_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="'times'"):
+    with pytest.raises(InputError, match="'times'"):
         whitening.noise_covariance([make_epochs(2, 2)], "times")
 
 
 def test_covariance_without_inverse_is_refused():
-    with pytest.raises(ValueError, match="positive definite"):
+    with pytest.raises(InputError, match="positive definite"):
         whitening.whitener(np.diag([1.0, 0.0]))

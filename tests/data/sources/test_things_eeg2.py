@@ -9,20 +9,12 @@ import zipfile
 import pytest
 
 from helpers import raw_recordings, web
+from helpers.zipped import zip_folder
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import http, things_eeg2
 from img2eeg_jax.errors import InputError
 
 SUBJECTS = (1, 3)
-
-
-def zip_folder(folder, top=""):
-    """Returns a zip of a folder's content, below a folder `top` if there is one."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for path in sorted(folder.rglob("*")):
-            zipped.write(path, f"{top}{path.relative_to(folder).as_posix()}")
-    return content.getvalue()
 
 
 @pytest.fixture(scope="session")

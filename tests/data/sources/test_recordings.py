@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from helpers import brainvision, raw_recordings
+from helpers.refusing import refuse
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import recordings
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.data.sources.session import TARGET
 
 CH_NAMES = ("Fp1", "O1", "eog", "P3", "Oz")
 CH_TYPES = ("eeg", "eeg", "eog", "eeg", "eeg")
 N_SAMPLES = 60
 EEG_V = np.random.default_rng(0).standard_normal((len(CH_NAMES), N_SAMPLES)) * 1e-5
 # Sample → trigger; a trigger at the last sample counts as well.
-TRIGGERS = {7: 3, 20: recordings.TARGET, 30: 1, 41: 3, 59: 2}
+TRIGGERS = {7: 3, 20: TARGET, 30: 1, 41: 3, 59: 2}
 TRIALS = [(7, 2), (30, 0), (41, 2), (59, 1)]
 
 
@@ -56,16 +57,6 @@ def trials(recording):
     return list(
         zip(recording.onsets.tolist(), recording.conditions.tolist(), strict=True)
     )
-
-
-def refuse(call, *words):
-    """Checks that the call gives one line that holds the words."""
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
 
 
 class TestNpy:
@@ -171,7 +162,7 @@ class TestNpy:
             ({"sfreq": "fast"}, ["sfreq", "found 'fast'"]),
             ({"sfreq": [1000, 1000]}, ["sfreq", "found [1000, 1000]"]),
             ({"triggers": {}}, ["image onsets, found none"]),
-            ({"triggers": {9: recordings.TARGET}}, ["image onsets, found none"]),
+            ({"triggers": {9: TARGET}}, ["image onsets, found none"]),
             ({"triggers": {9: -4}}, ["integers from 0", "found -4"]),
             ({"triggers": {9: 1.5}}, ["integers from 0", "found 1.5"]),
             ({"triggers": {9: np.nan}}, ["integers from 0", "found nan"]),
@@ -224,28 +215,6 @@ class TestNpy:
         assert not (tmp_path / "made").exists()
 
 
-class TestMakeRecording:
-    def make(self, onsets, triggers):
-        raw = mne.io.RawArray(
-            np.zeros((1, 9)), mne.create_info(["O1"], 100, "eeg"), verbose="ERROR"
-        )
-        return recordings.make_recording("x", raw, np.array(onsets), np.array(triggers))
-
-    def test_sorts_by_onset(self):
-        assert trials(self.make([5, 2, 4], [3, 1, 2])) == [(2, 0), (4, 1), (5, 2)]
-
-    @pytest.mark.parametrize("trigger", [0, -3])
-    def test_refuses_a_trigger_that_is_no_image(self, trigger):
-        refuse(lambda: self.make([5, 2], [1, trigger]), "from 1", f"found {trigger}")
-
-    def test_refuses_two_images_at_once(self):
-        refuse(lambda: self.make([5, 2, 5], [1, 2, 3]), "one image", "sample 5")
-
-    def test_admits_a_target_beside_an_image(self):
-        made = self.make([5, 5], [1, recordings.TARGET])
-        assert (trials(made), made.n_targets) == ([(5, 0)], 1)
-
-
 class TestBrainVision:
     CH_NAMES = ("Fp1", "O1", "Oz")
     EEG_UV = np.random.default_rng(1).standard_normal((3, 50), np.float32)
@@ -253,7 +222,7 @@ class TestBrainVision:
         ("Stimulus", "S 12", 4),
         ("Response", "R  1", 9),
         ("Comment", "block 2", 10),
-        ("Stimulus", f"S{recordings.TARGET}", 20),
+        ("Stimulus", f"S{TARGET}", 20),
         ("Stimulus", "S  2", 30),
     )
 

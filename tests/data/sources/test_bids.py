@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from helpers import brainvision, raw_recordings
+from helpers.refusing import refuse
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.sources import bids, recordings
-from img2eeg_jax.errors import InputError
 
 # Concepts and files, in the sorted order that rows of EEG must have.
 IMAGES = {
@@ -141,16 +141,6 @@ def replace_first(path, old, new):
     return path
 
 
-def refuse(call, *words):
-    """Checks that the call gives one line that holds the words."""
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
-
-
 def preprocess(data_dir, sessions, choices=CHOICES):
     preprocessing.preprocess(data_dir, 1, choices, sessions, log=lambda line: None)
     return {name: layout.read_eeg(data_dir, 1, name) for name in layout.PARTITIONS}
@@ -189,8 +179,8 @@ def test_gives_what_the_published_format_gives(folder, mvnn):
     for partition, shape in (("training", (4, 4)), ("test", (2, 8))):
         eeg, by_npy = found[partition], expected[partition]
         assert eeg.eeg.shape == (*shape, 3, 100)
-        assert eeg.ch_names == by_npy.ch_names == ("O2", "Pz", "O1")
-        np.testing.assert_array_equal(eeg.times_s, by_npy.times_s)
+        assert eeg.axes.ch_names == by_npy.axes.ch_names == ("O2", "Pz", "O1")
+        assert eeg.axes == by_npy.axes
         scale = np.abs(by_npy.eeg).max()
         np.testing.assert_allclose(eeg.eeg, by_npy.eeg, rtol=0, atol=1e-6 * scale)
 
