@@ -25,7 +25,11 @@ KEYS = {
     "data_dir": ("/other", {"source"}),
     "shards_dir": ("/shards", {"source"}),
     "subjects": ("2", {"source", "data", "whose"}),
-    "subjects_mode": ("vmapped", {"how"}, {"subjects": "1,2"}),
+    "subjects_mode": (
+        "vmapped",
+        {"how", "data", "whose", "ceiling"},
+        {"subjects": "1,2"},
+    ),
     "channels": (("O1", "Oz"), {"data", "signal", "model", "flops"}),
     "window_s": ((0.1, 0.2), {"data", "signal", "model", "flops"}),
     "image_size": (32, {"source", "images", "flops"}),
@@ -126,9 +130,11 @@ def observe(monkeypatch, tmp_path):
         plan = experiment._plan(config, tmp_path)
         config = plan.config
         networks = experiment.load_networks(config, synthetic.AXES)
-        parallel = DataParallel()
+        # One by one, the first network comes first.
+        n_subjects = len(plan.configs) if plan.how == "vmapped" else None
+        parallel = DataParallel(n_subjects=n_subjects)
         trainer = experiment._build_trainer(
-            plan.configs,
+            dict([*plan.configs.items()][: n_subjects or 1]),
             shards,
             networks,
             None,
