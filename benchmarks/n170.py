@@ -18,7 +18,6 @@ from ml_collections import config_flags
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.evaluation import encoding, report
 from img2eeg_jax.prediction import encoder
-from img2eeg_jax.signal_layout import SignalLayout
 from img2eeg_jax.training import experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/n170.py", "Recipe.")
@@ -69,7 +68,7 @@ def score_validation(config, run):
     """Scores the best weights on the training images held out."""
     held_out = experiment.load_data(config, run)[0].validation
     loaded = load_checkpoint(run)
-    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
+    signal_layout = loaded.description.signal
     prediction = signal_layout.to_eeg(encoder.predict(loaded, held_out.images))
     r = encoding.correlate_over_images(prediction, held_out.response)
     times_s = np.array(signal_layout.times_s)

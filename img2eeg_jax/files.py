@@ -36,6 +36,23 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
 
 
+def check_new(path: pathlib.Path, overwrite: bool) -> None:
+    """Refuses to write where something is already; an empty folder is nothing.
+
+    Args:
+      path: the file or folder that is to be written.
+      overwrite: whether it may be replaced.
+
+    Raises:
+      InputError: there is something, and `overwrite` is false.
+    """
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_empty and not overwrite:
+        raise unexpected(
+            path, "nothing there yet", "something; `overwrite` replaces it"
+        )
+
+
 def check_room(folder: pathlib.Path, n_bytes: int) -> None:
     """Reserves room on a disk for a moment.
 

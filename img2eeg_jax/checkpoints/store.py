@@ -26,7 +26,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from img2eeg_jax.checkpoints import trees
 from img2eeg_jax.checkpoints.description import Description
-from img2eeg_jax.errors import InputError, expecting, unexpected
+from img2eeg_jax.errors import InputError, expecting, naming, unexpected
 from img2eeg_jax.files import check_room
 from img2eeg_jax.training.state import TrainState
 
@@ -186,8 +186,8 @@ class CheckpointStore:
         documents = ("description", "progress")
         restored = _read_items(self._manager, self._folder, step, expected, documents)
         state = _state(restored["variables"], restored["optimizer"])
-        with _reading(self._folder / str(step)):
-            description = Description.from_dict(restored["description"])
+        source = self._folder / str(step)
+        description = _describe(source, restored["description"])
         return state, description, restored["progress"]
 
     def _set_aside(self, step: int) -> pathlib.Path:
@@ -227,9 +227,10 @@ def read_network(
         step = manager.latest_step() if step is None else step
         if step is None:
             raise unexpected(folder, "a checkpoint", "none")
+        source = folder / str(step)
         entries = _read_items(manager, folder, step, {}, ("description",))
-        with _reading(folder / str(step)):
-            description = Description.from_dict(entries["description"])
+        description = _describe(source, entries["description"])
+        with _reading(source):
             model = description.build_model()
             expected = trees.variable_shapes(model, description.image_size)
         arrays = _read_items(manager, folder, step, {"variables": expected})
@@ -364,6 +365,12 @@ def _reading(source: pathlib.Path) -> Iterator[None]:
             f"one that cannot be read ({reason})",
         )
         raise DamagedError(str(message)) from error
+
+
+def _describe(source: pathlib.Path, entries: dict[str, Any]) -> Description:
+    """Returns the description that `entries` are, read from a checkpoint."""
+    with _reading(source), naming(source):
+        return Description.from_dict(entries)
 
 
 def _optimizer_item(state: TrainState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -45,7 +46,7 @@ def main() -> None:
     distributed.stop()
 
 
-def _names_the_coordinator(values) -> bool:
+def _names_the_coordinator(values: dict[str, Any]) -> bool:
     is_one_of_several = values["distributed"] or values["coordinator_address"]
     return is_one_of_several or values["num_processes"] is values["process_id"] is None
 

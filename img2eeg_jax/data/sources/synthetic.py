@@ -384,6 +384,22 @@ def simulate_noise(
     return noise_uv
 
 
+def present_subjects(
+    data_dir: str | os.PathLike, subjects: Sequence[int] = (1,)
+) -> tuple[int, ...]:
+    """Returns the subjects of a data set that `write_synthetic` wrote by its defaults.
+
+    Args:
+      data_dir: the folder; need not exist.
+      subjects: those that are wanted, from 1.
+
+    Raises:
+      InputError: the folder holds something else.
+    """
+    parameters = Parameters(subjects=tuple(subjects))
+    return _present_subjects(pathlib.Path(data_dir).absolute(), parameters)
+
+
 def _present_subjects(target: pathlib.Path, parameters: Parameters) -> tuple[int, ...]:
     """Returns the subjects that are there; refuses a folder that holds other data."""
     path = target / "synthetic.json"

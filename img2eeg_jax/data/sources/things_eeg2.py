@@ -164,17 +164,38 @@ def fetch(
     data_dir = pathlib.Path(data_dir)
     files = plan(data_dir, subjects, eeg)
     downloads = data_dir / "downloads"
+    is_done = False
     try:
         if files:
             downloads.mkdir(parents=True, exist_ok=True)
             check_room(downloads, int(max(file.size or 0 for file in files)))
         for file in files:
             _fetch_file(data_dir, file.name, mirrors, hosts or Hosts(), log)
+        is_done = True
     finally:
         if downloads.exists():
-            _remove_leftovers(data_dir)
-    if (downloads / _ALL).exists():
-        shutil.rmtree(downloads / _ALL)
+            _remove_leftovers(data_dir, is_done)
+
+
+def leftovers(data_dir: str | os.PathLike, is_done: bool) -> list[pathlib.Path]:
+    """Lists what a killed call left, of files that are there, and what is empty.
+
+    Args:
+      data_dir: see `fetch`.
+      is_done: whether nothing is to be fetched any more, so that an archive of all
+        subjects has served.
+    """
+    found = []
+    for folder in (pathlib.Path(data_dir) / "downloads").glob("*/"):
+        is_there = is_done
+        if folder.name != _ALL:
+            is_there = _is_there(
+                pathlib.Path(data_dir), folder.name.replace("-", "/", 1)
+            )
+        fetched = [path for path in folder.iterdir() if path.suffix != ".json"]
+        if is_there or not any(path.stat().st_size for path in fetched):
+            found.append(folder)
+    return found
 
 
 def _is_there(data_dir: pathlib.Path, name: str) -> bool:
@@ -187,15 +208,10 @@ def _is_there(data_dir: pathlib.Path, name: str) -> bool:
     return folder.is_dir() if kind == "image_set" else _holds(kind, folder)
 
 
-def _remove_leftovers(data_dir: pathlib.Path) -> None:
-    """Removes what a killed call left of files that are there, and what is empty."""
+def _remove_leftovers(data_dir: pathlib.Path, is_done: bool) -> None:
     downloads = data_dir / "downloads"
-    for folder in [path for path in downloads.iterdir() if path.is_dir()]:
-        name = folder.name.replace("-", "/", 1)
-        fetched = [path for path in folder.iterdir() if path.suffix != ".json"]
-        has_bytes = any(path.stat().st_size for path in fetched)
-        if not has_bytes or (folder.name != _ALL and _is_there(data_dir, name)):
-            shutil.rmtree(folder)
+    for folder in leftovers(data_dir, is_done):
+        shutil.rmtree(folder)
     if any(data_dir.glob(f".{_SCRATCH}.incomplete-*")):
         with scratch_dir(data_dir, _SCRATCH):
             pass

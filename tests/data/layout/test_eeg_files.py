@@ -31,8 +31,6 @@ def test_read_eeg_takes_the_last_250_of_300_times(tiny):
     npy.change(path, preprocessed_eeg_data=data, times=times)
     times_s = layout.read_eeg(tiny, 1, "test").axes.times_s
     np.testing.assert_array_equal(times_s, times[50:])
-        layout.read_eeg(tiny, 1, "test").axes.times_s, times[50:]
-    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
