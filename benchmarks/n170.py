@@ -68,13 +68,11 @@ def score_validation(config, run):
     """Scores the best weights on the training images held out."""
     held_out = experiment.load_data(config, run)[0].validation
     loaded = load_checkpoint(run)
-    signal_layout = loaded.description.signal
-    prediction = signal_layout.to_eeg(encoder.predict(loaded, held_out.images))
+    signal = loaded.description.signal
+    prediction = signal.to_eeg(encoder.predict(loaded, held_out.images))
     r = encoding.correlate_over_images(prediction, held_out.response)
-    times_s = np.array(signal_layout.times_s)
-    in_window = (times_s > WINDOW_S[0] - 0.005) & (times_s < WINDOW_S[1] + 0.005)
-    per_channel = r[:, in_window].mean(-1)
-    scores = dict(zip(signal_layout.ch_names, per_channel, strict=True))
+    per_channel = signal.axes.take(r, window_s=WINDOW_S).mean(-1)
+    scores = dict(zip(signal.axes.ch_names, per_channel, strict=True))
     scores["all"] = per_channel.mean()
     return {name: round(float(value), 3) for name, value in scores.items()}
 

@@ -101,12 +101,10 @@ def to_state_dict(variables: Mapping) -> dict[str, np.ndarray]:
     Returns:
       Canonical PyTorch names to arrays in PyTorch's layout.
     """
+    ours = {name: variables.get(name, {}) for name in ("params", "batch_stats")}
     leaves = {
         _torch_name(path): np.asarray(value)
-        for collection in ("params", "batch_stats")
-        for path, value in flatten_dict(
-            {collection: variables.get(collection, {})}
-        ).items()
+        for path, value in flatten_dict(ours).items()
     }
     channels = _channels_in(leaves)
     return {name: _to_torch(name, array, channels) for name, array in leaves.items()}

@@ -379,6 +379,14 @@ class TestErrors:
         message = refusal(lambda: load_checkpoint(copy))
         assert "batch_stats/IT/norm1_0/mean: expected nothing, found (64,)" in message
 
+    def test_newer_format(self, copy):
+        """Not damage: resuming with an old version moves nothing aside."""
+        change_description(copy, format=3)
+        for read in (load_checkpoint, restore):
+            message = refusal(lambda read=read: read(copy))
+            assert f"{copy / FOLDER / '1'}: expected a description of" in message
+            assert steps_on_disk(copy) == [1]
+
     @pytest.mark.parametrize(
         "changes",
         [{"kind": "resnet"}, {"model": {"depth": 3}}, {"image_size": "large"}],
