@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.evaluation import encoding, report
 from img2eeg_jax.prediction import encoder
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/n170.py", "Recipe.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The recordings.", required=True)
@@ -54,7 +54,7 @@ def train_and_score(seed, shuffled):
     config.seed = seed
     config.shuffle_eeg = shuffled
     run = workdir / f"seed-{seed}{'-shuffled' if shuffled else ''}"
-    loop.train(config, run)
+    experiment.train(config, run)
     scores = {"validation": score_validation(config, run)}
     if _SCORE_TEST.value:
         scores["test"] = score_test(run)
@@ -66,7 +66,7 @@ def train_and_score(seed, shuffled):
 
 def score_validation(config, run):
     """Scores the best weights on the training images held out."""
-    held_out = loop.load_data(config, run).validation
+    held_out = experiment.load_data(config, run)[0].validation
     loaded = load_checkpoint(run)
     signal = loaded.description.signal
     prediction = signal.to_eeg(encoder.predict(loaded, held_out.images))

@@ -43,7 +43,7 @@ HOMES = {
     "absl.flags": ("scripts/",),
     "absl.app": ("scripts/",),
     "ml_collections": (
-        "training/loop.py",
+        "training/experiment.py",
         "training/config_check.py",
         "scripts/",
     ),
