@@ -16,10 +16,10 @@ demo: $(INSTALLED)
 	$(BIN)/python eval.py --checkpoint=runs/demo
 
 test: lint $(WITH_TORCH)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal -m "not slow" $(PYTEST_ARGS)
 
 test-all: lint $(WITH_TORCH)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -67,7 +67,7 @@ def average_ranks(x: Array) -> Array:
       f32[..., n]. Ranks are piecewise constant: their gradient is zero.
     """
 
-    def rank(row):
+    def rank(row: Array) -> Array:
         ordered = jnp.sort(row)
         below = jnp.searchsorted(ordered, row, side="left")
         up_to = jnp.searchsorted(ordered, row, side="right")

@@ -11,6 +11,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 HERE = pathlib.Path(__file__).parent
 
@@ -31,6 +32,28 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def golden_dir(request):
     return pathlib.Path(request.config.getoption("--golden-dir"))
+
+
+@pytest.fixture(scope="session")
+def compilation_cache_dir(tmp_path_factory):
+    """A folder of compiled programs, for all processes of the run and their children.
+
+    JAX's keys hold the program, the compiler's options and XLA_FLAGS, so that what is
+    compiled otherwise is another entry.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    # Each of pytest-xdist's processes has a folder within that of the run.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return folder / "jax_cache"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_compilation(compilation_cache_dir):
+    """What takes JAX over a second to compile, it compiles once a run."""
+    jax.config.update("jax_compilation_cache_dir", str(compilation_cache_dir))
+    # JAX decides at its first compilation, maybe at an import, whether it has a cache.
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -5,25 +5,30 @@ only, and far behind it on small maps. `benchmarks/convolutions.py` compares.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 Array = jax.Array
+# (x, kernel, stride) → output; see `conv`.
+Algorithm = Callable[[Array, Array, int], Array]
+# Offset → a strided part of an array; see `every`.
+Phases = Callable[[int], Array]
 
-# Below this many output rows or columns XLA's CPU convolution falls far behind a matrix
-# product: at 2 × 2 positions to a fiftieth of its rate.
+# With this many output rows or columns, or fewer, XLA's CPU convolution is far slower
+# than a matrix product: at 2 × 2 positions it has a fiftieth of the product's rate.
 _FEW_POSITIONS = 8
 
 # With fewer input channels than this, patches cost more to gather than to multiply.
 _FEW_CHANNELS = 8
 
-# Winograd's fewer products pay for its additions from this many channels on,
+# Winograd's fewer products pay for its additions from this many channels on.
 _MANY_CHANNELS = 256
-# and, for each stride, with this many tiles of 2 × 2 outputs per channel: its transform
-# of the kernel costs the same for any number of them.
+
+# Stride → how many tiles of 2 × 2 outputs per channel Winograd needs to pay: its
+# transform of the kernel costs the same for any number of tiles.
 _TILES_PER_CHANNEL = {1: 1 / 8, 2: 1 / 2}
 
 
@@ -97,11 +102,11 @@ def winograd_conv(x: Array, kernel: Array, stride: int) -> Array:
     return out[:, :rows, :columns]
 
 
-def every(x: Array, axis: int, step: int) -> Callable[[int], Array]:
+def every(x: Array, axis: int, step: int) -> Phases:
     """Returns offset → every `step`-th entry of an axis from there.
 
-    By way of a split, whose gradient is a concatenation: that of a strided slice is a
-    sum of arrays that are mostly zeros.
+    Made by a split, whose gradient is a concatenation; the gradient of a strided slice
+    is a sum of arrays that are mostly zeros.
 
     Args:
       x: array.
@@ -115,7 +120,7 @@ def every(x: Array, axis: int, step: int) -> Callable[[int], Array]:
     shape = (*x.shape[:axis], n + 1, step, *x.shape[axis + 1 :])
     phases = _split(x.reshape(shape), axis + 1)
 
-    def take(offset):
+    def take(offset: int) -> Array:
         first, phase = divmod(offset, step)
         return lax.slice_in_dim(phases[phase], first, first + n, axis=axis)
 
@@ -128,28 +133,28 @@ def _split(x: Array, axis: int) -> list[Array]:
     return [part.squeeze(axis) for part in parts]
 
 
-def _inputs_1(x):
+def _inputs_1(x: Phases) -> tuple[Array, ...]:
     return x(0) - x(2), x(1) + x(2), x(2) - x(1), x(1) - x(3)
 
 
-def _weights_1(w):
+def _weights_1(w: Sequence[Array]) -> tuple[Array, ...]:
     even, odd = (w[0] + w[2]) / 2, w[1] / 2
     return w[0], even + odd, even - odd, w[2]
 
 
-def _outputs_1(m):
+def _outputs_1(m: Sequence[Array]) -> tuple[Array, Array]:
     return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
 
 
-def _inputs_2(x):
+def _inputs_2(x: Phases) -> tuple[Array, ...]:
     return x(0) - x(2), x(2), x(2) - x(4), x(1), x(3)
 
 
-def _weights_2(w):
+def _weights_2(w: Sequence[Array]) -> tuple[Array, ...]:
     return w[0], w[0] + w[2], w[2], w[1], w[1]
 
 
-def _outputs_2(m):
+def _outputs_2(m: Sequence[Array]) -> tuple[Array, Array]:
     return m[0] + m[1] + m[3], m[1] - m[2] + m[4]
 
 
@@ -162,7 +167,7 @@ _WINOGRAD = {
 
 def cpu_algorithm(
     x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int
-) -> Callable[[Array, Array, int], Array]:
+) -> Algorithm:
     """Returns the fastest algorithm on CPU (`benchmarks/convolutions.py`).
 
     Args:
@@ -186,19 +191,24 @@ def _cpu_conv(x: Array, kernel: Array, stride: int) -> Array:
     return cpu_algorithm(x.shape, kernel.shape, stride)(x, kernel, stride)
 
 
-def _cpu_gradients(x, kernel, grad, stride):
+def _cpu_gradients(
+    x: Array, kernel: Array, grad: Array, stride: int
+) -> tuple[Array, Array]:
     algorithm = cpu_algorithm(x.shape, kernel.shape, stride)
     if kernel.shape[0] > 1 and algorithm is not xla_conv:
-        # With a zero that is known with the gradient only. Without it XLA would keep
-        # the patches and transforms of `x` from the forward pass until here, several
-        # times its memory; on CPU it ignores `optimization_barrier`. (Those of the
-        # kernel are small, and kept.) A sum, because XLA would compute an entry of the
-        # gradient again for each entry that it is added to.
+        # Adding a zero that is known with the gradient only makes XLA gather the
+        # patches and transforms of `x` again here. Otherwise it would keep them from
+        # the forward pass, several times the memory of `x`; on CPU it ignores
+        # `optimization_barrier`. (The kernel's transforms are small, and kept.) The
+        # zero is a sum, because XLA would compute an entry of the gradient again for
+        # each entry of `x` that it is added to.
         x = x + 0 * grad[0, 0, 0].sum()
     return _gradients(algorithm, x, kernel, grad, stride)
 
 
-def _gradients(algorithm, x, kernel, grad, stride):
+def _gradients(
+    algorithm: Algorithm, x: Array, kernel: Array, grad: Array, stride: int
+) -> tuple[Array, Array]:
     _, vjp = jax.vjp(functools.partial(algorithm, stride=stride), x, kernel)
     return vjp(grad)
 
@@ -226,11 +236,15 @@ def conv(x: Array, kernel: Array, stride: int) -> Array:
     )
 
 
-def _conv_forward(x, kernel, stride):
+def _conv_forward(
+    x: Array, kernel: Array, stride: int
+) -> tuple[Array, tuple[Array, Array]]:
     return conv(x, kernel, stride), (x, kernel)
 
 
-def _conv_backward(stride, residuals, grad):
+def _conv_backward(
+    stride: int, residuals: tuple[Array, Array], grad: Array
+) -> tuple[Array, Array]:
     # Differentiated per platform: through `platform_dependent` itself, JAX would keep
     # the residuals of every branch.
     return lax.platform_dependent(

@@ -125,7 +125,7 @@ class CORnetS(nn.Module):
       frozen_areas: areas that stay in eval mode when the others train.
       remat: what the backward pass computes again instead of keeping it: "none";
         "elementwise", all but convolutions' outputs; or "areas", everything inside the
-        areas. On CPU XLA undoes it.
+        areas. XLA on CPU merges the repeated computations, and so saves nothing.
     """
 
     width: int = 64
@@ -169,7 +169,7 @@ class CORnetS(nn.Module):
             module = self._rematerialised(kind)(**settings)
             x = module(x, train and not is_frozen, mask)
             is_trained |= not is_frozen
-            # Gradients need not come this far.
+            # No gradient is needed before the first trained area.
             areas[area] = x = x if is_trained else lax.stop_gradient(x)
         logits = _Decoder(self.num_classes, name="decoder")(x)
         return logits, areas

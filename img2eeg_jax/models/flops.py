@@ -117,7 +117,9 @@ def training_flops(
     return 3 * forward - 2 * first.macs
 
 
-def _block(area, side, channels, features, steps):
+def _block(
+    area: str, side: int, channels: int, features: int, steps: int
+) -> Iterator[Convolution]:
     """Yields a recurrent block's convolutions; the first step halves the side."""
     inner, half = EXPANSION * features, _halve(side)
     later = steps - 1
@@ -130,7 +132,10 @@ def _block(area, side, channels, features, steps):
     yield Convolution(f"{area}.conv3", half, inner, features, 1, times=steps)
 
 
-def _head_macs(width, image_size, signal_size, features, areas):
+def _head_macs(
+    width: int, image_size: int, signal_size: int, features: int, areas: Sequence[str]
+) -> int:
+    """Counts the multiply-accumulates of the tapped areas' layers and the last one."""
     side = _halve(_halve(image_size))
     macs = len(areas) * features * signal_size
     for area in AREAS:
@@ -140,5 +145,5 @@ def _head_macs(width, image_size, signal_size, features, areas):
     return macs
 
 
-def _halve(side):
+def _halve(side: int) -> int:
     return -(-side // 2)

@@ -1,6 +1,7 @@
 """Convolution, batch normalisation and linear layer with PyTorch's semantics, NHWC."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,8 +18,8 @@ Array = jax.Array
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 
-# What "elementwise" rematerialisation keeps: the outputs of convolutions and the
-# statistics of batch norms; all else is quickly made from these.
+# Name of what "elementwise" rematerialisation keeps: the outputs of convolutions and
+# the statistics of batch norms, from which everything else is quickly made.
 KEPT = "kept"
 
 
@@ -112,7 +113,8 @@ class BatchNorm(nn.Module):
             var.value = self._running(var.value, unbiased_var, count)
         return out
 
-    def _running(self, old, new, count):
+    def _running(self, old: Array, new: Array, count: Array) -> Array:
+        """Returns a running statistic after the updates; without rows it stays."""
         keep = (1 - BATCH_NORM_MOMENTUM) ** self.updates
         return jnp.where(count > 0, keep * old + (1 - keep) * new, old)
 
@@ -148,12 +150,21 @@ def normalise_batch(
     return _normalise_forward(x, scale, bias, skip, mask, relu, axis_name)[0]
 
 
-def _normalise_forward(x, scale, bias, skip, mask, relu, axis_name):
+def _normalise_forward(
+    x: Array,
+    scale: Array,
+    bias: Array,
+    skip: Array | None,
+    mask: Array,
+    relu: bool,
+    axis_name: str | None,
+) -> tuple[tuple[Array, Array, Array, Array], tuple]:
+    """Returns what `normalise_batch` returns, and what its gradient needs."""
     count = _sum_over_devices(mask.sum(), axis_name) * (x.shape[1] * x.shape[2])
     divisor = jnp.maximum(count, 1)
 
-    def average(values):
-        # Row by row first: the mask would otherwise be spread to an array like `x`.
+    def average(values: Array) -> Array:
+        # Each row is summed first; masking `values` would spread the mask over them.
         total = (values.sum((1, 2)) * mask[:, None]).sum(0)
         return _sum_over_devices(total, axis_name) / divisor
 
@@ -166,19 +177,23 @@ def _normalise_forward(x, scale, bias, skip, mask, relu, axis_name):
     return (out, mean, var, count), residuals
 
 
-def _normalise_backward(relu, axis_name, residuals, grads):
+def _normalise_backward(
+    relu: bool, axis_name: str | None, residuals: tuple, grads: tuple[Array, ...]
+) -> tuple[Array, Array, Array, Array | None, Array]:
+    """Returns the gradients of x, scale, bias, skip and mask."""
     x, scale, mean, var, divisor, mask, out, has_skip = residuals
     grad = grads[0].astype(jnp.float32)
     if relu:
         grad = jnp.where(out > 0, grad, 0)
     inverse_std = lax.rsqrt(var + BATCH_NORM_EPSILON)
-    # With a zero that is known with the gradient only, so that XLA centres again here
-    # and does not keep the forward pass's centred array until now.
+    # Adding a zero that is known with the gradient only makes XLA centre `x` again
+    # here, where it would keep the forward pass's centred array until now.
     mean = mean + 0 * grad[0, 0, 0]
     centred = x.astype(jnp.float32) - _per_channel(mean)
     bias_grad = _sum_per_channel(grad)
     scale_grad = _sum_per_channel(grad * centred) * inverse_std
-    # Through the statistics, every row of every device moves with every real one.
+    # Through the mean and the standard deviation, every real row of every device
+    # changes the outputs of all rows.
     through_mean, through_std = (
         _sum_over_devices(total, axis_name) / divisor
         for total in (bias_grad, scale_grad)
@@ -195,7 +210,15 @@ def _normalise_backward(relu, axis_name, residuals, grads):
 normalise_batch.defvjp(_normalise_forward, _normalise_backward)
 
 
-def _normalise(x, mean, var, scale, bias, skip, relu):
+def _normalise(
+    x: Array,
+    mean: Array,
+    var: Array,
+    scale: Array,
+    bias: Array,
+    skip: Array | None,
+    relu: bool,
+) -> Array:
     factor = lax.rsqrt(var + BATCH_NORM_EPSILON) * scale
     out = (x.astype(jnp.float32) - _per_channel(mean)) * _per_channel(factor)
     out = out + _per_channel(bias)
@@ -216,10 +239,10 @@ def _per_channel(vector: Array) -> Array:
     return vector[None, None, None]
 
 
-def _uniform_fan_in(fan_in: int):
+def _uniform_fan_in(fan_in: int) -> Callable[..., Array]:
     """PyTorch's default bias initialisation: uniform within ±1/sqrt(fan_in)."""
 
-    def init(key, shape, dtype=jnp.float32):
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -1, 1) / jnp.sqrt(fan_in)
 
     return init
@@ -246,7 +269,8 @@ class Linear(nn.Module):
         )
         bias = self.param("bias", _uniform_fan_in(x.shape[-1]), (self.features,))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        # Few products, at the end of the network: float32 ones are not shortened.
+        # On accelerators float32 products may be shortened (TF32, bfloat16). Linear
+        # layers are few and come last, so that full products cost little.
         is_exact = jnp.dtype(self.dtype) == jnp.float32
         precision = lax.Precision.HIGHEST if is_exact else None
         out = jnp.matmul(x, kernel, precision=precision)

@@ -10,6 +10,7 @@ import sys
 import time
 
 from configs import demo
+from helpers.compilation import quick_xla_flags
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -39,11 +40,14 @@ class Commands:
     def __init__(self, cache_dir):
         self.cache_dir = cache_dir
         self.environment = os.environ | {
-            # Compiles in a third of the time; XLA_FLAGS="" is what a user has.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            # XLA_FLAGS="" is what a user has.
+            "XLA_FLAGS": quick_xla_flags(),
             "JAX_COMPILATION_CACHE_DIR": str(cache_dir),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            # Of an entry that another process writes just now, or was killed in, JAX
+            # says that it cannot read it; it then compiles.
+            "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache",
         }
 
     def start(self, script, *flags, **environment):

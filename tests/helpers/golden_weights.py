@@ -1,10 +1,14 @@
 """The published network with the weights that the golden files were made with."""
 
+import functools
+
+import jax
 import numpy as np
 
 from helpers import seeded
 from img2eeg_jax.checkpoints.trees import variable_shapes
 from img2eeg_jax.interop import names
+from img2eeg_jax.models.cornet_s import AREAS
 
 
 def seeded_variables(model, seed):
@@ -14,6 +18,28 @@ def seeded_variables(model, seed):
         name: seeded.seeded_tensor(name, shape, seed) for name, shape in shapes.items()
     }
     return names.to_variables(state_dict)
+
+
+@functools.cache
+def compiled_forward(model):
+    """Returns (variables, images) → (outputs, {area: output}), in eval mode.
+
+    One program per network for all tests with two images: it takes seconds to compile.
+    """
+
+    @jax.jit
+    def forward(variables, images):
+        outputs, captured = model.apply(
+            variables,
+            images,
+            mutable=["intermediates"],
+            capture_intermediates=lambda module, _: module.name in AREAS,
+        )
+        captured = captured["intermediates"]
+        captured = captured.get("realnet", captured)
+        return outputs, {area: captured[area]["__call__"][0] for area in AREAS}
+
+    return forward
 
 
 def relative_error(out, ref):

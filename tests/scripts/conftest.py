@@ -2,7 +2,6 @@ import shutil
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from helpers.commands import TINY, Commands, check_done
 from img2eeg_jax.data.shards import builder
@@ -10,15 +9,14 @@ from img2eeg_jax.data.sources import synthetic
 
 
 @pytest.fixture(scope="session")
-def commands(tmp_path_factory):
-    return Commands(tmp_path_factory.mktemp("jax_cache"))
+def commands(compilation_cache_dir):
+    return Commands(compilation_cache_dir)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _shared_compilation(commands):
-    """Lets calls in this process share what they compile, and compile it quickly."""
+def _quick_compilation():
+    """Lets calls in this process compile quickly, and share also what is small."""
     settings = {
-        "jax_compilation_cache_dir": str(commands.cache_dir),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
         "jax_disable_most_optimizations": True,
@@ -26,11 +24,9 @@ def _shared_compilation(commands):
     before = {name: jax.config.values[name] for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
-    compilation_cache.reset_cache()
     yield
     for name, value in before.items():
         jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from helpers.commands import (
 )
 from helpers.runs import check_same_end, last_checkpoint
 from img2eeg_jax.checkpoints.load import load_checkpoint
-from img2eeg_jax.errors import InputError, StoppedBySignal
+from img2eeg_jax.errors import StoppedBySignal
 from img2eeg_jax.training import experiment
 from img2eeg_jax.training.workdir import Workdir
 

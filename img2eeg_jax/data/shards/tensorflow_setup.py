@@ -8,8 +8,16 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+# TensorFlow's import loads Keras, which takes a second, unless an older Keras is to
+# take its place. Keras can still be had: `tf.keras` reads the variable when first used.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "true")
+
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+# "1" would be a user's own choice.
+if os.environ["TF_USE_LEGACY_KERAS"] == "true":
+    del os.environ["TF_USE_LEGACY_KERAS"]
 
 # TensorFlow would take nearly all of an accelerator's memory, which JAX needs.
 for _kind in ("GPU", "TPU"):
