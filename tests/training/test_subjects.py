@@ -73,14 +73,14 @@ def test_one_by_one_on_all_devices():
 @pytest.mark.parametrize("how", ["one_by_one", "side_by_side"])
 def test_one_that_fails_does_not_keep_others_back(how):
     log = Log({FOLDERS[1]: InputError("damaged")})
-    with pytest.raises(InputError, match="^damaged$"):
+    with pytest.raises(InputError, match=r"^damaged$"):
         subjects.train_all(how, FOLDERS, log)
     assert sorted(folder for (folder,), *_ in log.calls) == FOLDERS
 
 
 def test_side_by_side_tells_an_error_rather_than_a_stop():
     log = Log({FOLDERS[0]: StoppedBySignal("stopped"), FOLDERS[3]: InputError("bad")})
-    with pytest.raises(InputError, match="^bad$"):
+    with pytest.raises(InputError, match=r"^bad$"):
         subjects.train_all("side_by_side", FOLDERS, log)
 
 
@@ -112,7 +112,7 @@ def test_side_by_side_shares_devices_out(n_subjects):
             busy.difference_update(parallel.devices)
 
     subjects.train_all("side_by_side", folders, train)
-    assert [*devices_of] and set(devices_of) == set(folders)
+    assert set(devices_of) == set(folders)
     assert first == [folders[0]]
     assert {len(devices) for devices in devices_of.values()} == {
         4 // min(n_subjects, 4)
