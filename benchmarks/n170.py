@@ -15,9 +15,9 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from img2eeg_jax.checkpoints.load import load_checkpoint
-from img2eeg_jax.evaluation import encoding, report
-from img2eeg_jax.prediction import encoder
+from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation.correlation import correlate_over_images
+from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.training import experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/n170.py", "Recipe.")
@@ -67,12 +67,10 @@ def train_and_score(seed, shuffled):
 def score_validation(config, run):
     """Scores the best weights on the training images held out."""
     held_out = experiment.load_data(config, run)[0].validation
-    loaded = load_checkpoint(run)
-    signal = loaded.description.signal
-    prediction = signal.to_eeg(encoder.predict(loaded, held_out.images))
-    r = encoding.correlate_over_images(prediction, held_out.response)
-    per_channel = signal.axes.take(r, window_s=WINDOW_S).mean(-1)
-    scores = dict(zip(signal.axes.ch_names, per_channel, strict=True))
+    prediction = Encoder.from_checkpoint(run).predict(held_out.images)
+    r = correlate_over_images(prediction.data, held_out.response)
+    per_channel = prediction.axes.take(r, window_s=WINDOW_S).mean(-1)
+    scores = dict(zip(prediction.axes.ch_names, per_channel, strict=True))
     scores["all"] = per_channel.mean()
     return {name: round(float(value), 3) for name, value in scores.items()}
 

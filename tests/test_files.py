@@ -6,7 +6,13 @@ import sys
 import pytest
 
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.files import check_new, check_room, replacing, scratch_dir, write_text
+from img2eeg_jax.files import (
+    check_new,
+    check_room,
+    replacing,
+    scratch_dir,
+    write_text,
+)
 
 
 def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
@@ -22,20 +28,6 @@ def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_check_new(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/file").write_text("mine")
-    for name in ("nothing", "empty"):
-        check_new(tmp_path / name, overwrite=False)
-    for name in ("file", "folder"):
-        check_new(tmp_path / name, overwrite=True)
-        words = f"{name}: expected nothing there yet, found something; `overwrite`"
-        with pytest.raises(InputError, match=words):
-            check_new(tmp_path / name, overwrite=False)
 
 
 def test_scratch_dir_removes_what_a_dead_process_left(tmp_path):
@@ -97,3 +89,15 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
         write_text(tmp_path / "none" / "file", "text")
     check_room(tmp_path, 10)
     assert not list(tmp_path.iterdir())
+
+
+def test_check_new(tmp_path):
+    check_new(tmp_path / "none", overwrite=False)
+    (tmp_path / "folder").mkdir()
+    check_new(tmp_path / "folder", overwrite=False)
+    path = tmp_path / "folder" / "file"
+    path.write_text("")
+    for present in (path, path.parent):
+        with pytest.raises(InputError, match="nothing there yet, found something; `ov"):
+            check_new(present, overwrite=False)
+        check_new(present, overwrite=True)

@@ -11,7 +11,7 @@ import textwrap
 
 import pytest
 
-from helpers.commands import quick_xla_flags
+from helpers.compilation import quick_xla_flags
 from helpers.sources import ROOT, SOURCES, check_exceptions
 
 # Rule 1. Each module of the core may import those before it, and `OUTSIDE`.

@@ -58,7 +58,7 @@ class Description:
     torch: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        # JSON gives lists back; a module's arguments are hashed.
+        # JSON gives lists back, but modules are static arguments of jit: hashed.
         arguments = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.model.items()

@@ -68,19 +68,19 @@ def evaluate(
         "which": which,
         "subject": measured.subject,
     }
-    output = pathlib.Path(output or default_output(checkpoint_dir, subject))
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
+    folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     figures.plot_evoked(
-        output / "evoked.png",
+        folder / "evoked.png",
         prediction,
         measured.eeg.mean(1),
         measured.images,
         ceiling=scores.noise_ceiling_lower.mean(-1),
     )
-    figures.plot_r_over_time(output / "r_over_time.png", summary)
-    figures.plot_r_by_channel(output / "r_by_channel.png", summary)
-    figures.plot_history(output / "loss_curves.png", history, checkpoint.step)
+    figures.plot_r_over_time(folder / "r_over_time.png", summary)
+    figures.plot_r_by_channel(folder / "r_by_channel.png", summary)
+    figures.plot_history(folder / "loss_curves.png", history, checkpoint.step)
     return summary
 
 

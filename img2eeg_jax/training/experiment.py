@@ -24,8 +24,7 @@ from img2eeg_jax.data.sources import http
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.errors import StoppedBySignal, naming, unexpected
-from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
+from img2eeg_jax.errors import StoppedBySignal, unexpected
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 from img2eeg_jax.training import config_check, subjects, teacher
@@ -52,14 +51,12 @@ class _Plan:
 
     Attributes:
       config: see configs/default.py; with absolute paths.
-      numbers: of the subjects.
-      how: they are trained, see `subjects.mode`.
+      how: subjects are trained, see `subjects.mode`.
       configs: folder of each network → its config, that of a run of its own.
       source: where the data come from.
     """
 
     config: ConfigDict
-    numbers: tuple[int, ...]
     how: str
     configs: Mapping[pathlib.Path, ConfigDict]
     source: DataSource
@@ -88,17 +85,23 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     started_s = time.monotonic()
     plan = _plan(config, pathlib.Path(workdir))
     distributed.keep_compiled_programs(http.cache_dir() / "compiled")
-    axes = _axes_before_building(plan)
-    networks = load_networks(plan.config, axes)
-    if networks.teacher is None and plan.config.task != "none":
+    config = plan.config
+    axes = plan.source.look(
+        channels=tuple(config.channels) or None,
+        window_s=tuple(config.window_s),
+        n_validation_concepts=config.validation_concepts,
+        split_seed=config.seed,
+    )
+    networks = load_networks(config, axes)
+    if networks.teacher is None and config.task != "none":
         print("no teacher: the task loss is off", flush=True)
     logits = None
     with jax.default_matmul_precision(plan.precision), distributed.naming_failures():
         shards = plan.source.open()
-        found = shards.eeg(plan.numbers[0]).axes
+        found = shards.eeg(shards.subjects[0]).axes
         # Shards that were there have been built anew, from other EEG.
-        networks = networks if found == axes else load_networks(plan.config, found)
-        if networks.teacher is not None and not plan.config.teacher_batch_stats:
+        networks = networks if found == axes else load_networks(config, found)
+        if networks.teacher is not None and not config.teacher_batch_stats:
             model = networks.teacher.clone(axis_name=None)
             logits = teacher.load_logits(shards, model, networks.teacher_variables)
 
@@ -108,7 +111,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
             folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
         ) -> None:
             configs = {folder: plan.configs[folder] for folder in folders}
-            limits = build_limits(plan.config, started_s, parallel, is_first)
+            limits = build_limits(config, started_s, parallel, is_first)
             with (
                 # Each thread has a precision of its own.
                 jax.default_matmul_precision(plan.precision),
@@ -143,7 +146,7 @@ def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
     for folder, own in configs.items():
         check_folder(folder)
         run_folder.check_config(folder, own.to_dict())
-    return _Plan(config, numbers, how, configs, source)
+    return _Plan(config, how, configs, source)
 
 
 def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
@@ -196,20 +199,6 @@ def data_source(
         subjects=tuple(numbers),
         image_size=config.image_size,
     )
-
-
-def _axes_before_building(plan: _Plan) -> Axes:
-    """Returns the axes of the data before anything is written.
-
-    Raises:
-      InputError: the config asks for something that the data do not have.
-    """
-    config = plan.config
-    axes, concepts = plan.source.look()
-    with naming(plan.source.data_dir or plan.source.shards_dir):
-        axes.select(tuple(config.channels) or None, tuple(config.window_s))
-        examples.split_by_concept(concepts, config.validation_concepts, config.seed)
-    return axes
 
 
 def load_data(
@@ -409,18 +398,11 @@ def _build_trainer(
         for number in layout.parse_subjects(str(own.subjects))
     ]
     data = _select_data(config, shards, numbers)
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if logits is not None:
-        splits = {
-            name: split
-            and dataclasses.replace(
-                split, teacher_logits=logits["test" if name == "test" else "training"]
-            )
-            for name, split in splits.items()
-        }
+        data = teacher.with_logits(data, logits)
     live_teacher = networks.teacher if logits is None else None
     recipe = build_recipe(config, networks.signal, networks.teacher is not None)
-    n_steps = batches.num_batches(splits["train"], config.batch_size)
+    n_steps = batches.num_batches(data.train, config.batch_size)
     optimizer = build_optimizer(config, n_steps)
     model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
     start = networks.initial_state(optimizer, config.seed, config.ema_decay > 0)
@@ -432,10 +414,12 @@ def _build_trainer(
         teacher_variables=parallel.replicate(
             networks.teacher_variables if live_teacher else {}
         ),
-        train_split=splits["train"],
-        selection_split=splits[config.select_by],
+        train_split=data.train,
+        selection_split=getattr(data, config.select_by),
         selection=build_selection(config),
-        ceiling=_ceiling(config, networks.signal, data),
+        ceiling=networks.ceiling(data.validation_halves)
+        if config.select_by == "validation"
+        else None,
         batch_size=config.batch_size,
         seed=config.seed,
         workdirs=_build_workdirs(configs, numbers, shards, data, networks),
@@ -443,18 +427,6 @@ def _build_trainer(
         flops_per_image=networks.flops_per_image,
         counts_skipped=recipe.skip_nonfinite,
     )
-
-
-def _ceiling(
-    config: ConfigDict, signal: SignalLayout, data: examples.EncodingData
-) -> list[float] | None:
-    """Returns the r that a perfect prediction would reach, for each subject."""
-    halves = data.validation_halves
-    if config.select_by != "validation" or halves is None:
-        return None
-    measured = signal.measured(halves.astype(np.float64))
-    ceiling = np.atleast_1d(spearman_brown_ceiling(measured))
-    return None if np.isnan(ceiling).any() else ceiling.tolist()
 
 
 def _build_workdirs(

@@ -3,79 +3,23 @@
 import contextlib
 import dataclasses
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from img2eeg_jax import objectives
 from img2eeg_jax.data import batches as pipeline
 from img2eeg_jax.data.examples import Split
 from img2eeg_jax.devices.parallel import DataParallel
-from img2eeg_jax.errors import StoppedBySignal, unexpected
+from img2eeg_jax.errors import StoppedBySignal
 from img2eeg_jax.training import progress as run_progress
+from img2eeg_jax.training import sums
 from img2eeg_jax.training.requests import Limits, Requests
 from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.state import TrainState
-from img2eeg_jax.training.step import LOSSES, Metrics
-from img2eeg_jax.training.subjects import restore_in_step
-from img2eeg_jax.training.workdir import Progress, Workdir, check_finite
-
-# Steps whose losses are fetched from the devices together.
-_FETCH_EVERY = 8
-
-
-class StepLosses:
-    """Adds the losses of an epoch's steps to the progress of each network's run.
-
-    The host is at most one step ahead of the devices, so that a stop is not kept
-    waiting; it waits for none while they have a step to do, and fetches the losses of
-    several steps at a time.
-    """
-
-    def __init__(self, parallel: DataParallel, workdirs: Mapping[int, Workdir]):
-        """Takes the folders of the networks that count, by position."""
-        self._parallel = parallel
-        self._workdirs = workdirs
-        self._waiting: list[tuple[int, Metrics]] = []
-
-    def add(self, step: int, metrics: Metrics) -> float | None:
-        """Takes the losses of a step that has been started.
-
-        Returns:
-          The last loss that has been fetched now, or None.
-
-        Raises:
-          InputError: a loss is not finite, naming the step.
-        """
-        if self._waiting:
-            _, before = self._waiting[-1]
-            jax.block_until_ready(before["total"])
-        self._waiting.append((step, metrics))
-        if len(self._waiting) <= _FETCH_EVERY:
-            return None
-        ready, self._waiting = self._waiting[:-1], self._waiting[-1:]
-        return self._record(ready)
-
-    def fetch(self) -> float | None:
-        """Waits for all that `add` has taken; returns and raises as `add`."""
-        ready, self._waiting = self._waiting, []
-        return self._record(ready)
-
-    def _record(self, steps: Sequence[tuple[int, Metrics]]) -> float | None:
-        loss = None
-        fetched = jax.device_get([metrics for _, metrics in steps])
-        for (step, _), metrics in zip(steps, fetched, strict=True):
-            of_networks = self._parallel.take_apart(metrics)
-            for i, workdir in self._workdirs.items():
-                names = (*LOSSES, "skipped")
-                _add_sums(workdir.progress.sums, of_networks[i], names)
-                total, count = of_networks[i]["total"]
-                if of_networks[i]["skipped"][0] == 0:
-                    check_finite(step, f"{workdir.label} loss".strip(), total)
-                    loss = float(total) / max(float(count), 1)
-        return loss
+from img2eeg_jax.training.step import Metrics
+from img2eeg_jax.training.subjects import resume_in_step
+from img2eeg_jax.training.workdir import Progress, Workdir
 
 
 @dataclasses.dataclass
@@ -165,7 +109,14 @@ class Trainer:
         return is_early or self._progress().epoch >= self.limits.num_epochs
 
     def _train(self, requests: Requests) -> None:
-        self._resume()
+        self.state = resume_in_step(
+            self.parallel,
+            self.workdirs,
+            self.state,
+            self.selection,
+            self.limits.num_epochs,
+        )
+        self.step = int(np.max(self.state.step))
         for workdir in self._written:
             workdir.write_config()
         if self._is_over():
@@ -203,23 +154,6 @@ class Trainer:
             line = run_progress.best_line(self.selection, history)
             self._print(line, network=i)
 
-    def _resume(self) -> None:
-        """Takes over the last checkpoints that all runs have, on all processes."""
-        if self._written:
-            states = restore_in_step(
-                self.workdirs,
-                self.parallel.take_apart(self.state),
-                self.selection,
-                self.limits.num_epochs,
-            )
-            self.state = self.parallel.put_together(states)
-        entries = [dataclasses.asdict(workdir.progress) for workdir in self.workdirs]
-        self.state = self.parallel.from_first_process(self.state)
-        entries = self.parallel.object_from_first_process(entries)
-        for workdir, of_run in zip(self.workdirs, entries, strict=True):
-            workdir.progress = Progress(**of_run)
-        self.step = int(np.max(self.state.step))
-
     def _train_epoch(
         self, requests: Requests, meter: run_progress.Meter, trace: run_progress.Trace
     ) -> None:
@@ -248,7 +182,7 @@ class Trainer:
         trace: run_progress.Trace,
     ) -> bool:
         """Takes steps to the end of the epoch or a stop; returns whether to stop."""
-        losses = StepLosses(self.parallel, active)
+        losses = sums.StepLosses(self.parallel, active)
         progress, must_stop = self._progress(), False
         n_images = len(self.train_split.index)
         done = min(progress.step_in_epoch * self.batch_size, n_images)
@@ -304,9 +238,23 @@ class Trainer:
         )
 
     def _finish_epoch(self, active: dict[int, Workdir]) -> None:
-        validation = self._validate()
+        validation = [None] * len(self.workdirs)
+        if self.selection_split is not None:
+            validation = sums.validate(
+                self.parallel,
+                self.loss_step,
+                self.state.variables,
+                self.teacher_variables,
+                self._batches(self.selection_split),
+            )
         for i, workdir in active.items():
-            row = self._row(workdir.progress, validation[i] if validation else None)
+            row = sums.epoch_row(
+                workdir.progress,
+                self.step,
+                self.selection.name,
+                validation[i],
+                counts_skipped=self.counts_skipped,
+            )
             workdir.finish_epoch(row)
             ceiling = self.ceiling
             if ceiling is not None and len(self.workdirs) > 1:
@@ -314,40 +262,6 @@ class Trainer:
             line = run_progress.epoch_line(row, self.selection.name, ceiling)
             self._print(line, network=i)
         self._save(active, is_epoch=True)
-
-    def _row(
-        self, progress: Progress, validation: dict[str, Any] | None
-    ) -> dict[str, float]:
-        """Returns an epoch's row of metrics.csv."""
-        row = {"epoch": progress.epoch, "step": self.step}
-        row |= _means(progress.sums, "train", self.step)
-        if self.counts_skipped:
-            row["train_skipped"], _ = progress.sums["skipped"]
-        if validation is not None:
-            name = self.selection.name
-            row |= _means(validation, name, self.step)
-            check_finite(self.step, f"{name} loss", row[self.selection.column])
-            row[f"{name}_r"] = validation["r"]
-        return row
-
-    def _validate(self) -> list[dict[str, Any]]:
-        """Returns of each network its losses [sum, count] and r; [] without images."""
-        if self.selection_split is None:
-            return []
-        sums = [{} for _ in self.workdirs]
-        moments = [[0.0, 0.0] for _ in self.workdirs]
-        variables = self.state.variables
-        for batch in self._batches(self.selection_split):
-            metrics = self.loss_step(variables, self.teacher_variables, batch)
-            of_networks = self.parallel.take_apart(jax.device_get(metrics))
-            for i, of_network in enumerate(of_networks):
-                _add_sums(sums[i], of_network, LOSSES)
-                for j, values in enumerate(of_network["moments"]):
-                    moments[i][j] = moments[i][j] + np.float64(values)
-        for of_network, (totals, count) in zip(sums, moments, strict=True):
-            r = objectives.correlation(totals, count)
-            of_network["r"] = float(np.nan_to_num(r).mean())
-        return sums
 
     def _save(self, active: dict[int, Workdir], is_epoch: bool = False) -> None:
         if not self._written:
@@ -368,17 +282,3 @@ class Trainer:
             if network is not None:
                 label = self.workdirs[network].label
             print(f"{label} {line}".strip(), flush=True)
-
-
-def _add_sums(
-    sums: dict[str, list[float]], metrics: Metrics, names: Sequence[str]
-) -> None:
-    for name in names:
-        total, count = sums.get(name, (0.0, 0.0))
-        sums[name] = [total + float(metrics[name][0]), count + float(metrics[name][1])]
-
-
-def _means(sums: dict[str, list[float]], prefix: str, step: int) -> dict[str, float]:
-    if not sums[LOSSES[0]][1]:
-        raise unexpected(f"step {step}", "a finite loss", "none in a whole epoch")
-    return {f"{prefix}_{name}": sums[name][0] / sums[name][1] for name in LOSSES}

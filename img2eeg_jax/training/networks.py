@@ -12,6 +12,7 @@ import optax
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.checkpoints.trees import check_shapes, variable_shapes
+from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
 from img2eeg_jax.models.realnet import ReAlNet
@@ -69,6 +70,21 @@ class Networks:
         variables = {name: {**drawn[name], **self.initial[name]} for name in drawn}
         state = create_state(variables, optimizer, with_ema=with_ema)
         return jax.tree.map(np.asarray, state)
+
+    def ceiling(self, halves: np.ndarray | None) -> list[float] | None:
+        """Returns the r that a perfect prediction would reach, for each subject.
+
+        Args:
+          halves: see `EncodingData.validation_halves`.
+
+        Returns:
+          None if it is not known.
+        """
+        if halves is None:
+            return None
+        measured = self.signal.measured(halves.astype(np.float64))
+        ceiling = np.atleast_1d(spearman_brown_ceiling(measured))
+        return None if np.isnan(ceiling).any() else ceiling.tolist()
 
     def describe(self, **origin: Any) -> Description:
         """Returns what a checkpoint says of the network.

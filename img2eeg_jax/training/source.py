@@ -8,11 +8,12 @@ from typing import Any
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
+from img2eeg_jax.data.examples import split_by_concept
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.devices.parallel import DataParallel
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import InputError, naming
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +37,33 @@ class DataSource:
     subjects: tuple[int, ...]
     image_size: int
 
-    def look(self) -> tuple[Axes, Sequence]:
-        """Reads what is there, and writes nothing.
+    def look(
+        self,
+        *,
+        channels: Sequence[str] | None,
+        window_s: tuple[float, float],
+        n_validation_concepts: int,
+        split_seed: int,
+    ) -> Axes:
+        """Returns all the axes of the EEG that is there; writes nothing.
 
-        Returns:
-          All the axes of the EEG, and the concept of each training image.
+        Args:
+          channels: that will be asked for, see `load_encoding_data`.
+          window_s: that will be asked for.
+          n_validation_concepts: that will be held out.
+          split_seed: seed of their choice.
 
         Raises:
-          InputError: there are neither shards nor a data set.
+          InputError: there are neither shards nor a data set, or they do not have what
+            will be asked for.
         """
+        axes, concepts = self._axes_and_concepts()
+        with naming(self.data_dir or self.shards_dir):
+            axes.select(channels, window_s)
+            split_by_concept(concepts, n_validation_concepts, split_seed)
+        return axes
+
+    def _axes_and_concepts(self) -> tuple[Axes, Sequence]:
         if self.synthetic is not None:
             return synthetic.AXES, range(self.synthetic["n_training_concepts"])
         try:

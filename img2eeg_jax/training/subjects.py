@@ -1,5 +1,6 @@
 """Several subjects: one by one, side by side, in step, or with one network for all."""
 
+import dataclasses
 import itertools
 import pathlib
 import threading
@@ -13,7 +14,7 @@ from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import InputError, StoppedBySignal, unexpected
 from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.state import TrainState
-from img2eeg_jax.training.workdir import Workdir
+from img2eeg_jax.training.workdir import Progress, Workdir
 
 ONE_BY_ONE = "one_by_one"
 SIDE_BY_SIDE = "side_by_side"
@@ -114,7 +115,42 @@ def _raise_first(errors: Sequence[BaseException]) -> None:
         raise error
 
 
-def restore_in_step(
+def resume_in_step(
+    parallel: DataParallel,
+    workdirs: Sequence[Workdir],
+    start: TrainState,
+    selection: Selection,
+    num_epochs: int,
+) -> TrainState:
+    """Takes over the last checkpoints that all runs have, on all processes.
+
+    Args:
+      parallel: the processes, of which the first reads, and the number of networks.
+      workdirs: the networks' folders, whose progress is set.
+      start: state before the first step, on the host.
+      selection: tells which runs stopped early.
+      num_epochs: of the whole run.
+
+    Returns:
+      The state to go on from, on the host.
+
+    Raises:
+      InputError: checkpoints cannot be used, or runs stand at different steps.
+    """
+    state = start
+    if parallel.process_index == 0:
+        starts = parallel.take_apart(start)
+        states = _restore(workdirs, starts, selection, num_epochs)
+        state = parallel.put_together(states)
+    entries = [dataclasses.asdict(workdir.progress) for workdir in workdirs]
+    state = parallel.from_first_process(state)
+    entries = parallel.object_from_first_process(entries)
+    for workdir, of_run in zip(workdirs, entries, strict=True):
+        workdir.progress = Progress(**of_run)
+    return state
+
+
+def _restore(
     workdirs: Sequence[Workdir],
     starts: Sequence[TrainState],
     selection: Selection,

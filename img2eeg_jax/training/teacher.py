@@ -1,7 +1,8 @@
 """The teacher: CORnet-S from a checkpoint, and its logits, computed once."""
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.data.examples import EncodingData, Split
 from img2eeg_jax.data.shards import teacher_logits
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.devices.parallel import DataParallel
@@ -77,6 +79,26 @@ def load_logits(
         )
         for partition, images in shards.images.items()
     }
+
+
+def with_logits(data: EncodingData, logits: Mapping[str, np.ndarray]) -> EncodingData:
+    """Gives each split the teacher's logits of its images.
+
+    Args:
+      data: of some subjects.
+      logits: what `load_logits` returns.
+    """
+
+    def give(split: Split | None, partition: str) -> Split | None:
+        of_partition = logits[partition]
+        return split and dataclasses.replace(split, teacher_logits=of_partition)
+
+    return dataclasses.replace(
+        data,
+        train=give(data.train, "training"),
+        validation=give(data.validation, "training"),
+        test=give(data.test, "test"),
+    )
 
 
 def _make_compute(

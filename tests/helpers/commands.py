@@ -1,6 +1,5 @@
 """Runs the scripts as a user does: each in a process of its own."""
 
-import functools
 import os
 import pathlib
 import re
@@ -10,9 +9,8 @@ import subprocess
 import sys
 import time
 
-import jax
-
 from configs import demo
+from helpers.compilation import quick_xla_flags
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -36,28 +34,13 @@ TINY = {
 }
 
 
-@functools.cache
-def quick_xla_flags():
-    """Returns XLA_FLAGS to compile in a fifth of the time; a user has none.
-
-    XLA ends a process that gives it a flag it does not know: an XLA without fusion
-    emitters goes without their flag.
-    """
-    level = "--xla_backend_optimization_level=0"
-    try:
-        options = {"xla_cpu_use_fusion_emitters": False}
-        jax.jit(lambda x: x, compiler_options=options)(0)
-    except jax.errors.JaxRuntimeError:
-        return level
-    return f"{level} --xla_cpu_use_fusion_emitters=false"
-
-
 class Commands:
     """Starts scripts whose processes share what JAX compiles."""
 
     def __init__(self, cache_dir):
         self.cache_dir = cache_dir
         self.environment = os.environ | {
+            # XLA_FLAGS="" is what a user has.
             "XLA_FLAGS": quick_xla_flags(),
             "JAX_COMPILATION_CACHE_DIR": str(cache_dir),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

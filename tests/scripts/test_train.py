@@ -10,6 +10,7 @@ import pytest
 
 from helpers.commands import TINY, check_done, check_refused, config_flags, tiny_config
 from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import experiment
 
@@ -114,6 +115,35 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     r = np.corrcoef(np.asarray(signal), eeg)[:16, 16:]
     contrast = 1 - np.diag(r).mean() + r[~np.eye(16, dtype=bool)].mean()
     np.testing.assert_allclose(float(row["train_contrast"]), contrast, rtol=1e-3)
+
+
+def test_shards_alone_are_enough(trained, data_dir, tmp_path, capsys):
+    """Without a data set, or with one that has gone; from the start or going on."""
+    shards_dir = tmp_path / "shards"
+    shutil.move(data_dir / "shards", shards_dir)
+    shutil.rmtree(data_dir)
+    gone = tiny_config({"data_dir": str(data_dir), "shards_dir": str(shards_dir)})
+    experiment.train(gone, tmp_path / "gone")
+    alone = tiny_config({"shards_dir": str(shards_dir)})
+    with alone.unlocked():
+        del alone.synthetic
+    experiment.train(alone, tmp_path / "alone")
+    assert "building" not in capsys.readouterr().out
+    expected = (trained / "metrics.csv").read_bytes()
+    for name in ("gone", "alone"):
+        assert (tmp_path / name / "metrics.csv").read_bytes() == expected
+    assert not data_dir.exists()
+    assert not (tmp_path / "alone" / "data").exists()
+
+
+def test_checkpoint_tells_where_its_data_are_from(trained_original, data_original):
+    description = load_checkpoint(trained_original[0]).description
+    shards = Shards.open(data_original / "shards", image_size=32, subjects=[1])
+    assert description.signal.eeg.unit == shards.eeg(1).axes.unit == "V"
+    assert description.data == {
+        "image_list_sha256": shards.image_list_sha256,
+        "preprocessing": shards.eeg(1).preprocessing,
+    }
 
 
 def test_without_a_teacher_the_task_loss_is_off(trained_original):

@@ -1,6 +1,7 @@
 """The epochs of a run, over fake steps: nothing is compiled."""
 
 import csv
+import dataclasses
 import gc
 import itertools
 import time
@@ -9,13 +10,13 @@ import jax
 import numpy as np
 import pytest
 
-from helpers import fake_training
 from helpers.fake_training import (
     BATCH_SIZE,
     N_TRAINING,
     SEED,
     STEPS_PER_EPOCH,
     Steps,
+    describe,
     losses_of,
     split,
     trainer,
@@ -23,12 +24,14 @@ from helpers.fake_training import (
 )
 from helpers.runs import last_checkpoint
 from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import InputError, StoppedBySignal
-from img2eeg_jax.training import loop
 from img2eeg_jax.training.requests import Limits
 from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.step import LOSSES
+from img2eeg_jax.training.sums import FETCH_EVERY
+from img2eeg_jax.training.workdir import Workdir
 
 
 def never():
@@ -96,7 +99,7 @@ class TestEpochs:
 
     def test_many_steps_are_fetched_in_turns(self, tmp_path):
         """An epoch longer than what is fetched together, twice."""
-        n = 2 * loop._FETCH_EVERY + 3
+        n = 2 * FETCH_EVERY + 3
         steps = Steps()
         one = trainer(tmp_path, steps, train_split=split(n), batch_size=1)
         one.train(never)
@@ -209,12 +212,34 @@ class TestStopping:
         assert len(read_csv(tmp_path)) == 3
 
 
+class TestOtherData:
+    def test_are_refused(self, tmp_path, snapshot):
+        trainer(tmp_path, Steps()).train(never)
+        before = snapshot(tmp_path)
+        other = np.zeros((1, 1), np.float32)
+        description = describe(zscore=ZScore(other, other))
+        one = trainer(tmp_path, Steps(), workdirs=[Workdir(tmp_path, description)])
+        with pytest.raises(InputError, match="data with another zscore"):
+            one.train(never)
+        assert snapshot(tmp_path) == before
+
+    def test_checkpoints_that_name_no_unit_go_on(self, tmp_path):
+        """Those of format 1."""
+        eeg = dataclasses.replace(describe().signal.eeg, unit="unknown")
+        signal = dataclasses.replace(describe().signal, eeg=eeg)
+        old = Workdir(tmp_path, describe(signal=signal))
+        trainer(tmp_path, Steps(), workdirs=[old]).train(never)
+        steps = Steps()
+        trainer(tmp_path, steps, limits=Limits(3)).train(never)
+        assert len(steps.seen) == STEPS_PER_EPOCH
+
+
 class TestSaving:
     @pytest.fixture
     def saved(self, monkeypatch):
         """Steps and steps in the epoch of what is saved, in order."""
         saved = []
-        save = fake_training.Workdir.save
+        save = Workdir.save
 
         def note_and_save(workdir, state, selection_loss=None):
             progress = workdir.progress
@@ -222,7 +247,7 @@ class TestSaving:
             saved.append((int(state.step), progress.step_in_epoch, count))
             save(workdir, state, selection_loss)
 
-        monkeypatch.setattr(fake_training.Workdir, "save", note_and_save)
+        monkeypatch.setattr(Workdir, "save", note_and_save)
         return saved
 
     def test_at_each_end_of_an_epoch(self, tmp_path, saved):
@@ -262,12 +287,12 @@ class TestLossesThatAreNotFinite:
         assert last_checkpoint(tmp_path)[0] == 2
 
     def test_in_a_long_epoch_after_a_few_steps_more(self, tmp_path):
-        n = 5 * loop._FETCH_EVERY
+        n = 5 * FETCH_EVERY
         steps = Steps(poisoned=[3])
         one = trainer(tmp_path, steps, train_split=split(n), batch_size=1)
         with pytest.raises(InputError, match="step 3: expected a finite loss"):
             one.train(never)
-        assert len(steps.seen) <= loop._FETCH_EVERY + 1
+        assert len(steps.seen) <= FETCH_EVERY + 1
 
     def test_of_one_of_several_names_it(self, tmp_path):
         one = trainer_of_two(tmp_path, Steps(), Steps(poisoned=[2]))

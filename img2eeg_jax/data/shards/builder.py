@@ -82,7 +82,7 @@ def open_or_build(
       InputError: see `ensure_shards` and `Shards.open`.
     """
     names = [folders.images_name(image_size), *map(layout.subject_name, subjects)]
-    has_data = data_dir and layout.metadata_path(data_dir).exists()
+    has_data = data_dir and layout.metadata_path(data_dir).parent.is_dir()
     is_built = all(folders.exists(shards_dir, name) for name in names)
     if has_data or (data_dir and not is_built):
         ensure_shards(
