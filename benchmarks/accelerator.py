@@ -262,7 +262,7 @@ def measure_ours(settings: Settings) -> dict:
         parallel, step, state = build(settings, task="none")
         split = random_split(settings.batch_size, settings)
         batches = pipeline.batches(split, batch_size=settings.batch_size)
-        ((batch, _),) = parallel.load(batches)
+        (batch,) = parallel.load(batches)
 
         def take_steps(n):
             nonlocal state
@@ -388,7 +388,7 @@ def train(parallel, step, state, split, batch_size) -> Iterator[int]:
     for epoch in itertools.count():
         batches = pipeline.batches(split, batch_size=batch_size, seed=0, epoch=epoch)
         pending = None
-        for batch, _ in parallel.load(batches):
+        for batch in parallel.load(batches):
             state, metrics = step(state, {}, batch)
             # The losses of the step before: waiting for this one would stall.
             if pending is not None:

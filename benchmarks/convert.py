@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from img2eeg_jax.checkpoints.trees import variable_shapes
 from img2eeg_jax.interop import names, torch_files
 from img2eeg_jax.models.realnet import ReAlNet
 
@@ -28,11 +29,10 @@ _ROOT = pathlib.Path(__file__).parents[1]
 
 def write_encoder(path: pathlib.Path) -> int:
     """Writes the published encoder with random weights; returns their number."""
-    image = np.zeros((1, 224, 224, 3), np.float32)
-    shapes = jax.eval_shape(ReAlNet().init, jax.random.key(0), image)
     rng = np.random.default_rng(0)
     variables = jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape, np.float32), dict(shapes)
+        lambda leaf: rng.standard_normal(leaf.shape, np.float32),
+        variable_shapes(ReAlNet(), 224),
     )
     torch_files.write(path, names.to_state_dict(variables))
     return sum(leaf.size for leaf in jax.tree.leaves(variables))

@@ -18,8 +18,7 @@ from ml_collections import config_flags
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.evaluation import encoding, report
 from img2eeg_jax.prediction import encoder
-from img2eeg_jax.signal_layout import SignalLayout
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/n170.py", "Recipe.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "The recordings.", required=True)
@@ -55,7 +54,7 @@ def train_and_score(seed, shuffled):
     config.seed = seed
     config.shuffle_eeg = shuffled
     run = workdir / f"seed-{seed}{'-shuffled' if shuffled else ''}"
-    loop.train(config, run)
+    experiment.train(config, run)
     scores = {"validation": score_validation(config, run)}
     if _SCORE_TEST.value:
         scores["test"] = score_test(run)
@@ -67,15 +66,13 @@ def train_and_score(seed, shuffled):
 
 def score_validation(config, run):
     """Scores the best weights on the training images held out."""
-    held_out = loop.load_data(config, run).validation
+    held_out = experiment.load_data(config, run)[0].validation
     loaded = load_checkpoint(run)
-    signal_layout = SignalLayout.from_dict(loaded.description["signal"])
-    prediction = signal_layout.to_eeg(encoder.predict(loaded, held_out.images))
+    signal = loaded.description.signal
+    prediction = signal.to_eeg(encoder.predict(loaded, held_out.images))
     r = encoding.correlate_over_images(prediction, held_out.response)
-    times_s = np.array(signal_layout.times_s)
-    in_window = (times_s > WINDOW_S[0] - 0.005) & (times_s < WINDOW_S[1] + 0.005)
-    per_channel = r[:, in_window].mean(-1)
-    scores = dict(zip(signal_layout.ch_names, per_channel, strict=True))
+    per_channel = signal.axes.take(r, window_s=WINDOW_S).mean(-1)
+    scores = dict(zip(signal.axes.ch_names, per_channel, strict=True))
     scores["all"] = per_channel.mean()
     return {name: round(float(value), 3) for name, value in scores.items()}
 

@@ -9,7 +9,7 @@
   median seconds a step, `ratio_of_fastest` of the shortest, and `cpu_ratio` of the
   processor's seconds: beside other jobs these two say more. An epoch's seconds are all
   from its start, with nothing read ahead, to the arrival of its last losses.
-- `epochs_after_the_first` is the real `training.loop.train` on the demo: what JAX
+- `epochs_after_the_first` is the real `training.experiment.train` on the demo: what JAX
   compiled after the first epoch, and how much memory the process had at the end of the
   first epoch from step 200 on, and of the last, pages of files aside. Hundreds of MB
   that compiling took are given back at some later time and would hide growth, so
@@ -38,12 +38,11 @@ from absl import app, flags
 from configs import default, demo
 from img2eeg_jax.data import batches as pipeline
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.training import loop
-from img2eeg_jax.training.run import Run, Selection
-from img2eeg_jax.training.state import create_state, init_variables
+from img2eeg_jax.training import experiment
+from img2eeg_jax.training.loop import Trainer
+from img2eeg_jax.training.requests import Limits
 from img2eeg_jax.training.step import make_loss_step, make_train_step
-from img2eeg_jax.training.trainer import Limits, Trainer
+from img2eeg_jax.training.workdir import Workdir
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -123,22 +122,22 @@ def time_steps(config, n_blocks):
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(sys.stderr),
-        # As `loop.train` does for float32.
+        # As `experiment.train` does for float32.
         jax.default_matmul_precision("highest"),
     ):
         config.num_epochs = 1 + n_blocks
-        trainer, run = build_trainer(config, pathlib.Path(folder))
+        trainer, workdir = build_trainer(config, pathlib.Path(folder))
         trainer.train(lambda: False)
     line = {
-        "ratio": ratio(statistics.median, run.seconds),
-        "ratio_of_fastest": ratio(min, run.seconds),
-        "cpu_ratio": ratio(statistics.median, run.cpu_seconds),
+        "ratio": ratio(statistics.median, workdir.seconds),
+        "ratio_of_fastest": ratio(min, workdir.seconds),
+        "cpu_ratio": ratio(statistics.median, workdir.cpu_seconds),
     }
-    for name, values in run.seconds.items():
+    for name, values in workdir.seconds.items():
         line[f"{name}_seconds_per_step"] = round(statistics.median(values), 5)
         line[f"all_{name}"] = [round(value, 5) for value in values]
     return line | {
-        "steps_per_block": run.n_steps,
+        "steps_per_block": workdir.n_steps,
         "batch_size": config.batch_size,
         "image_size": config.image_size,
         "width": config.width,
@@ -152,8 +151,8 @@ def ratio(average, values):
     return round(average(values["pipeline"]) / average(values["resident"]), 4)
 
 
-class AlternatingRun(Run):
-    """A run that writes nothing, and after each epoch takes steps of its own.
+class AlternatingWorkdir(Workdir):
+    """A folder that writes nothing, and after each epoch takes steps of its own.
 
     Attributes:
       n_steps: of an epoch.
@@ -168,6 +167,8 @@ class AlternatingRun(Run):
         self.seconds = {"pipeline": [], "resident": []}
         self.cpu_seconds = {"pipeline": [], "resident": []}
         self._take_steps = take_steps
+        self._is_first = True
+        self._started_s = self._cpu_started_s = 0.0
 
     def __enter__(self):
         return self
@@ -179,8 +180,7 @@ class AlternatingRun(Run):
         """Writes nothing."""
 
     def start(self):
-        """Lets the first epoch, which compiles, go by."""
-        self._is_first = True
+        """Writes nothing."""
 
     def finish_epoch(self, row):
         """Stops the epoch's clock."""
@@ -211,46 +211,46 @@ class AlternatingRun(Run):
 
 
 def build_trainer(config, workdir):
-    """Returns a trainer as `loop.train` builds it, and its run."""
-    data = loop.load_data(config, workdir)
+    """Returns a trainer as `experiment.train` builds it, and its folder."""
+    data, shards = experiment.load_data(config, workdir)
     n_steps = pipeline.num_batches(data.train, config.batch_size)
-    signal_layout = loop.build_layout(config, workdir)
-    model = ReAlNet(**loop.model_arguments(config, signal_layout), axis_name=BATCH_AXIS)
-    recipe = loop.build_recipe(config, signal_layout, has_teacher=False)
-    optimizer = loop.build_optimizer(config, n_steps)
-    variables = init_variables(
-        model.clone(axis_name=None), config.image_size, config.seed
-    )
-    initial = jax.device_get(create_state(variables, optimizer))
+    (subject,) = shards.subjects
+    networks = experiment.load_networks(config, shards.eeg(subject).axes)
+    recipe = experiment.build_recipe(config, networks.signal, has_teacher=False)
+    optimizer = experiment.build_optimizer(config, n_steps)
+    arguments = networks.model, optimizer, recipe
     parallel = DataParallel()
+    train_step = parallel.train_step(make_train_step(*arguments, axis_name=BATCH_AXIS))
+    loss_step = make_loss_step(networks.model, recipe, axis_name=BATCH_AXIS)
+    initial = networks.initial_state(optimizer, config.seed, with_ema=False)
     state = parallel.replicate(initial)
     batches = pipeline.batches(data.train, batch_size=config.batch_size)
-    batch, _ = next(parallel.load(batches))
+    batch = next(parallel.load(batches))
 
     def take_steps(n):
         nonlocal state
         for _ in range(n):
-            state, metrics = trainer.train_step(state, {}, batch)
+            state, metrics = train_step(state, {}, batch)
         jax.block_until_ready((state, metrics))
 
-    run = AlternatingRun(take_steps, n_steps)
+    alternating = AlternatingWorkdir(take_steps, n_steps)
     trainer = Trainer(
         parallel=parallel,
-        train_step=make_train_step(model, optimizer, recipe, axis_name=BATCH_AXIS),
-        loss_step=make_loss_step(model, recipe, axis_name=BATCH_AXIS),
+        train_step=train_step,
+        loss_step=parallel.loss_step(loss_step),
         state=initial,
         teacher_variables={},
         train_split=data.train,
         selection_split=None,
-        selection=Selection(config.select_by),
+        selection=experiment.build_selection(config),
         ceiling=None,
         batch_size=config.batch_size,
         seed=config.seed,
-        runs=[run],
+        workdirs=[alternating],
         limits=Limits(config.num_epochs),
         flops_per_image=0.0,
     )
-    return trainer, run
+    return trainer, alternating
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,21 +276,21 @@ def watch_epochs(n_epochs):
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **of: event == COMPILED and compiled.append(of)
     )
-    finish_epoch = Run.finish_epoch
+    finish_epoch = Workdir.finish_epoch
 
-    def note_and_finish(run, row):
+    def note_and_finish(workdir, row):
         arrays = len(jax.live_arrays())
         seen.append(Seen(row["step"], len(compiled), arrays, memory_mb()))
-        finish_epoch(run, row)
+        finish_epoch(workdir, row)
 
     config = demo.get_config()
     config.num_epochs = n_epochs
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(sys.stderr),
-        mock.patch.object(Run, "finish_epoch", note_and_finish),
+        mock.patch.object(Workdir, "finish_epoch", note_and_finish),
     ):
-        loop.train(config, folder)
+        experiment.train(config, folder)
     first, last = seen[0], seen[-1]
     settled = next(one for one in seen if one.step >= SETTLED_STEP)
     return {

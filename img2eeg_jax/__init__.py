@@ -1,1 +1,33 @@
-"""Predict the EEG a person's brain produces when they see an image, in JAX/Flax."""
+"""Predict the EEG a person's brain produces when they see an image, in JAX/Flax.
+
+Names are imported when they are first used: JAX takes its time.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from img2eeg_jax.axes import Axes
+    from img2eeg_jax.prediction.encoder import Encoder
+
+    __version__: str
+
+__all__ = ["Axes", "Encoder", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Axes":
+        from img2eeg_jax.axes import Axes as value
+    elif name == "Encoder":
+        from img2eeg_jax.prediction.encoder import Encoder as value
+    elif name == "__version__":
+        import importlib.metadata
+
+        value = importlib.metadata.version("img2eeg_jax")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

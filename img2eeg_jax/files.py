@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import expecting, unexpected
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -25,15 +25,31 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       InputError: it cannot be written, for example because the disk is full.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise unexpected(path, "a file that can be written", error) from error
-        raise
+    with expecting(path, "a file that can be written", OSError):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            # It is gone if it took the place.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def check_new(path: pathlib.Path, overwrite: bool) -> None:
+    """Refuses to write where something is already; an empty folder is nothing.
+
+    Args:
+      path: the file or folder that is to be written.
+      overwrite: whether it may be replaced.
+
+    Raises:
+      InputError: there is something, and `overwrite` is false.
+    """
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not is_empty and not overwrite:
+        raise unexpected(
+            path, "nothing there yet", "something; `overwrite` replaces it"
+        )
 
 
 def check_room(folder: pathlib.Path, n_bytes: int) -> None:
@@ -48,12 +64,12 @@ def check_room(folder: pathlib.Path, n_bytes: int) -> None:
     Raises:
       InputError: there is no room for it.
     """
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, n_bytes)
-    except OSError as error:
-        raise unexpected(folder, f"room for {n_bytes / 1e6:.1f} MB", error) from error
+    with (
+        expecting(folder, f"room for {n_bytes / 1e6:.1f} MB", OSError),
+        tempfile.TemporaryFile(dir=folder) as file,
+    ):
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
 
 
 @contextlib.contextmanager
@@ -100,10 +116,8 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
 def _make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
     """Makes a folder and its parents; returns those it made, deepest first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
+    with expecting(folder, "a folder that can be written", OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unexpected(folder, "a folder that can be written", error) from error
     return missing
 
 

@@ -1,7 +1,7 @@
 """What a thing was made from, and whether it is stale: whether that has changed since.
 
-Preprocessed EEG and shards record a `Provenance`, and are made again, or refused, when
-`why_stale` gives a reason.
+Preprocessed EEG and shards record the files and the choices that they were made from,
+and are made again, or refused, when `changed_file` or `difference` names a reason.
 """
 
 import dataclasses
@@ -102,7 +102,12 @@ def difference(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> str 
 
 def digest_of(value: Any) -> str:
     """Returns the SHA-256 of a thing that JSON can hold, 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return sha256_of_text(json.dumps(value, sort_keys=True))
+
+
+def sha256_of_text(text: str) -> str:
+    """Returns the SHA-256 of a text in UTF-8, 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -113,3 +118,13 @@ def sha256_of(path: str | os.PathLike) -> str:
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_of(path: str | os.PathLike) -> str:
+    """Returns the MD5 of a file, 32 hexadecimal digits, as some hosts tell it.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

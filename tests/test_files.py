@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.files import check_room, replacing, scratch_dir, write_text
+from img2eeg_jax.files import check_new, check_room, replacing, scratch_dir, write_text
 
 
 def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
@@ -22,6 +22,20 @@ def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_check_new(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("mine")
+    for name in ("nothing", "empty"):
+        check_new(tmp_path / name, overwrite=False)
+    for name in ("file", "folder"):
+        check_new(tmp_path / name, overwrite=True)
+        words = f"{name}: expected nothing there yet, found something; `overwrite`"
+        with pytest.raises(InputError, match=words):
+            check_new(tmp_path / name, overwrite=False)
 
 
 def test_scratch_dir_removes_what_a_dead_process_left(tmp_path):

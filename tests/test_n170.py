@@ -10,7 +10,7 @@ from configs import n170
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.sources import recordings
 from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 # What the recordings' own preprocessed files were made with.
 CHOICES = preprocessing.Choices(
@@ -28,7 +28,7 @@ def train_and_score(n170_dir, workdir, seed, **changes):
     config.update(data_dir=str(n170_dir), shards_dir=str(workdir / "shards"), seed=seed)
     config.update(changes)
     run = workdir / f"run-{seed}-{config.shuffle_eeg}"
-    loop.train(config, run)
+    experiment.train(config, run)
     return report.evaluate(run, window_s=(0.1, 0.3))
 
 
@@ -55,8 +55,8 @@ def test_preprocessing_agrees(n170_dir, partition, n_used, n_same):
     (session,) = recordings.find_sessions(n170_dir, 1)
     recording = session.read(session.files[partition][0], partition, "all")
     trials = preprocessing.epoch_recording(recording, CHOICES, 1e8)
-    assert trials.ch_names == expected.ch_names
-    np.testing.assert_allclose(trials.times_s, expected.times_s, atol=1e-9)
+    assert trials.axes.ch_names == expected.axes.ch_names
+    np.testing.assert_allclose(trials.axes.times_s, expected.axes.times_s, atol=1e-9)
     with open(n170_dir / "trials.csv", newline="") as file:
         used = [
             row

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from img2eeg_jax.axes import Axes
+from img2eeg_jax.axes import UNKNOWN, Axes
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -26,7 +26,7 @@ class Description:
 
     Attributes:
       kind: "realnet", or "cornet_s", which predicts no signal.
-      model: arguments of its module, plain values.
+      model: arguments of its module: numbers, text, and tuples of them.
       image_size: height and width of its images in pixels.
       signal: what its signal means, the EEG's axes and unit included; None of CORnet-S.
       zscore: statistics of the EEG that it was trained on, by which a prediction gets
@@ -57,13 +57,17 @@ class Description:
     source: Mapping[str, Any] | None = None
     torch: Mapping[str, Any] | None = None
 
-    def build_model(self, **changes: Any) -> nn.Module:
-        """Rebuilds the module; `changes` override its arguments."""
+    def __post_init__(self):
+        # JSON gives lists back; a module's arguments are hashed.
         arguments = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.model.items()
         }
-        return MODELS[self.kind](**{**arguments, **changes})
+        object.__setattr__(self, "model", arguments)
+
+    def build_model(self, **changes: Any) -> nn.Module:
+        """Rebuilds the module; `changes` override its arguments."""
+        return MODELS[self.kind](**{**self.model, **changes})
 
     def of_subject(self, subject: int) -> "Description":
         """Returns the description of one subject's outputs of a shared network.
@@ -85,6 +89,31 @@ class Description:
             zscore=ZScore(self.zscore.mean[position], self.zscore.std[position]),
         )
 
+    def data_difference(self, other: "Description") -> str | None:
+        """Tells how the data of another description of one run differ.
+
+        The z-score tells any change of the EEG itself. A unit that is "unknown", and
+        `data` that are None, fit any other: checkpoints of format 1 have neither.
+
+        Args:
+          other: the description with the data of now.
+
+        Returns:
+          What the data are instead, in words; or None if they are the same.
+        """
+        if self.zscore != other.zscore:
+            return "data with another zscore"
+        ours, theirs = (_in_unit(one.signal, UNKNOWN) for one in (self, other))
+        if ours != theirs:
+            return "data with another signal"
+        units = {_unit(one.signal) for one in (self, other)} - {UNKNOWN}
+        if len(units) > 1:
+            return f"EEG in another unit, {_unit(other.signal)!r}"
+        known = [one.data for one in (self, other) if one.data is not None]
+        if len({data["image_list_sha256"] for data in known}) > 1:
+            return "another list of images"
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the description in plain values, for JSON."""
         entries = {
@@ -100,12 +129,15 @@ class Description:
         """Rebuilds a description from `to_dict`, also of format 1.
 
         Raises:
+          InputError: it is of another format.
           KeyError, TypeError, ValueError: it is no description.
         """
         entries = dict(entries)
         found = entries.pop("format")
         if found not in (1, FORMAT):
-            raise ValueError(f"format {found!r}; this version reads 1 and {FORMAT}")
+            raise unexpected(
+                "", f"a description of format 1 or {FORMAT}", f"format {found!r}"
+            )
         if found == 1:
             entries = _from_format_1(entries)
         if entries["signal"] is not None:
@@ -130,8 +162,19 @@ def _from_format_1(entries: dict[str, Any]) -> dict[str, Any]:
     return {"subjects": None, **entries}
 
 
+def _unit(signal: SignalLayout | None) -> str:
+    return UNKNOWN if signal is None or signal.eeg is None else signal.eeg.unit
+
+
+def _in_unit(signal: SignalLayout | None, unit: str) -> SignalLayout | None:
+    """Returns the layout with another unit, where it has one."""
+    if signal is None or signal.eeg is None:
+        return signal
+    return dataclasses.replace(signal, eeg=dataclasses.replace(signal.eeg, unit=unit))
+
+
 def _plain(value: Any) -> Any:
-    """Turns mappings and tuples into dicts and lists, as JSON would."""
+    """Turns mappings and tuples into dicts and lists, as JSON gives them back."""
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -10,7 +10,6 @@ thread of one process writes them, which asks no others.
 
 import contextlib
 import copy
-import functools
 import os
 import pathlib
 import textwrap
@@ -26,7 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from img2eeg_jax.checkpoints import trees
 from img2eeg_jax.checkpoints.description import Description
-from img2eeg_jax.errors import InputError, expecting, unexpected
+from img2eeg_jax.errors import InputError, expecting, naming, unexpected
 from img2eeg_jax.files import check_room
 from img2eeg_jax.training.state import TrainState
 
@@ -35,9 +34,9 @@ FOLDER = "checkpoints"
 # Where checkpoints go that cannot be read, for whoever wants to know why.
 DAMAGED_FOLDER = "checkpoints_damaged"
 
-_WRITABLE = "checkpoints that can be written"
-# What Orbax raises where it cannot write, of this save or of one under way.
-_CANNOT_WRITE = (OSError, RuntimeError, ValueError)
+# Items of a checkpoint; see above.
+_ARRAYS = ("variables", "optimizer")
+_DOCUMENTS = ("description", "progress", "checksums")
 
 
 class DamagedError(InputError):
@@ -57,7 +56,7 @@ class CheckpointStore:
           InputError: it cannot be made, written to or read.
         """
         self._folder = workdir / FOLDER
-        with expecting(self._folder, _WRITABLE, *_CANNOT_WRITE):
+        with _writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             check_room(self._folder, 1)
             self._manager = _open_manager(self._folder, read_only=False)
@@ -116,7 +115,7 @@ class CheckpointStore:
     ) -> None:
         arrays = {"variables": state.variables, "optimizer": _optimizer_item(state)}
         metrics = None if selection_loss is None else {"loss": selection_loss}
-        with expecting(self._folder, _WRITABLE, *_CANNOT_WRITE):
+        with _writing(self._folder):
             check_room(self._folder, sum(a.nbytes for a in jax.tree.leaves(arrays)))
             items = _items_to_save(arrays, documents)
             self._manager.save(int(state.step), args=items, metrics=metrics)
@@ -186,8 +185,8 @@ class CheckpointStore:
         documents = ("description", "progress")
         restored = _read_items(self._manager, self._folder, step, expected, documents)
         state = _state(restored["variables"], restored["optimizer"])
-        with _reading(self._folder / str(step)):
-            description = Description.from_dict(restored["description"])
+        source = self._folder / str(step)
+        description = _describe(source, restored["description"])
         return state, description, restored["progress"]
 
     def _set_aside(self, step: int) -> pathlib.Path:
@@ -227,9 +226,10 @@ def read_network(
         step = manager.latest_step() if step is None else step
         if step is None:
             raise unexpected(folder, "a checkpoint", "none")
+        source = folder / str(step)
         entries = _read_items(manager, folder, step, {}, ("description",))
-        with _reading(folder / str(step)):
-            description = Description.from_dict(entries["description"])
+        description = _describe(source, entries["description"])
+        with _reading(source):
             model = description.build_model()
             expected = trees.variable_shapes(model, description.image_size)
         arrays = _read_items(manager, folder, step, {"variables": expected})
@@ -259,7 +259,7 @@ def write_weights(
     Raises:
       InputError: it cannot be written.
     """
-    with expecting(folder, _WRITABLE, *_CANNOT_WRITE):
+    with _writing(folder):
         (folder / FOLDER).mkdir(parents=True)
         with _open_manager(folder / FOLDER, read_only=False) as manager:
             arrays = {"variables": variables}
@@ -366,6 +366,18 @@ def _reading(source: pathlib.Path) -> Iterator[None]:
         raise DamagedError(str(message)) from error
 
 
+def _writing(folder: pathlib.Path) -> contextlib.AbstractContextManager:
+    """Turns what Orbax raises where it cannot write into an InputError."""
+    kinds = (OSError, RuntimeError, ValueError)
+    return expecting(folder, "checkpoints that can be written", *kinds)
+
+
+def _describe(source: pathlib.Path, entries: dict[str, Any]) -> Description:
+    """Returns the description that `entries` are, read from a checkpoint."""
+    with _reading(source), naming(source):
+        return Description.from_dict(entries)
+
+
 def _optimizer_item(state: TrainState) -> dict[str, Any]:
     item = {"opt_state": state.opt_state, "step": state.step}
     if state.ema_params is not None:
@@ -391,7 +403,7 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         n=1,
         keep_checkpoints_without_metrics=False,
     )
-    keep_last = checkpoint_managers.LatestN(2)
+    kept = [checkpoint_managers.LatestN(2), keep_best]
     process = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=process, active_processes={process}
@@ -399,9 +411,7 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
     options = ocp.CheckpointManagerOptions(
         best_fn=lambda metrics: metrics["loss"],
         best_mode="min",
-        preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-            [keep_last, keep_best]
-        ),
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy(kept),
         cleanup_tmp_directories=not read_only,
         read_only=read_only,
         create=False,
@@ -409,18 +419,11 @@ def _open_manager(folder: pathlib.Path, read_only: bool) -> ocp.CheckpointManage
         enable_async_checkpointing=False,
         multiprocessing_options=alone,
     )
-    arrays = functools.partial(
-        ocp.StandardCheckpointHandler, multiprocessing_options=alone
-    )
-    document = functools.partial(
-        ocp.JsonCheckpointHandler, multiprocessing_options=alone
-    )
+    arrays, document = ocp.StandardCheckpointHandler, ocp.JsonCheckpointHandler
     handlers = {
-        "variables": arrays(),
-        "optimizer": arrays(),
-        "description": document(),
-        "progress": document(),
-        "checksums": document(),
+        name: handler(multiprocessing_options=alone)
+        for handler, names in ((arrays, _ARRAYS), (document, _DOCUMENTS))
+        for name in names
     }
     with _reading(folder):
         return ocp.CheckpointManager(

@@ -1,20 +1,19 @@
 """What training needs, made from shards: selected, averaged and z-scored EEG."""
 
 import dataclasses
-import functools
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from img2eeg_jax.axes import Axes
-from img2eeg_jax.data.layout import PARTITIONS, subject_name
+from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.data.layout import subject_name
 from img2eeg_jax.data.zscore import ZScore, fit_zscore, pooled_zscore, stack_zscores
 from img2eeg_jax.errors import unexpected
 
 if TYPE_CHECKING:
-    from img2eeg_jax.data.shards.images import ShardedImages
+    from img2eeg_jax.data.shards.images import ImageRows
+    from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 
 # Which images a split is of.
 _PARTITION_OF = {"training": "training", "validation": "training", "test": "test"}
@@ -32,7 +31,7 @@ class Split:
       teacher_logits: f32[row, class] of the whole partition, or None.
     """
 
-    images: "np.ndarray | ShardedImages"
+    images: "np.ndarray | ImageRows"
     response: np.ndarray
     index: np.ndarray
     teacher_logits: np.ndarray | None = None
@@ -111,29 +110,25 @@ def shuffle_rows(eeg: np.ndarray, seed: int) -> np.ndarray:
 
 
 def load_encoding_data(
-    shards_dir: str | os.PathLike,
+    shards: "Shards",
     *,
     subjects: int | Sequence[int],
-    image_size: int,
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
     n_validation_concepts: int,
     split_seed: int,
-    concepts: Sequence[str],
     zscore: str = "training",
     shuffle_eeg_seed: int | None = None,
 ) -> EncodingData:
-    """Loads images and z-scored, averaged responses of one subject or several.
+    """Loads z-scored, averaged responses of one subject or several, beside images.
 
     Args:
-      shards_dir: shards that `tfds_builder.ensure_shards` has built.
+      shards: images, and the EEG of these subjects.
       subjects: a subject number, from 1; or several, for EEG with an axis of subjects.
-      image_size: height and width of the images in pixels.
       channels: names of the channels, or None for all.
       window_s: first and last time in seconds, or None for all.
       n_validation_concepts: number of training concepts to hold out.
       split_seed: seed of their choice.
-      concepts: the concept of each training image.
       zscore: ``"training"`` takes the statistics of the training images that are not
         held out; ``"training_and_test"`` those of `pooled_zscore`. Each subject has
         its own.
@@ -145,59 +140,36 @@ def load_encoding_data(
       The data, in row order. Images are read when they are asked for.
 
     Raises:
-      InputError: shards are missing or damaged, subjects have other channels or times
-        than the first, or an argument does not fit the data.
+      InputError: shards are damaged, subjects have other channels or times than the
+        first, or an argument does not fit the data.
     """
-    # Reading shards needs TensorFlow; the functions above do not.
-    from img2eeg_jax.data.shards import store
-
     if zscore not in ("training", "training_and_test"):
         raise unexpected("zscore", "'training' or 'training_and_test'", f"{zscore!r}")
     numbers = (subjects,) if isinstance(subjects, int) else tuple(subjects)
-    store.check_same_images(shards_dir, image_size, numbers)
-    images = {
-        partition: store.load_images(shards_dir, image_size, partition)
-        for partition in PARTITIONS
-    }
-    if len(concepts) != len(images["training"]):
-        raise unexpected(
-            shards_dir,
-            f"{len(concepts)} training images, one for each concept listed",
-            len(images["training"]),
-        )
-    train, validation = split_by_concept(concepts, n_validation_concepts, split_seed)
-    rows = {"training": train, "test": np.arange(len(images["test"]))}
-    if len(validation):
-        rows["validation"] = validation
+    epoch_axes = _common_axes(shards, numbers)
+    rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
     eeg_rows = rows
     if shuffle_eeg_seed is not None:
-        order = shuffle_rows(np.arange(len(concepts)), shuffle_eeg_seed)
+        n_training = len(shards.images["training"])
+        order = shuffle_rows(np.arange(n_training), shuffle_eeg_seed)
         eeg_rows = {
             name: order[chosen] if _PARTITION_OF[name] == "training" else chosen
             for name, chosen in rows.items()
         }
+    axes = epoch_axes.select(channels, window_s)
+    shape = (len(numbers), *axes.shape)
+    eeg = {
+        name: np.empty((len(chosen), *shape), np.float32)
+        for name, chosen in rows.items()
+    }
+    halves = np.empty((2, len(rows.get("validation", ())), *shape), np.float32)
+    statistics = []
     # Filled subject by subject: all of them are most of the memory that training takes.
-    eeg, halves, statistics, epoch_axes = {}, None, [], None
     for position, subject in enumerate(numbers):
-        means, of_halves, found = _load_means(
-            shards_dir, subject, channels, window_s, eeg_rows.get("validation", ())
+        responses, of_halves = _read_means(
+            shards.eeg(subject), channels, window_s, eeg_rows
         )
-        epoch_axes = epoch_axes or found
-        _check_subject(shards_dir, subject, images, means, found, epoch_axes)
-        axes = found.select(channels, window_s)
-        responses = {
-            name: means[_PARTITION_OF[name]][chosen]
-            for name, chosen in eeg_rows.items()
-        }
-        del means
         statistics.append(_fit(responses, axes, zscore))
-        if position == 0:
-            shape = (len(numbers), *axes.shape)
-            eeg = {
-                name: np.empty((len(chosen), *shape), np.float32)
-                for name, chosen in rows.items()
-            }
-            halves = np.empty((2, len(validation), *shape), np.float32)
         for name, response in responses.items():
             statistics[-1].apply(response, out=eeg[name][:, position])
         statistics[-1].apply(of_halves, out=halves[:, :, position])
@@ -205,9 +177,12 @@ def load_encoding_data(
     if isinstance(subjects, int):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
         halves = halves[:, :, 0]
+        common = statistics[0]
+    else:
+        common = stack_zscores(statistics)
     splits = {
         name: Split(
-            images=images[_PARTITION_OF[name]].take(chosen),
+            images=shards.images[_PARTITION_OF[name]].take(chosen),
             response=eeg[name],
             index=chosen.astype(np.int32),
         )
@@ -217,35 +192,66 @@ def load_encoding_data(
         train=splits["training"],
         validation=splits.get("validation"),
         test=splits["test"],
-        zscore=statistics[0]
-        if isinstance(subjects, int)
-        else stack_zscores(statistics),
+        zscore=common,
         axes=axes,
         epoch_times_s=epoch_axes.times_s,
-        validation_halves=halves if len(validation) else None,
+        validation_halves=halves if "validation" in splits else None,
     )
 
 
-def _load_means(
-    shards_dir: str | os.PathLike,
-    subject: int,
+def _rows_of_splits(
+    shards: "Shards", n_validation_concepts: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns the rows, in its partition, of each split that there is."""
+    train, validation = split_by_concept(
+        shards.concepts["training"], n_validation_concepts, seed
+    )
+    rows = {"training": train, "test": np.arange(len(shards.images["test"]))}
+    return rows | ({"validation": validation} if len(validation) else {})
+
+
+def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
+    """Returns the axes that all subjects have; the unit is unknown if it differs.
+
+    Raises:
+      InputError: a subject has other channels or times than the first.
+    """
+    common = shards.eeg(subjects[0]).axes
+    for subject in subjects[1:]:
+        axes = shards.eeg(subject).axes
+        where = f"{shards.shards_dir}: {subject_name(subject)}"
+        if axes.ch_names != common.ch_names:
+            raise unexpected(
+                where,
+                f"the first subject's channels {', '.join(common.ch_names)}",
+                ", ".join(axes.ch_names),
+            )
+        common = dataclasses.replace(
+            common, unit=axes.unit if axes.unit == common.unit else UNKNOWN
+        )
+        if axes != dataclasses.replace(common, unit=axes.unit):
+            raise unexpected(
+                where,
+                f"the first subject's {len(common.times_s)} times",
+                f"{len(axes.times_s)}, or others",
+            )
+    return common
+
+
+def _read_means(
+    eeg: "SubjectEEG",
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
-    halves_of: Sequence[int],
-) -> tuple[dict[str, np.ndarray], np.ndarray, Axes]:
-    """Returns f32[image, channel, time] of each partition, halves, and all the axes.
-
-    Halves are f32[2, row, channel, time] of rows of the training partition.
-    """
-    from img2eeg_jax.data.shards import store
-
-    axes = store.read_axes(shards_dir, subject)
-    take = functools.partial(axes.take, channels=channels, window_s=window_s)
-    training, halves = store.load_mean_eeg(
-        shards_dir, subject, "training", take=take, halves_of=halves_of
+    rows: dict[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns f32[image, channel, time] of each split, and the validation's halves."""
+    of_training, halves = eeg.means(
+        "training", channels, window_s, halves_of=rows.get("validation", ())
     )
-    test, _ = store.load_mean_eeg(shards_dir, subject, "test", take=take)
-    return {"training": training, "test": test}, halves, axes
+    of_test, _ = eeg.means("test", channels, window_s)
+    means = {"training": of_training, "test": of_test}
+    responses = {name: means[_PARTITION_OF[name]][of] for name, of in rows.items()}
+    return responses, halves
 
 
 def _fit(responses: dict[str, np.ndarray], axes: Axes, zscore: str) -> ZScore:
@@ -253,34 +259,3 @@ def _fit(responses: dict[str, np.ndarray], axes: Axes, zscore: str) -> ZScore:
     if zscore == "training_and_test":
         return pooled_zscore(statistics, fit_zscore(responses["test"], axes))
     return statistics
-
-
-def _check_subject(
-    shards_dir: str | os.PathLike,
-    subject: int,
-    images: dict[str, Sequence],
-    means: dict[str, np.ndarray],
-    found: Axes,
-    expected: Axes,
-) -> None:
-    """Checks rows against the images, channels and times against the first subject."""
-    where = f"{shards_dir}: {subject_name(subject)}"
-    for partition in PARTITIONS:
-        if len(images[partition]) != len(means[partition]):
-            raise unexpected(
-                where,
-                f"as many {partition} images as EEG rows",
-                f"{len(images[partition])} and {len(means[partition])}",
-            )
-    if found.ch_names != expected.ch_names:
-        raise unexpected(
-            where,
-            f"the first subject's channels {', '.join(expected.ch_names)}",
-            ", ".join(found.ch_names),
-        )
-    if not np.array_equal(found.times_s, expected.times_s):
-        raise unexpected(
-            where,
-            f"the first subject's {len(expected.times_s)} times",
-            f"{len(found.times_s)}, or others",
-        )

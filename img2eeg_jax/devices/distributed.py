@@ -1,8 +1,12 @@
 """Several processes that train together, on one machine or many."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 import jax
 
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import InputError, first_line, unexpected
 
 # After so long without a sign of life a process counts as dead, and the others end.
 _HEARTBEAT_S = 60
@@ -41,12 +45,9 @@ def start(
         )
     except (ValueError, RuntimeError) as error:
         raise unexpected(
-            "--distributed",
-            (
-                "to find the other processes (SLURM, Open MPI and TPU pods tell of "
-                "them; "
-                "else --coordinator_address, --num_processes and --process_id)"
-            ),
+            "`distributed`",
+            "to find the other processes (SLURM, Open MPI and TPU pods tell of them; "
+            "else `coordinator_address`, `num_processes` and `process_id`)",
             error,
         ) from error
 
@@ -60,3 +61,37 @@ def stop() -> None:
     """Leaves together with the others."""
     if is_running():
         jax.distributed.shutdown()
+
+
+def keep_compiled_programs(folder: os.PathLike) -> None:
+    """Lets the next session start without compiling, on GPU and TPU.
+
+    What is compiled for one CPU may not run on the next; and whoever has told JAX where
+    to keep it has chosen.
+
+    Args:
+      folder: where programs are kept.
+    """
+    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
+
+
+@contextlib.contextmanager
+def naming_failures() -> Iterator[None]:
+    """Turns what devices and other processes fail with into an InputError."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        found = first_line(error)
+        if "RESOURCE_EXHAUSTED" in found:
+            raise InputError(
+                "expected a step that fits into the device's memory (`remat` and a "
+                f"smaller `batch_size` need less), found: {found}"
+            ) from error
+        if jax.process_count() == 1:
+            raise
+        raise unexpected(
+            f"process {jax.process_index()}",
+            f"{jax.process_count()} processes",
+            f"one gone: {found}",
+        ) from error

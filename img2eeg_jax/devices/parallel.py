@@ -32,6 +32,7 @@ class DataParallel:
       n_subjects: number of networks, or None for one without the axis.
       process_index: number of this process among those that share each batch.
       process_count: number of those processes.
+      n_devices: the devices of all of them.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class DataParallel:
         is_alone = devices is not None
         self.process_index = 0 if is_alone else jax.process_index()
         self.process_count = 1 if is_alone else jax.process_count()
+        self.n_devices = len(self.devices) if is_alone else jax.device_count()
         self._mesh = Mesh(np.array(self.devices), (BATCH_AXIS,))
 
     def train_step(self, step: Callable) -> Callable:
@@ -87,7 +89,7 @@ class DataParallel:
         n_devices = len(self.devices)
         missing = -len(batch["mask"]) % n_devices
 
-        def split(name, array):
+        def split(name: str, array: np.ndarray) -> np.ndarray:
             if missing:
                 padding = np.repeat(array[-1:], missing, axis=0)
                 padding = np.zeros_like(padding) if name == "mask" else padding
@@ -96,11 +98,10 @@ class DataParallel:
 
         return {name: split(name, array) for name, array in batch.items()}
 
-    def load(self, batches: Iterable[Batch]) -> Iterator[tuple[dict[str, Any], int]]:
-        """Puts batches on the devices, each while the one before is computed with.
+    def load(self, batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:
+        """Yields batches, split and on the devices.
 
-        Yields:
-          The batch, split, and its number of real rows.
+        Each goes there while the one before is computed with.
         """
         sharding = NamedSharding(self._mesh, PartitionSpec(BATCH_AXIS))
         ahead = None
@@ -108,7 +109,7 @@ class DataParallel:
             loaded = jax.device_put(self.split(batch), sharding)
             if ahead is not None:
                 yield ahead
-            ahead = loaded, int(batch["mask"].sum())
+            ahead = loaded
         if ahead is not None:
             yield ahead
 
@@ -129,6 +130,26 @@ class DataParallel:
     def replicate(self, tree: Any) -> Any:
         """Puts a tree on every device once, so that steps need not copy it."""
         return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+
+    def take_apart(self, tree: Any) -> list[Any]:
+        """Returns each network's part of a state or of losses: all, if there is one.
+
+        Parts of several networks are on the host.
+        """
+        if self.n_subjects is None:
+            return [tree]
+        tree = jax.device_get(tree)
+        return [
+            jax.tree.map(lambda leaf, i=i: leaf[i], tree)
+            for i in range(self.n_subjects)
+        ]
+
+    def put_together(self, parts: Sequence[Any]) -> Any:
+        """Makes of networks' states, on the host, what `train_step` takes."""
+        if self.n_subjects is None:
+            (tree,) = parts
+            return tree
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
     def any_process(self, flags: Sequence[bool]) -> list[bool]:
         """Tells of each flag whether it is true in any process; waits for all."""
@@ -158,18 +179,20 @@ class DataParallel:
         if self.process_count > 1:
             multihost_utils.sync_global_devices(name)
 
-    def _over_subjects(self, step):
+    def _over_subjects(self, step: Callable) -> Callable:
         if self.n_subjects is None:
             return step
 
-        def steps(state, teacher_variables, batch):
+        def steps(state: Any, teacher_variables: Any, batch: Batch) -> Any:
             axes = {name: 1 if name == "response" else None for name in batch}
             over_subjects = jax.vmap(step, in_axes=(0, None, axes))
             return over_subjects(state, teacher_variables, batch)
 
         return steps
 
-    def _map(self, step, in_axes, out_axes, **options):
+    def _map(
+        self, step: Callable, in_axes: Any, out_axes: Any, **options: Any
+    ) -> Callable:
         return jax.pmap(
             step,
             BATCH_AXIS,

@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.trees import variable_shapes
 from img2eeg_jax.data.sources.things_eeg2 import (
     OFFICIAL_CH_NAMES,
     OFFICIAL_TIMES_S,
@@ -36,37 +36,13 @@ PUBLISHED_IMAGE_SIZE = 224
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A network that was recognised.
-
-    Attributes:
-      kind: "realnet" or "cornet_s".
-      arguments: of its module, as in a checkpoint's description.
-      image_size: height and width of its images in pixels.
-      signal: what its signal means; None for CORnet-S.
-    """
-
-    kind: str
-    arguments: dict[str, Any]
-    image_size: int
-    signal: SignalLayout | None
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        if self.signal is None:
-            return "CORnet-S"
-        if self.signal.kind == CHANNEL_MEAN:
-            return "Image2EEG encoder"
-        return "ReAlNet encoder"
-
-    @property
-    def module(self) -> CORnetS | ReAlNet:
-        """The module that its tensors belong to."""
-        if self.signal is None:
-            return CORnetS(**self.arguments)
-        return ReAlNet(signal_shape=self.signal.shape, **self.arguments)
+def label(network: Description) -> str:
+    """Returns what people call a published network."""
+    if network.signal is None:
+        return "CORnet-S"
+    if network.signal.kind == CHANNEL_MEAN:
+        return "Image2EEG encoder"
+    return "ReAlNet encoder"
 
 
 def recognise(
@@ -75,7 +51,7 @@ def recognise(
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
     image_size: int | None = None,
-) -> Network:
+) -> Description:
     """Tells which network the tensors of a file belong to.
 
     Args:
@@ -85,6 +61,9 @@ def recognise(
         them; both empty for what the published networks have.
       image_size: height and width of the images in pixels; None reads it off the
         heads, or takes 224.
+
+    Returns:
+      The network's kind, arguments, image size and signal.
 
     Raises:
       InputError: the tensors are of another network, or the signal has another size
@@ -101,7 +80,8 @@ def recognise(
         )
 
     def length(name: str, default: int) -> int:
-        # Of a vector, which cannot be transposed; what is missing is told later.
+        # `name` is a vector, which cannot be transposed; `from_state_dict` tells if it
+        # is missing.
         return (arrays[name].size if name in arrays else 0) or default
 
     width = length(f"{prefix}V1.norm2.weight", CORnetS.width)
@@ -109,25 +89,28 @@ def recognise(
     arguments = {"width": width, "num_classes": num_classes}
     if not is_encoder:
         if ch_names or times_s:
-            raise unexpected("", "an encoder beside --ch_names and --times", "CORnet-S")
-        size = image_size or PUBLISHED_IMAGE_SIZE
-        return Network("cornet_s", arguments, size, None)
+            raise unexpected(
+                "", "an encoder beside `ch_names` and `times_s`", "CORnet-S"
+            )
+        return Description("cornet_s", arguments, image_size or PUBLISHED_IMAGE_SIZE)
     heads = {name.split(".")[0] for name in arrays}
     areas = tuple(area for area in AREAS if f"fc_{area.lower()}" in heads) or AREAS
     features = length(f"fc_{areas[0].lower()}.bias", ReAlNet.features)
     last = arrays.get("fc.weight")
     if last is not None and last.shape[1:] == (len(AREAS) * features,):
-        # So that a head that is missing as a whole is told.
+        # The last layer has inputs of four heads: one of them is missing as a whole.
         areas = AREAS
-    arguments |= {"areas": areas, "features": features}
     signal_size = length("fc.bias", math.prod(ReAlNet.signal_shape))
     signal = _signal(signal_size, ch_names, times_s)
+    arguments |= {"areas": areas, "features": features, "signal_shape": signal.shape}
     size = image_size or _image_size(arrays, areas)
-    return Network("realnet", arguments, size, signal)
+    return Description("realnet", arguments, size, signal)
 
 
 def from_state_dict(
-    tensors: Mapping[str, np.ndarray], network: Network, container: str | None = None
+    tensors: Mapping[str, np.ndarray],
+    network: Description,
+    container: str | None = None,
 ) -> tuple[dict[str, Any], Description]:
     """Converts a file's tensors to the variables and description of a checkpoint.
 
@@ -135,7 +118,7 @@ def from_state_dict(
 
     Args:
       tensors: PyTorch names, with or without `module.`, to arrays.
-      network: of `recognise`.
+      network: what `recognise` returned.
       container: the key that the file has its tensors under, or None.
 
     Returns:
@@ -145,35 +128,26 @@ def from_state_dict(
       InputError: naming every tensor that is left over, missing or mis-shaped, or
         whose values float32 cannot hold.
     """
-    expected = _expected_shapes(network)
-    problems = _problems(tensors, expected)
+    shapes = variable_shapes(network.build_model(), network.image_size)
+    problems = _problems(tensors, names.torch_shapes(shapes))
     if problems:
-        raise unexpected("", f"a {network.label}", "; ".join(problems))
+        raise unexpected("", f"a {label(network)}", "; ".join(problems))
     weights = {
         name: array.astype(np.float32, copy=False)
         for name, array in tensors.items()
         if not name.endswith(names.COUNTER)
     }
-    variables = names.to_variables(weights)
-    arguments = dict(network.arguments)
-    if network.signal is not None:
-        arguments["signal_shape"] = network.signal.shape
-    description = Description(
-        kind=network.kind,
-        model=arguments,
-        image_size=network.image_size,
-        signal=network.signal,
-        torch={
-            "container": container,
-            "dtypes": {name: str(array.dtype) for name, array in tensors.items()},
-            names.COUNTER: {
-                name: int(array)
-                for name, array in tensors.items()
-                if name.endswith(names.COUNTER)
-            },
+    record = {
+        "container": container,
+        "dtypes": {name: str(array.dtype) for name, array in tensors.items()},
+        names.COUNTER: {
+            name: int(array)
+            for name, array in tensors.items()
+            if name.endswith(names.COUNTER)
         },
-    )
-    return variables, description
+    }
+    description = dataclasses.replace(network, torch=record)
+    return names.to_variables(weights), description
 
 
 def to_state_dict(
@@ -258,7 +232,7 @@ def _signal(
     if not ch_names and not times_s:
         return published_signal(size)
     if not ch_names or not times_s:
-        raise unexpected("", "--ch_names and --times together", "one of them")
+        raise unexpected("", "`ch_names` and `times_s` together", "one of them")
     n_times, rest = divmod(size, len(ch_names))
     if rest == 0 and len(times_s) == 2 < n_times:
         # From the first to the last, rounded to microseconds.
@@ -284,16 +258,6 @@ def published_signal(size: int) -> SignalLayout:
         if layout.size == size:
             return layout
     return SignalLayout(FEATURES, (size,))
-
-
-def _expected_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a network's tensors, by canonical name."""
-    size = network.image_size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-    shapes = jax.eval_shape(network.module.init, jax.random.key(0), image)
-    # One byte for each weight, which the name map moves around as it would the weight.
-    empty = jax.tree.map(lambda leaf: np.broadcast_to(False, leaf.shape), dict(shapes))
-    return {name: a.shape for name, a in names.to_state_dict(empty).items()}
 
 
 def _problems(

@@ -8,9 +8,16 @@ height × width × channel, are permuted.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from img2eeg_jax.errors import unexpected
+
+# A leaf of the variables: its collection, its modules, its own name.
+_Path = tuple[str, ...]
 
 # DataParallel's prefix, in the published files and absent from others.
 DATA_PARALLEL = "module."
@@ -65,22 +72,22 @@ def to_variables(state_dict: Mapping[str, np.ndarray]) -> dict:
       linear layers in × out, heads' rows in NHWC order.
 
     Raises:
-      ValueError: a name that is no weight of CORnet-S or ReAlNet, or one given twice;
+      InputError: a name that is no weight of CORnet-S or ReAlNet, or one given twice;
         a head without its area, or of another size.
     """
-    variables = {"params": {}, "batch_stats": {}}
     arrays = {}
     for name, array in state_dict.items():
         if name.endswith(COUNTER):
             continue
         if canonical_name(name) in arrays:
-            raise ValueError(f"{name}: given twice, with and without {DATA_PARALLEL!r}")
+            found = f"it twice, with and without {DATA_PARALLEL!r}"
+            raise unexpected(name, "a name once", found)
         arrays[canonical_name(name)] = np.asarray(array)
-    for name, array in arrays.items():
-        collection, path = _variable_path(name)
-        value = _to_ours(name, array, lambda area: _area_channels(arrays, area))
-        _insert(variables[collection], path, value)
-    return variables
+    leaves = {
+        _variable_path(name): _to_ours(name, array, _channels_in(arrays))
+        for name, array in arrays.items()
+    }
+    return {"params": {}, "batch_stats": {}} | unflatten_dict(leaves)
 
 
 def to_state_dict(variables: Mapping) -> dict[str, np.ndarray]:
@@ -94,15 +101,28 @@ def to_state_dict(variables: Mapping) -> dict[str, np.ndarray]:
     Returns:
       Canonical PyTorch names to arrays in PyTorch's layout.
     """
+    ours = {name: variables.get(name, {}) for name in ("params", "batch_stats")}
     leaves = {
-        _torch_name(collection, path): np.asarray(value)
-        for collection in ("params", "batch_stats")
-        for path, value in _flatten(variables.get(collection, {}))
+        _torch_name(path): np.asarray(value)
+        for path, value in flatten_dict(ours).items()
     }
-    return {
-        name: _to_torch(name, array, lambda area: _area_channels(leaves, area))
-        for name, array in leaves.items()
-    }
+    channels = _channels_in(leaves)
+    return {name: _to_torch(name, array, channels) for name, array in leaves.items()}
+
+
+def torch_shapes(variables: Mapping) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the state dict that variables become.
+
+    Args:
+      variables: {"params": …, "batch_stats": …} of things with shapes, such as
+        `jax.ShapeDtypeStruct`.
+
+    Returns:
+      Canonical PyTorch names to shapes in PyTorch's layout.
+    """
+    # One byte stands for a whole weight, and moves as its numbers would.
+    empty = jax.tree.map(lambda leaf: np.broadcast_to(False, leaf.shape), variables)
+    return {name: array.shape for name, array in to_state_dict(empty).items()}
 
 
 def _leaf_rules(module: str) -> dict[str, tuple[str, str]]:
@@ -115,25 +135,28 @@ def _leaf_rules(module: str) -> dict[str, tuple[str, str]]:
     return {}
 
 
-def _variable_path(name: str) -> tuple[str, tuple[str, ...]]:
+def _variable_path(name: str) -> _Path:
     *modules, leaf = name.split(".")
     is_module = _MODULE.fullmatch(".".join(modules))
     rules = _leaf_rules(modules[-1]) if is_module else {}
     if leaf not in rules:
-        raise ValueError(f"{name}: not a weight of CORnet-S or ReAlNet")
+        raise unexpected(name, "a weight of CORnet-S or ReAlNet", "another")
     collection, our_leaf = rules[leaf]
-    return collection, (*modules, our_leaf)
+    return collection, *modules, our_leaf
 
 
-def _torch_name(collection: str, path: tuple[str, ...]) -> str:
-    *modules, leaf = path
+def _torch_name(path: _Path) -> str:
+    collection, *modules, leaf = path
     for torch_leaf, rule in _leaf_rules(modules[-1]).items():
         if rule == (collection, leaf):
             return ".".join((*modules, torch_leaf))
-    raise ValueError(f"{'/'.join(path)}: not a variable of CORnet-S or ReAlNet")
+    where = "/".join((*modules, leaf))
+    raise unexpected(where, "a variable of CORnet-S or ReAlNet", "another")
 
 
-def _to_ours(name, array, channels):
+def _to_ours(
+    name: str, array: np.ndarray, channels: Callable[[str], int]
+) -> np.ndarray:
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if array.ndim != 2:
@@ -146,7 +169,9 @@ def _to_ours(name, array, channels):
     return array.T
 
 
-def _to_torch(name, array, channels):
+def _to_torch(
+    name: str, array: np.ndarray, channels: Callable[[str], int]
+) -> np.ndarray:
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
     if array.ndim != 2:
@@ -166,32 +191,20 @@ def _head_area(name: str) -> str | None:
     return module.removeprefix("fc_").upper() if module.startswith("fc_") else None
 
 
-def _area_channels(arrays: Mapping[str, np.ndarray], area: str) -> int:
-    """Channels of an area, read off its last batch norm."""
-    name = last_norm(area)
-    if name not in arrays:
-        raise ValueError(f"{name}: expected beside the head of {area}, found nothing")
-    return len(arrays[name])
+def _channels_in(arrays: Mapping[str, np.ndarray]) -> Callable[[str], int]:
+    """Returns area → number of its channels, read off its last batch norm."""
+
+    def channels(area: str) -> int:
+        name = last_norm(area)
+        if name not in arrays:
+            raise unexpected(name, f"one beside the head of {area}", "nothing")
+        return len(arrays[name])
+
+    return channels
 
 
 def _side(name: str, rows: int, channels: int) -> int:
     side = math.isqrt(rows // channels)
     if side * side * channels != rows:
-        raise ValueError(
-            f"{name}: expected {channels} × side × side inputs, found {rows}"
-        )
+        raise unexpected(name, f"{channels} × side × side inputs", rows)
     return side
-
-
-def _insert(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
-
-
-def _flatten(tree, prefix=()) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, (*prefix, key))
-        else:
-            yield (*prefix, key), value

@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError
 from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.interop.torch_files import SUFFIXES
+from img2eeg_jax.provenance import sha256_of
 
 # Weights that have a name of their own: URL and the beginning of their SHA-256, which
 # the publisher put into the file's name.
@@ -77,7 +78,7 @@ def find(
     if given.startswith(_HUB):
         return _from_hub(given, subject, sha256, revision)
     if revision:
-        raise InputError(f"{given}: expected {_HUB}... beside --revision")
+        raise unexpected(given, f"{_HUB}... beside `revision`", "another address")
     if given in BY_NAME:
         url, known = BY_NAME[given]
         sha256 = sha256 or known
@@ -141,7 +142,7 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
     if len({subject_of(file) for _, file in mine} - {None}) > 1:
         several = [file for _, file in mine]
     if len(several) > 1:
-        choice = "name it" if subject else "name it, or give --subject"
+        choice = "name it" if subject else "name it, or give `subject`"
         raise unexpected(
             place, "one file of weights", f"{', '.join(several)}; {choice}"
         )
@@ -183,7 +184,7 @@ def _at_hand(
 def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> Source:
     match = re.fullmatch(r"hf://([^/]+/[^/]+)(?:/(.+?))?/?", given)
     if not match:
-        raise InputError(f"{given}: expected {_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH")
+        raise unexpected(given, f"{_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH", "neither")
     repo, inside = match[1], match[2] or ""
     try:
         if pathlib.PurePosixPath(inside).suffix in SUFFIXES:
@@ -193,7 +194,7 @@ def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> So
             file = choose(_files_in(repo, inside, revision), subject, given)
         path = _download(repo, file, revision)
     except (HFValidationError, httpx2.HTTPError, OSError, RuntimeError) as error:
-        # Of several lines, the first says least.
+        # The hub's messages have several lines, of which the first says least.
         reason = textwrap.shorten(str(error), 200) or type(error).__name__
         raise InputError(
             f"{given}: expected weights that the hub gives, found: {reason}"
@@ -229,8 +230,8 @@ def _download(repo: str, file: str, revision: str) -> pathlib.Path:
         )
         blob = path.resolve()
         is_named_by_sha256 = re.fullmatch(r"[0-9a-f]{64}", blob.name)
-        if not is_named_by_sha256 or http.sha256_of(blob) == blob.name:
+        if not is_named_by_sha256 or sha256_of(blob) == blob.name:
             return path
-    found = http.sha256_of(blob)
+    found = sha256_of(blob)
     blob.unlink()
     raise unexpected(f"{_HUB}{repo}/{file}", f"SHA-256 {blob.name}", found)

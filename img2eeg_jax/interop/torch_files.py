@@ -12,6 +12,7 @@ import pickle
 import pickletools
 import re
 import struct
+import types
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
-from img2eeg_jax.errors import first_line, unexpected
+from img2eeg_jax.errors import expecting, first_line, unexpected
 from img2eeg_jax.files import replacing
 
 SAFETENSORS = ".safetensors"
@@ -91,15 +92,16 @@ def write(
     check_name(path)
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     torch = None if path.suffix == SAFETENSORS else _import_torch(path)
-    try:
-        with replacing(path) as temporary:
-            if torch is None:
-                safetensors.numpy.save_file(arrays, temporary)
-            else:
-                content = {name: _to_torch(torch, a) for name, a in arrays.items()}
-                torch.save({container: content} if container else content, temporary)
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        raise unexpected(path, "a file that can be written", error) from error
+    errors = (RuntimeError, safetensors.SafetensorError)
+    with (
+        expecting(path, "a file that can be written", *errors),
+        replacing(path) as temporary,
+    ):
+        if torch is None:
+            safetensors.numpy.save_file(arrays, temporary)
+        else:
+            content = {name: _to_torch(torch, a) for name, a in arrays.items()}
+            torch.save({container: content} if container else content, temporary)
 
 
 def check_name(path: pathlib.Path) -> None:
@@ -136,7 +138,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _import_torch(path: pathlib.Path):
+def _import_torch(path: pathlib.Path) -> types.ModuleType:
     try:
         import torch
     except ImportError as error:
@@ -164,7 +166,7 @@ def _load(path: pathlib.Path) -> Any:
             path, "tensors and plain values only", f"{reason}; nothing of it was run"
         ) from error
     except Exception as error:
-        # There is no end to what a damaged file can raise.
+        # torch.load raises almost anything when a file is damaged.
         raise unexpected(
             path,
             "a whole file of PyTorch weights",
@@ -179,7 +181,7 @@ def _classes_in(path: pathlib.Path) -> list[str]:
     """
     names: set[str] = set()
     strings: list[str] = []
-    # Opcodes end where the pickle does, or where it is damaged.
+    # genops raises where the pickle is damaged; what came before it counts.
     with open(path, "rb") as file, contextlib.suppress(Exception):
         for opcode, argument, _ in pickletools.genops(file):
             if isinstance(argument, str):
@@ -225,11 +227,11 @@ def _holds_weights(name: str, value: Any) -> bool:
         return any(_holds_weights(str(key), inner) for key, inner in value.items())
     if isinstance(value, list | tuple):
         return any(_holds_weights(name, inner) for inner in value)
-    # A single number is a score or an epoch, unless it has the name of a weight.
+    # A tensor of one number is a score or an epoch, unless it has a weight's name.
     return hasattr(value, "numel") and (value.numel() > 1 or "." in name)
 
 
-def _to_numpy(path, name, tensor) -> np.ndarray:
+def _to_numpy(path: pathlib.Path, name: str, tensor: Any) -> np.ndarray:
     torch = _import_torch(path)
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
         raise unexpected(f"{path}: {name}", "a dense tensor", type(tensor).__name__)
@@ -242,7 +244,7 @@ def _to_numpy(path, name, tensor) -> np.ndarray:
             f"one of shape {tuple(tensor.shape)} that does not",
         )
     if tensor.dtype == torch.bfloat16:
-        # NumPy has no such dtype of its own.
+        # NumPy has no bfloat16 of its own.
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     try:
         return tensor.numpy()
@@ -252,9 +254,9 @@ def _to_numpy(path, name, tensor) -> np.ndarray:
         ) from error
 
 
-def _to_torch(torch, array: np.ndarray):
+def _to_torch(torch: types.ModuleType, array: np.ndarray) -> Any:
     is_bfloat16 = array.dtype == ml_dtypes.bfloat16
     with warnings.catch_warnings(action="ignore"):
-        # Of arrays that may not be written to; nobody does.
+        # PyTorch warns of arrays that may not be written to; nobody writes to them.
         tensor = torch.from_numpy(array.view(np.int16) if is_bfloat16 else array)
     return tensor.view(torch.bfloat16) if is_bfloat16 else tensor

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 
 from img2eeg_jax.checkpoints import store
+from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
-from img2eeg_jax.errors import InputError, unexpected
-from img2eeg_jax.files import check_room, scratch_dir
+from img2eeg_jax.errors import naming, unexpected
+from img2eeg_jax.files import check_new, check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 
@@ -53,19 +54,17 @@ def import_weights(
     if output is not None:
         output = pathlib.Path(output).resolve()
         store.check_folder(output)
-        _check_new(output, overwrite)
+        check_new(output, overwrite)
         _check_replaceable(output)
     source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
     weights = torch_files.read(source.path)
-    try:
+    with naming(source.name):
         network = convert.recognise(
             weights.tensors, ch_names=ch_names, times_s=times_s, image_size=image_size
         )
         variables, description = convert.from_state_dict(
             weights.tensors, network, weights.container
         )
-    except InputError as error:
-        raise InputError(f"{source.name}: {error}") from error
     description = dataclasses.replace(
         description,
         subject=source.subject,
@@ -77,7 +76,7 @@ def import_weights(
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
             store.write_weights(scratch / "new", variables, description)
             _put(scratch / "new", output)
-    return _summary(source, weights, network, output)
+    return _summary(source, weights, description, output)
 
 
 def export_weights(
@@ -103,7 +102,7 @@ def export_weights(
     """
     output = pathlib.Path(output)
     torch_files.check_name(output)
-    _check_new(output, overwrite)
+    check_new(output, overwrite)
     loaded = load_checkpoint(checkpoint_dir, which)
     tensors, container = convert.to_state_dict(
         loaded.variables, loaded.description, loaded.step
@@ -111,14 +110,6 @@ def export_weights(
     output.parent.mkdir(parents=True, exist_ok=True)
     torch_files.write(output, tensors, container)
     return f"{len(tensors)} tensors of {loaded.path}, step {loaded.step}, in {output}"
-
-
-def _check_new(output: pathlib.Path, overwrite: bool) -> None:
-    is_empty = output.is_dir() and not any(output.iterdir())
-    if output.exists() and not is_empty and not overwrite:
-        raise unexpected(
-            output, "nothing there yet", "something; --overwrite replaces it"
-        )
 
 
 def _check_replaceable(output: pathlib.Path) -> None:
@@ -157,7 +148,7 @@ def _put(new: pathlib.Path, output: pathlib.Path) -> None:
 def _summary(
     source: sources.Source,
     weights: torch_files.Weights,
-    network: convert.Network,
+    network: Description,
     output: pathlib.Path | None,
 ) -> str:
     tensors = weights.tensors
@@ -167,9 +158,9 @@ def _summary(
     )
     n_values = sum(a.size for name, a in tensors.items() if name not in counters)
     under = f", under {weights.container!r}" if weights.container else ""
-    arguments = network.arguments
+    arguments = network.model
     rows: dict[str, Any] = {
-        "kind": network.label + (" (training checkpoint)" if under else ""),
+        "kind": convert.label(network) + (" (training checkpoint)" if under else ""),
         "source": f"{source.name}, SHA-256 {source.sha256}",
         "revision": source.revision,
         "subject": source.subject,

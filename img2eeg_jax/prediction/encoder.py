@@ -1,46 +1,136 @@
 """A trained network at work: images in, predicted EEG out."""
 
+import dataclasses
+import functools
 import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.files import replacing
+from img2eeg_jax.files import check_new
+from img2eeg_jax.prediction.prediction import Prediction, Z
 from img2eeg_jax.training.step import make_predict_step
 
-_BATCH_SIZE = 64
+# Images in a batch. There are two sizes, so that no number of images compiles a third;
+# few images take small batches, of which less is padding.
+_BATCH_SIZE, _SMALL_BATCH_SIZE = 64, 8
 
 
-def predict(loaded: Checkpoint, images: Iterable[np.ndarray]) -> np.ndarray:
-    """Predicts the flat signal of images on all local devices.
+class Encoder:
+    """A trained network on all local devices, compiled once and kept.
 
-    Args:
-      loaded: a ReAlNet; see `load_checkpoint`.
-      images: each u8[height, width, 3] of the network's image size; an array, or an
-        iterable that is read a batch at a time.
-
-    Returns:
-      f32[image, size of the signal]; `SignalLayout.to_eeg` gives it channels and times.
-
-    Raises:
-      InputError: the network is a CORnet-S, which predicts no signal.
+    Attributes:
+      checkpoint: the network that was loaded.
     """
-    _check_predicts(loaded)
-    parallel = DataParallel()
-    step = parallel.predict_step(make_predict_step(loaded.model))
-    variables = parallel.replicate(loaded.variables)
-    signals = [
-        parallel.merge(step(variables, parallel.split(batch)), batch["mask"])
-        for batch in _batches(images)
-    ]
-    size = loaded.description.signal.size
-    return np.concatenate(signals) if signals else np.empty((0, size), np.float32)
+
+    def __init__(self, checkpoint: Checkpoint):
+        """Compiles nothing yet; see `from_checkpoint`.
+
+        Raises:
+          InputError: the network is a CORnet-S, which predicts no signal.
+        """
+        if checkpoint.description.kind != "realnet":
+            raise unexpected(
+                checkpoint.path,
+                "a network that predicts EEG",
+                checkpoint.description.kind,
+            )
+        self.checkpoint = checkpoint
+        self._parallel = DataParallel()
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | os.PathLike, *, which: str = "best", subject: int | None = None
+    ) -> "Encoder":
+        """Loads a network.
+
+        Args:
+          path: work directory, or a converter's output folder.
+          which: "best" or "last" checkpoint.
+          subject: whose EEG, where several subjects share a network.
+
+        Raises:
+          InputError: there is no such checkpoint, or its network predicts no signal.
+        """
+        return cls(load_checkpoint(path, which, subject))
+
+    @property
+    def description(self) -> Description:
+        """What the checkpoint says of the network."""
+        return self.checkpoint.description
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that it takes, in pixels."""
+        return self.description.image_size
+
+    @property
+    def axes(self) -> Axes | None:
+        """Channels and times of predictions, which are z-scores; None of features."""
+        axes = self.description.signal.axes
+        return axes and dataclasses.replace(axes, unit=Z)
+
+    def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """Predicts the flat signal of images.
+
+        Args:
+          images: each u8[height, width, 3] of `image_size`; an array, or an iterable
+            that is read a batch at a time.
+
+        Returns:
+          f32[image, size of the signal].
+        """
+        signals = [
+            self._parallel.merge(
+                self._step(self._variables, self._parallel.split(batch)), batch["mask"]
+            )
+            for batch in _batches(images)
+        ]
+        size = self.description.signal.size
+        return np.concatenate(signals) if signals else np.empty((0, size), np.float32)
+
+    def predict(
+        self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
+    ) -> Prediction:
+        """Predicts the responses to images.
+
+        Args:
+          images: see `signal`.
+          names: one an image; by default they are numbered from 0.
+
+        Returns:
+          The prediction: z-scored EEG, or features.
+
+        Raises:
+          InputError: there are not as many names as images.
+        """
+        signal, meaning = self.signal(images), self.description.signal
+        return Prediction(
+            data=meaning.to_eeg(signal) if meaning.is_eeg else signal,
+            unit=Z if meaning.is_eeg else UNKNOWN,
+            axes=self.axes,
+            names=map(str, range(len(signal)) if names is None else names),
+            subject=self.description.subject,
+            # Of a channel mean they are the channels', which tell nothing of the mean.
+            zscore=self.description.zscore if meaning.window is None else None,
+        )
+
+    @functools.cached_property
+    def _step(self) -> Any:
+        return self._parallel.predict_step(make_predict_step(self.checkpoint.model))
+
+    @functools.cached_property
+    def _variables(self) -> Any:
+        return self._parallel.replicate(self.checkpoint.variables)
 
 
 def write_predictions(
@@ -52,18 +142,12 @@ def write_predictions(
     subject: int | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Predicts the signal of image files and writes it to an `.npz` file.
-
-    It holds `images`, the paths; and `eeg` f32[image, channel, time], z-scored, with
-    `ch_names`, `times_s` (seconds from image onset) and, where they are known,
-    `zscore_mean` and `zscore_std` [channel, time]: eeg · std + mean is in the unit of
-    the EEG that the network was trained on. A network that predicts something other
-    than EEG gives `signal` f32[image, feature] instead.
+    """Predicts the responses to image files and writes them to an `.npz` file.
 
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
       images: image files, and folders to search for images.
-      output: the file to write.
+      output: the file to write; see `Prediction.write_npz`.
       which: "best" or "last" checkpoint.
       subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
@@ -76,70 +160,26 @@ def write_predictions(
         `output` exists.
     """
     output = pathlib.Path(output)
-    if output.exists() and not overwrite:
-        raise unexpected(
-            output, "nothing there yet", "something; --overwrite replaces it"
-        )
-    files = find_images(images)
-    loaded = load_checkpoint(checkpoint_dir, which, subject)
-    size = loaded.description.image_size
-    signal = predict(loaded, (layout.read_image(path, size) for path in files))
-    arrays = _name_signal(loaded, signal)
+    check_new(output, overwrite)
+    files = layout.find_images(images)
+    encoder = Encoder.from_checkpoint(checkpoint_dir, which=which, subject=subject)
+    pixels = (layout.read_image(path, encoder.image_size) for path in files)
+    prediction = encoder.predict(pixels, files)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as temporary, open(temporary, "wb") as file:
-        np.savez(file, images=np.array([str(path) for path in files]), **arrays)
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+    prediction.write_npz(output)
+    arrays = prediction.arrays().items()
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     return f"{len(files)} images: {shapes}, in {output}"
 
 
-def find_images(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
-    """Lists image files.
-
-    Args:
-      paths: image files as they are, and folders, which give all the images in them
-        and below, sorted.
-
-    Raises:
-      InputError: a path is missing, or there is no image in a folder.
-    """
-    files = []
-    for path in map(pathlib.Path, paths):
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if layout.is_image(p.name))
-        if not inside or not path.exists():
-            raise unexpected(path, "an image or a folder of images", "none")
-        files += inside
-    return files
-
-
-def _check_predicts(loaded: Checkpoint) -> None:
-    kind = loaded.description.kind
-    if kind != "realnet":
-        raise unexpected(loaded.path, "a network that predicts EEG", kind)
-
-
 def _batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches of the size of the first, the last one padded."""
-    images, size = iter(images), None
-    while rows := list(itertools.islice(images, _BATCH_SIZE)):
-        size = size or len(rows)
+    """Yields batches of one of two sizes, the last one padded."""
+    images = iter(images)
+    first = list(itertools.islice(images, _BATCH_SIZE))
+    size = _SMALL_BATCH_SIZE if len(first) < _BATCH_SIZE else _BATCH_SIZE
+    images = itertools.chain(first, images)
+    while rows := list(itertools.islice(images, size)):
         mask = np.zeros(size, np.float32)
         mask[: len(rows)] = 1
         padding = itertools.repeat(rows[0], size - len(rows))
         yield {"image": np.stack([*rows, *padding]), "mask": mask}
-
-
-def _name_signal(loaded: Checkpoint, signal: np.ndarray) -> dict[str, np.ndarray]:
-    meaning = loaded.description.signal
-    if not meaning.is_eeg:
-        return {"signal": signal}
-    arrays = {
-        "eeg": meaning.to_eeg(signal),
-        "ch_names": np.array(meaning.axes.ch_names),
-        "times_s": np.array(meaning.axes.times_s),
-    }
-    zscore = loaded.description.zscore
-    if zscore is not None and meaning.window is None:
-        arrays |= {"zscore_mean": zscore.mean, "zscore_std": zscore.std}
-    return arrays

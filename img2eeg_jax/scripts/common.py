@@ -1,12 +1,17 @@
-"""What the scripts share: expected errors become one line and an exit status."""
+"""What the scripts share: flags, and errors that become one line and an exit status.
+
+Libraries name their arguments in backticks; only here do these become flags.
+"""
 
 import contextlib
+import math
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -21,19 +26,28 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # How the process ends after an error.
 _exit = sys.exit
+# Arguments of libraries whose flags have another name → these names.
+_flag_names: dict[str, str] = {}
+
+# The flags that functions of this module define are those of the script that calls.
+flags.disclaim_key_flags()
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -> None:
     """Runs `main` after absl parsed its flags; ends the process.
 
     Exit status: 0 done, 1 bad input (one line on standard error), 2 wrong flags, 75
     stopped by a signal after saving, 130 interrupted where there was nothing to save.
+
+    Args:
+      main: the script's; its module is the one whose flags --help lists.
+      flag_names: argument of a library → flag, where the two differ; see `as_flags`.
     """
 
-    def guarded(argv):
+    def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             _stop(f"unknown argument {argv[1]!r}", WRONG_FLAGS)
-        # Libraries tell of every step there, and of errors that they raise as well.
+        # Orbax and others log every step by absl, and errors before they raise them.
         logging.set_verbosity(logging.FATAL)
         _drop_orphaned_errors()
         _raise_on_signals()
@@ -51,12 +65,123 @@ def run(main: Callable[[], None]) -> None:
             traceback.print_exc()
             _exit(BAD_INPUT)
 
+    _flag_names.update(flag_names or {})
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
 
 
+class _Parser(flags.ArgumentParser):
+    """Reads a flag by a function that raises ValueError where it cannot."""
+
+    def __init__(self, read: Callable[[str], Any], form: str) -> None:
+        self._read = read
+        # --help shows it.
+        self.syntactic_help = form
+
+    def parse(self, argument: Any) -> Any:
+        """See the base class."""
+        if not isinstance(argument, str):
+            return argument
+        try:
+            return self._read(argument)
+        except ValueError:
+            raise ValueError(f"expected {self.syntactic_help}") from None
+
+
+def define(
+    name: str, default: str, form: str, read: Callable[[str], Any], text: str
+) -> flags.FlagHolder:
+    """Defines a flag whose value is what a function reads from its text.
+
+    Args:
+      name: of the flag.
+      default: its text if it is not given.
+      form: what is right, in words; for --help and for the error.
+      read: text → value; raises ValueError if the text is wrong.
+      text: for --help.
+    """
+    holder = flags.DEFINE(_Parser(read, form), name, default, text)
+    # Else --help would show the default's value.
+    flags.FLAGS[name].default_as_str = repr(default)
+    return holder
+
+
+def define_subjects(text: str) -> flags.FlagHolder:
+    """Defines --subjects, whose value is a tuple of numbers, empty if not given."""
+
+    def read(subjects: str) -> tuple[int, ...]:
+        return read_numbers(subjects) if subjects else ()
+
+    return define("subjects", "", "the form 3, 1,3 or 1-10", read, text)
+
+
+def define_subject(text: str) -> flags.FlagHolder:
+    """Defines --subjects where one makes sense; its value is a number or None."""
+
+    def read(subjects: str) -> int | None:
+        if not subjects:
+            return None
+        (subject,) = read_numbers(subjects)
+        return subject
+
+    return define("subjects", "", "one subject, such as 3", read, text)
+
+
+def read_numbers(text: str) -> tuple[int, ...]:
+    """Reads ``3``, ``1,3`` or ``1-10``."""
+    # Imported here so that --help answers at once.
+    from img2eeg_jax.data import layout
+
+    return layout.parse_subjects(text)
+
+
+def read_range(text: str) -> tuple[float, float]:
+    """Reads FIRST,LAST, which may be equal."""
+    first, last = map(float, text.split(","))
+    if not -math.inf < first <= last < math.inf:
+        raise ValueError
+    return first, last
+
+
+def as_flags(text: str) -> str:
+    """Spells the arguments that a library's message names as the script's flags.
+
+    `name` becomes --name, or --config.name where it is a key of the config, and
+    `name=value` becomes --name=value. What else is in backticks stays as it is.
+    """
+
+    def spelled(match: re.Match) -> str:
+        name, value = match.groups()
+        flag = _flag_names.get(name, name)
+        if flag in flags.FLAGS:
+            return f"--{flag}{value}"
+        if "config" in flags.FLAGS and _has_key(flags.FLAGS["config"].value, name):
+            return f"--config.{name}{value}"
+        return match[0]
+
+    return re.sub(r"`([A-Za-z]\w*(?:\.\w+)*)((?:=[^`]*)?)`", spelled, text)
+
+
+def _has_key(config: Any, name: str) -> bool:
+    """Tells whether a ConfigDict has a key, such as ``synthetic.seed``."""
+    for part in name.split("."):
+        if not hasattr(config, "keys") or part not in config:
+            return False
+        config = config[part]
+    return True
+
+
+def say(line: str) -> None:
+    """Prints a line of a library; see `as_flags`."""
+    print(as_flags(line), flush=True)
+
+
 def leave_at_once_on_errors() -> None:
-    """Ends without the goodbyes of libraries, which wait for processes that wait."""
+    """Makes errors end this process without what libraries registered to run at exit.
+
+    JAX's shutdown of several processes waits for all of them, and the others wait for
+    this one.
+    """
     global _exit
     _exit = os._exit
 
@@ -81,8 +206,8 @@ def importing() -> Iterator[None]:
 def _raise_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise KeyboardInterrupt, which must not get lost."""
 
-    def unraisable(error):
-        # Raised in a callback of the garbage collector; JAX has one.
+    def unraisable(error: Any) -> None:
+        # Python drops what JAX's callback of the garbage collector raises.
         if error.exc_type is KeyboardInterrupt:
             _interrupted()
         sys.__unraisablehook__(error)
@@ -93,21 +218,21 @@ def _raise_on_signals() -> None:
 
 
 def _drop_orphaned_errors() -> None:
-    """Leaves out what callbacks print that come after the write that failed.
+    """Keeps TensorStore's threads from printing an error that was raised already.
 
-    TensorStore's do, from threads of its own, when a disk is full: a traceback for each
-    array, for an error that has been raised.
+    When a disk is full, each array's callback comes after the event loop was closed and
+    would print a traceback of its own.
     """
     excepthook = sys.excepthook
 
-    def hook(kind, error, trace):
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if not (kind is RuntimeError and str(error) == "Event loop is closed"):
             excepthook(kind, error, trace)
 
     sys.excepthook = hook
 
 
-def _interrupted(*_) -> NoReturn:
+def _interrupted(*_: Any) -> NoReturn:
     print("interrupted", file=sys.stderr, flush=True)
     os._exit(INTERRUPTED)
 
@@ -124,6 +249,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _stop(message: str, status: int) -> NoReturn:
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    print(as_flags(" ".join(message.split())), file=sys.stderr, flush=True)
     sys.stdout.flush()
     _exit(status)

@@ -2,10 +2,19 @@
 
 import math
 import re
+from typing import Any
 
 from absl import flags
 
 from img2eeg_jax.scripts import common
+
+
+def _read_times(text: str) -> list[float]:
+    times = [float(time) for time in text.split(",")] if text else []
+    if not all(map(math.isfinite, times)) or times != sorted(set(times)):
+        raise ValueError
+    return times
+
 
 _INPUT = flags.DEFINE_string(
     "input",
@@ -19,14 +28,17 @@ _OUTPUT = flags.DEFINE_string(
 _LIST = flags.DEFINE_boolean("list", False, "Print what is found, and write nothing.")
 _TO_TORCH = flags.DEFINE_boolean("to_torch", False, "The other direction.")
 _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace what is at --output.")
-_SUBJECT = flags.DEFINE_integer(
-    "subject", None, "Whose file, out of several (sub-03 for 3).", lower_bound=1
-)
+_SUBJECT = common.define_subject("Whose file, out of several (sub-03 for 3).")
+flags.DEFINE_alias("subject", "subjects")
 _SHA256 = flags.DEFINE_string("sha256", "", "What the file's SHA-256 must be.")
 _REVISION = flags.DEFINE_string("revision", "", "Of hf://: branch, tag or commit.")
 _CH_NAMES = flags.DEFINE_list("ch_names", [], "Channels of the signal, in order.")
-_TIMES = flags.DEFINE_list(
-    "times", [], "Times of the signal in seconds: all, or the first and the last."
+_TIMES = common.define(
+    "times",
+    "",
+    "ascending numbers",
+    _read_times,
+    "Times of the signal in seconds: all, or the first and the last.",
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
@@ -44,19 +56,10 @@ _WHICH = flags.DEFINE_enum(
     ["list", "output", "to_torch"],
     "expected either --list or --output, and with --to_torch the latter",
 )
-def _writes_or_lists(values) -> bool:
+def _writes_or_lists(values: dict[str, Any]) -> bool:
     return bool(values["output"]) != values["list"] and not (
         values["list"] and values["to_torch"]
     )
-
-
-@flags.multi_flags_validator(["times"], "expected ascending numbers")
-def _times_ascend(values) -> bool:
-    try:
-        times = [float(time) for time in values["times"]]
-    except ValueError:
-        return False
-    return all(map(math.isfinite, times)) and times == sorted(set(times))
 
 
 def main() -> None:
@@ -84,7 +87,7 @@ def main() -> None:
             sha256=_SHA256.value,
             revision=_REVISION.value,
             ch_names=_CH_NAMES.value,
-            times_s=[float(time) for time in _TIMES.value],
+            times_s=_TIMES.value,
             image_size=_IMAGE_SIZE.value,
             overwrite=_OVERWRITE.value,
         )
@@ -100,4 +103,4 @@ def run() -> None:
         lambda digits: re.fullmatch(r"([0-9a-fA-F]{8,64})?", digits) is not None,
         "expected 64 hexadecimal digits, or at least the first 8",
     )
-    common.run(main)
+    common.run(main, {"subject": "subjects", "times_s": "times"})

@@ -8,7 +8,7 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Work directory, or a converter's output folder."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Data set; default: the run's own.")
-_SUBJECTS = flags.DEFINE_string("subjects", "", "Subject; default: the run's own.")
+_SUBJECT = common.define_subject("Whose EEG; default: the run's own subject.")
 _OUTPUT = flags.DEFINE_string(
     "output",
     "",
@@ -18,17 +18,14 @@ _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.
 _N_SPLITS = flags.DEFINE_integer(
     "n_splits", 100, "Halvings of the repetitions.", lower_bound=1
 )
-_WINDOW = flags.DEFINE_list("window", ["0.1", "0.3"], "Of the mean scores, seconds.")
+_WINDOW = common.define(
+    "window",
+    "0.1,0.3",
+    "FIRST,LAST in seconds",
+    common.read_range,
+    "Of the mean scores.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of halvings and permutations.", lower_bound=0)
-
-
-@flags.multi_flags_validator(["window"], "expected START,STOP in seconds")
-def _window_is_two_times(values) -> bool:
-    try:
-        start, stop = map(float, values["window"])
-    except ValueError:
-        return False
-    return start <= stop
 
 
 def main() -> None:
@@ -40,15 +37,16 @@ def main() -> None:
     summary = report.evaluate(
         _CHECKPOINT.value,
         data_dir=_DATA_DIR.value,
-        subjects=_SUBJECTS.value,
+        subject=_SUBJECT.value,
         output=_OUTPUT.value,
         which=_WHICH.value,
         n_splits=_N_SPLITS.value,
-        window_s=tuple(map(float, _WINDOW.value)),
+        window_s=_WINDOW.value,
         seed=_SEED.value,
+        log=common.say,
     )
     print(report.result_table(summary))
-    output = _OUTPUT.value or report.default_output(_CHECKPOINT.value, _SUBJECTS.value)
+    output = _OUTPUT.value or report.default_output(_CHECKPOINT.value, _SUBJECT.value)
     print(f"metrics.json and figures are in {output}")
 
 
@@ -56,4 +54,4 @@ def run() -> None:
     """Entry point."""
     flags.mark_flags_as_required(["checkpoint"])
     flags.register_validator("checkpoint", lambda path: path != "", "expected a folder")
-    common.run(main)
+    common.run(main, {"subject": "subjects", "window_s": "window"})

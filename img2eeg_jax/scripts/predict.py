@@ -13,9 +13,7 @@ _IMAGES = flags.DEFINE_list(
 _OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
 _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace what is at --output.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.")
-_SUBJECTS = flags.DEFINE_integer(
-    "subjects", None, "Whose EEG, where subjects share a network.", lower_bound=1
-)
+_SUBJECT = common.define_subject("Whose EEG, where subjects share a network.")
 
 
 def main() -> None:
@@ -30,7 +28,7 @@ def main() -> None:
             _IMAGES.value,
             _OUTPUT.value,
             which=_WHICH.value,
-            subject=_SUBJECTS.value,
+            subject=_SUBJECT.value,
             overwrite=_OVERWRITE.value,
         )
     )
@@ -44,4 +42,4 @@ def run() -> None:
     flags.register_validator(
         "output", lambda path: path.endswith(".npz"), "expected a name ending in .npz"
     )
-    common.run(main)
+    common.run(main, {"subject": "subjects"})

@@ -3,163 +3,165 @@
 The same command goes on where it stopped. --dry_run tells what it would do.
 """
 
+import csv
 import math
-import pathlib
+from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 
 from img2eeg_jax.scripts import common
 
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder in THINGS-EEG2's layout, or to become one."
-)
-_SOURCE = flags.DEFINE_enum(
-    "source",
-    "local",
-    ["osf", "local", "synthetic"],
-    "osf downloads THINGS-EEG2, local takes what is in --data_dir, synthetic simulates "
-    "a small data set.",
-)
-_SUBJECTS = flags.DEFINE_string("subjects", "", "E.g. 3, 1,3 or 1-10; default: all.")
-_STAGES = flags.DEFINE_list(
-    "stages", [], "Out of download,preprocess,shards; default: what is missing."
-)
-_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the plan, and do nothing.")
-_EEG = flags.DEFINE_enum(
-    "eeg", "preprocessed", ["preprocessed", "raw"], "What --source=osf downloads."
-)
-_MIRROR = flags.DEFINE_multi_string(
-    "mirror", [], "Address to download from first; may be given several times."
-)
-_BIDS_ROOT = flags.DEFINE_string("bids_root", "", "BIDS data set with the recordings.")
-_IMAGE_COLUMN = flags.DEFINE_string(
-    "image_column", "stim_file", "Column of its events tables that names the image."
-)
-_SHARDS_DIR = flags.DEFINE_string(
-    "shards_dir", "", "Folder or address (gs://...); default: DATA_DIR/shards."
-)
-_IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", 224, "Of the images in the shards, pixels.", 1, 1024
-)
-_PROCESSES = flags.DEFINE_integer("processes", 1, "How many build shards.", 1, 64)
-_TEACHER = flags.DEFINE_string(
-    "teacher", "", "Checkpoint whose logits of all images are kept beside the shards."
-)
-_MEMORY_MB = flags.DEFINE_integer(
-    "memory_mb", 1000, "For the blocks of preprocessing.", lower_bound=10
-)
-_OVERWRITE = flags.DEFINE_boolean(
-    "overwrite",
-    False,
-    "Preprocess again what is preprocessed, also where it was made otherwise.",
-)
-
-# How to preprocess; the defaults are the official choices.
-_CHANNELS = flags.DEFINE_list(
-    "channels", ["official"], "official (O... and P...), all, or names."
-)
-_EPOCH_S = flags.DEFINE_list("epoch_s", ["-0.2", "0.8"], "FIRST,LAST of an epoch.")
-_BASELINE_S = flags.DEFINE_list(
-    "baseline_s",
-    ["start", "0"],
-    "FIRST,LAST of the baseline (start and end: of the epoch), or off.",
-)
-_SFREQ_HZ = flags.DEFINE_float("sfreq_hz", 100.0, "Sampling rate of the result.", 1.0)
-_BANDPASS_HZ = flags.DEFINE_list(
-    "bandpass_hz", ["off"], "LOW,HIGH of a filter, or off."
-)
-_REJECT_UV = flags.DEFINE_string(
-    "reject_uv", "off", "Largest peak-to-peak amplitude that is kept, or off."
-)
-_MVNN = flags.DEFINE_enum(
-    "mvnn", "time", ["time", "epochs", "off"], "Whitening: covariance over what."
-)
-_MVNN_PARTITIONS = flags.DEFINE_enum(
-    "mvnn_partitions", "both", ["both", "training"], "What its covariance is from."
-)
-_SESSIONS = flags.DEFINE_string("sessions", "all", "E.g. 1,3 or 1-4, or all.")
-_TRAINING_REPETITIONS = flags.DEFINE_string(
-    "training_repetitions", "2", "Kept of each image in a session: a number or all."
-)
-_TEST_REPETITIONS = flags.DEFINE_string(
-    "test_repetitions", "20", "The same for test images."
-)
-_SEED = flags.DEFINE_integer(
-    "preprocessing_seed", 20200220, "Of the choice of repetitions.", 0, 2**32 - 1
-)
+_STAGES = ("download", "preprocess", "shards")
 
 
-def _epoch(values: list[str]) -> tuple[float, float]:
-    """Reads FIRST,LAST, ascending."""
-    first, last = map(float, values)
-    if not -math.inf < first < last < math.inf:
+def _or(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns a function that reads a word as None, and another text by `read`."""
+    return lambda text: None if text == word else read(text)
+
+
+def _band(text: str) -> tuple[float, float]:
+    """Reads FIRST,LAST that differ."""
+    first, last = common.read_range(text)
+    if first == last:
         raise ValueError
     return first, last
 
 
-def _baseline(values: list[str]) -> tuple[float | None, float | None] | None:
-    """Reads FIRST,LAST, where start and end stand for the epoch's own, or off."""
-    if values == ["off"]:
-        return None
-    first, last = values
-    return (
-        None if first == "start" else float(first),
-        None if last == "end" else float(last),
-    )
+def _baseline(text: str) -> tuple[float | None, float | None]:
+    """Reads FIRST,LAST, where start and end stand for the epoch's own."""
+    first, last = text.split(",")
+    return _or("start", float)(first), _or("end", float)(last)
 
 
-def _bandpass(values: list[str]) -> tuple[float, float] | None:
-    """Reads LOW,HIGH, or off."""
-    return None if values == ["off"] else _epoch(values)
-
-
-def _count(value: str) -> int | None:
-    """Reads a number above 0, or all."""
-    if value == "all":
-        return None
-    if int(value) < 1:
+def _above_0(text: str, kind: type = float) -> float:
+    number = kind(text)
+    if not 0 < number < math.inf:
         raise ValueError
-    return int(value)
+    return number
 
 
-def _amplitude(value: str) -> float | None:
-    """Reads a number above 0, or off."""
-    if value == "off":
-        return None
-    if not 0 < float(value) < math.inf:
+def _names(text: str) -> tuple[str, ...]:
+    """Reads different names."""
+    names = tuple(name.strip() for name in next(csv.reader([text]), []))
+    if not names or "" in names or len(set(names)) != len(names):
         raise ValueError
-    return float(value)
+    return names
 
 
-def _channels(values: list[str]) -> str | tuple[str, ...]:
-    """Reads official, all, or different names."""
-    if not values or "" in values or len(set(values)) != len(values):
+def _channels(text: str) -> str | tuple[str, ...]:
+    return text if text in ("official", "all") else _names(text)
+
+
+def _stages(text: str) -> tuple[str, ...] | None:
+    names = _names(text) if text else ()
+    if not set(names) <= set(_STAGES):
         raise ValueError
-    return values[0] if values in (["official"], ["all"]) else tuple(values)
+    return names or None
 
 
-_READERS = {
-    "channels": (_channels, "official, all, or different names"),
-    "epoch_s": (_epoch, "FIRST,LAST in seconds"),
-    "baseline_s": (_baseline, "FIRST,LAST in seconds, or off"),
-    "bandpass_hz": (_bandpass, "LOW,HIGH in Hz, or off"),
-    "reject_uv": (_amplitude, "a number above 0, or off"),
-    "training_repetitions": (_count, "a number above 0, or all"),
-    "test_repetitions": (_count, "a number above 0, or all"),
+_COUNT = ("a number above 0, or all", _or("all", lambda text: _above_0(text, int)))
+
+# Field of `prepare.Request` → its flag.
+_REQUEST = {
+    "data_dir": flags.DEFINE_string(
+        "data_dir", None, "Folder in THINGS-EEG2's layout, or to become one."
+    ),
+    "source": flags.DEFINE_enum(
+        "source",
+        "local",
+        ["osf", "local", "synthetic"],
+        "osf downloads THINGS-EEG2, local takes what is in --data_dir, synthetic "
+        "simulates a small data set.",
+    ),
+    "subjects": common.define_subjects("Whose EEG; default: all."),
+    "stages": common.define(
+        "stages",
+        "",
+        f"stages out of {','.join(_STAGES)}",
+        _stages,
+        "What to do; default: what is missing.",
+    ),
+    "eeg": flags.DEFINE_enum(
+        "eeg", "preprocessed", ["preprocessed", "raw"], "What --source=osf downloads."
+    ),
+    "mirror": flags.DEFINE_multi_string(
+        "mirror", [], "Address to download from first; may be given several times."
+    ),
+    "bids_root": flags.DEFINE_string(
+        "bids_root", "", "BIDS data set with the recordings."
+    ),
+    "image_column": flags.DEFINE_string(
+        "image_column", "stim_file", "Column of its events tables that names the image."
+    ),
+    "shards_dir": flags.DEFINE_string(
+        "shards_dir", "", "Folder or address (gs://...); default: DATA_DIR/shards."
+    ),
+    "image_size": flags.DEFINE_integer(
+        "image_size", 224, "Of the images in the shards, pixels.", 1, 1024
+    ),
+    "processes": flags.DEFINE_integer("processes", 1, "How many build shards.", 1, 64),
+    "memory_mb": flags.DEFINE_integer(
+        "memory_mb", 1000, "For the blocks of preprocessing.", lower_bound=10
+    ),
+    "overwrite": flags.DEFINE_boolean(
+        "overwrite",
+        False,
+        "Preprocess again what is preprocessed, also where it was made otherwise.",
+    ),
 }
 
+# Field of `preprocessing.Choices` → its flag's default (the field's own), form, reader
+# and help.
+_PARSED = {
+    "channels": (
+        "official",
+        "official, all, or different names",
+        _channels,
+        "Official are those named O... and P....",
+    ),
+    "epoch_s": ("-0.2,0.8", "FIRST,LAST in seconds", _band, "Of an epoch."),
+    "baseline_s": (
+        "start,0",
+        "FIRST,LAST in seconds, or off",
+        _or("off", _baseline),
+        "Of the baseline; start and end are those of the epoch.",
+    ),
+    "bandpass_hz": ("off", "LOW,HIGH in Hz, or off", _or("off", _band), "A filter."),
+    "reject_uv": (
+        "off",
+        "a number above 0, or off",
+        _or("off", _above_0),
+        "Largest peak-to-peak amplitude that is kept.",
+    ),
+    "sessions": (
+        "all",
+        "the form 3, 1,3 or 1-4, or all",
+        _or("all", common.read_numbers),
+        "Which to use.",
+    ),
+    "training_repetitions": ("2", *_COUNT, "Kept of each image in a session."),
+    "test_repetitions": ("20", *_COUNT, "The same for test images."),
+}
+_CHOICES = {field: common.define(field, *row) for field, row in _PARSED.items()} | {
+    "sfreq_hz": flags.DEFINE_float(
+        "sfreq_hz", 100.0, "Sampling rate of the result.", 1.0
+    ),
+    "mvnn": flags.DEFINE_enum(
+        "mvnn", "time", ["time", "epochs", "off"], "Whitening: covariance over what."
+    ),
+    "mvnn_partitions": flags.DEFINE_enum(
+        "mvnn_partitions", "both", ["both", "training"], "What its covariance is from."
+    ),
+    "seed": flags.DEFINE_integer(
+        "preprocessing_seed", 20200220, "Of the choice of repetitions.", 0, 2**32 - 1
+    ),
+}
 
-def _accepts(read):
-    """Returns a validator of what a reader accepts."""
-
-    def validate(value) -> bool:
-        try:
-            read(value)
-        except ValueError:
-            return False
-        return True
-
-    return validate
+_DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the plan, and do nothing.")
+_TEACHER = flags.DEFINE_string(
+    "teacher", "", "Checkpoint whose logits of all images are kept beside the shards."
+)
 
 
 def main() -> None:
@@ -168,43 +170,18 @@ def main() -> None:
     with common.importing():
         from huggingface_hub.utils import logging
 
-        from img2eeg_jax.data import layout, prepare, preprocessing
+        from img2eeg_jax.data import prepare, preprocessing
 
-    # Of attempts that failed and were repeated.
+    # The hub's client logs attempts that failed and were repeated.
     logging.set_verbosity_error()
-    read = {
-        name: reader(flags.FLAGS[name].value) for name, (reader, _) in _READERS.items()
-    }
-    sessions = None
-    if _SESSIONS.value != "all":
-        sessions = layout.parse_subjects(_SESSIONS.value, "sessions")
     choices = preprocessing.Choices(
-        sfreq_hz=_SFREQ_HZ.value,
-        mvnn=_MVNN.value,
-        mvnn_partitions=_MVNN_PARTITIONS.value,
-        sessions=sessions,
-        seed=_SEED.value,
-        **read,
+        **{field: flag.value for field, flag in _CHOICES.items()}
     )
-    data_dir = pathlib.Path(_DATA_DIR.value)
     request = prepare.Request(
-        data_dir=data_dir,
-        shards_dir=_SHARDS_DIR.value or str(data_dir / "shards"),
-        source=_SOURCE.value,
-        subjects=layout.parse_subjects(_SUBJECTS.value) if _SUBJECTS.value else (),
-        stages=tuple(_STAGES.value) or None,
-        eeg=_EEG.value,
-        mirrors=tuple(_MIRROR.value),
-        bids_root=pathlib.Path(_BIDS_ROOT.value) if _BIDS_ROOT.value else None,
-        image_column=_IMAGE_COLUMN.value,
-        choices=choices,
-        overwrite=_OVERWRITE.value,
-        image_size=_IMAGE_SIZE.value,
-        processes=_PROCESSES.value,
-        max_bytes=_MEMORY_MB.value * 1e6,
+        choices=choices, **{field: flag.value for field, flag in _REQUEST.items()}
     )
     if _DRY_RUN.value:
-        print(prepare.describe_plan(prepare.plan(request), data_dir))
+        common.say(prepare.describe_plan(prepare.plan(request), request.data_dir))
         return
     if _TEACHER.value:
         with common.importing():
@@ -213,24 +190,18 @@ def main() -> None:
 
         # Refused now rather than after what comes before its turn.
         loaded = load_checkpoint(_TEACHER.value)
-    prepare.prepare(request)
+    prepare.prepare(request, log=common.say)
     if _TEACHER.value:
         teacher.load_logits(request.shards_dir, *loaded.backbone, request.image_size)
-    if "shards" in (request.stages or prepare.STAGES):
-        shards = request.shards_dir
-        print(f"ready: --config.data_dir={data_dir} --config.shards_dir={shards}")
+    if request.has("shards"):
+        print(
+            f"ready: --config.data_dir={request.data_dir} "
+            f"--config.shards_dir={request.shards_dir}"
+        )
 
 
 def run() -> None:
     """Entry point."""
     flags.mark_flags_as_required(["data_dir"])
     flags.register_validator("data_dir", lambda path: path != "", "expected a folder")
-    for name, (reader, form) in _READERS.items():
-        flags.register_validator(name, _accepts(reader), f"expected {form}")
-    known = ("download", "preprocess", "shards")
-    flags.register_validator(
-        "stages",
-        lambda stages: set(stages) <= set(known),
-        f"expected stages out of {', '.join(known)}",
-    )
-    common.run(main)
+    common.run(main, {"seed": "preprocessing_seed"})

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -30,22 +31,22 @@ _PROCESS_ID = flags.DEFINE_integer(
 
 
 def main() -> None:
-    """Calls `training.loop.train` with the flags."""
+    """Calls `training.experiment.train` with the flags."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
         from img2eeg_jax.devices import distributed
-        from img2eeg_jax.training import loop
+        from img2eeg_jax.training import experiment
 
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         common.leave_at_once_on_errors()
         distributed.start(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
-    loop.train(_CONFIG.value, _WORKDIR.value)
+    experiment.train(_CONFIG.value, _WORKDIR.value)
     distributed.stop()
 
 
-def _names_the_coordinator(values) -> bool:
+def _names_the_coordinator(values: dict[str, Any]) -> bool:
     is_one_of_several = values["distributed"] or values["coordinator_address"]
     return is_one_of_several or values["num_processes"] is values["process_id"] is None
 

@@ -85,7 +85,7 @@ def check_values(config: ConfigDict) -> None:
 
 def _check(config: ConfigDict, key: str, fits: bool, expected: str) -> None:
     if not fits:
-        raise unexpected(f"--config.{key}", expected, f"{config[key]!r}")
+        raise unexpected(f"`{key}`", expected, f"{config[key]!r}")
 
 
 def _one_of(choices: tuple[str, ...]) -> str:

@@ -52,7 +52,9 @@ def build(
     return adam
 
 
-def _schedule(learning_rate, schedule, total_steps, warmup_steps):
+def _schedule(
+    learning_rate: float, schedule: str, total_steps: int, warmup_steps: int
+) -> float | optax.Schedule:
     if not warmup_steps and schedule == "constant":
         return learning_rate
     if not warmup_steps:
@@ -73,7 +75,7 @@ def _is_kernel(params: Any) -> Any:
 
 
 def _label(params: Any, frozen_areas: Sequence[str]) -> Any:
-    def label(path, _):
+    def label(path: Sequence[Any], _: Any) -> str:
         names = {getattr(key, "key", None) for key in path}
         return "frozen" if names & set(frozen_areas) else "trained"
 

@@ -1,11 +1,20 @@
-"""What a run shows while it trains: TensorBoard, a progress bar and its rate."""
+"""What a run shows while it trains: lines, a bar, its rate, TensorBoard, a trace."""
 
 import contextlib
 import pathlib
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
+import numpy as np
 from tensorboard.summary import Writer
 from tqdm import tqdm
+
+from img2eeg_jax.training.selection import Selection
+
+# Steps of a session before the ones that a trace holds: they compile.
+_STEPS_BEFORE_TRACE = 5
 
 
 class TensorBoard(contextlib.AbstractContextManager):
@@ -15,7 +24,7 @@ class TensorBoard(contextlib.AbstractContextManager):
         """Opens `workdir`/tensorboard."""
         self._writer = Writer(str(workdir / "tensorboard"))
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._writer.close()
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
@@ -26,7 +35,7 @@ class TensorBoard(contextlib.AbstractContextManager):
 
 
 class Meter:
-    """Measures how fast a session trains, from its second step on: the first compiles.
+    """Measures how fast a session trains, leaving out its first step, which compiles.
 
     Attributes:
       n_steps: steps so far.
@@ -41,7 +50,7 @@ class Meter:
         self._started_s = self._last_s = time.monotonic()
 
     def update(self, n_images: int) -> None:
-        """Counts a step."""
+        """Counts a step that has been started, after the one before has ended."""
         self.n_steps += 1
         self._last_s = time.monotonic()
         if self.n_steps == 1:
@@ -95,3 +104,90 @@ def progress_bar(
             "{rate_noinv_fmt}{postfix}]"
         ),
     )
+
+
+def show_loss(bar: tqdm, loss: float | None) -> None:
+    """Shows a loss beside the bar from the bar's next turn on; nothing if None."""
+    if loss is not None:
+        bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+
+
+def epoch_line(
+    row: dict[str, float], name: str, ceiling: Sequence[float] | None
+) -> str:
+    """Returns what is printed of an epoch.
+
+    Args:
+      row: of metrics.csv.
+      name: of the images that select the best epoch.
+      ceiling: the largest r that a prediction of their EEG can have, of each subject
+        of the network; None if it is not known.
+    """
+    line = f"epoch {row['epoch'] + 1}: train loss {row['train_total']:.4g}"
+    if f"{name}_total" in row:
+        line += f", {name} loss {row[f'{name}_total']:.4g}"
+        line += f", {name} r {row[f'{name}_r']:.3f}"
+        if ceiling is not None:
+            # One network of several subjects has their mean.
+            line += f" (ceiling {np.mean(ceiling):.3f})"
+    if row.get("train_skipped"):
+        line += f", {row['train_skipped']:.0f} steps skipped"
+    return line
+
+
+def best_line(selection: Selection, history: list[dict[str, float]]) -> str:
+    """Returns what is printed of a run's best epoch; "" if there is none."""
+    best = selection.best_row(history)
+    if best is None:
+        return ""
+    early = ", stopped early" if selection.is_over(history) else ""
+    return (
+        f"best epoch {best['epoch'] + 1} of {len(history)}{early}: "
+        f"{selection.name} loss {best[selection.column]:.4g}, "
+        f"r {best[f'{selection.name}_r']:.3f}"
+    )
+
+
+class Trace:
+    """Records some steps of a session with JAX's profiler."""
+
+    def __init__(self, folder: pathlib.Path, n_steps: int, say: Callable[[str], None]):
+        """Records nothing yet.
+
+        Args:
+          folder: where the trace goes.
+          n_steps: steps to record; 0 for none.
+          say: prints the line that tells of the trace.
+        """
+        self._folder = folder
+        self._n_steps = n_steps
+        self._say = say
+        self._n_started = 0
+        self._is_recording = False
+
+    def before_step(self, state: Any) -> None:
+        """Starts or ends the recording if it is time to.
+
+        Args:
+          state: what the step before returned, which the end waits for.
+        """
+        n_before, self._n_started = self._n_started, self._n_started + 1
+        if not self._n_steps:
+            return
+        if n_before == _STEPS_BEFORE_TRACE:
+            jax.profiler.start_trace(str(self._folder))
+            self._is_recording = True
+        if n_before == _STEPS_BEFORE_TRACE + self._n_steps:
+            jax.block_until_ready(state)
+            self._stop(n_before)
+
+    def stop(self) -> None:
+        """Ends the recording where the session ends in its midst."""
+        self._stop(self._n_started)
+
+    def _stop(self, n_started: int) -> None:
+        if self._is_recording:
+            jax.profiler.stop_trace()
+            self._is_recording = False
+            n_steps = n_started - _STEPS_BEFORE_TRACE
+            self._say(f"traced {n_steps} steps in {self._folder}")

@@ -89,21 +89,24 @@ def make_train_step(
     """
     losses = _make_losses(model, recipe, teacher, axis_name)
 
-    def train_step(state, teacher_variables, batch):
+    def train_step(
+        state: TrainState, teacher_variables: Any, batch: Batch
+    ) -> tuple[TrainState, Metrics]:
         _check_batch(batch)
         # Each device differentiates its share of the mean over all devices' rows;
         # the shares, and so the gradients, add up over devices.
         real_rows = _sum_over_devices(batch["mask"].sum(), axis_name)
 
-        def loss_share(params):
+        def loss_share(params: Any) -> tuple[Array, tuple[Metrics, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
             sums, batch_stats = losses(variables, teacher_variables, batch, train=True)
             return sums["total"][0] / jnp.maximum(real_rows, 1), (sums, batch_stats)
 
         grads, (sums, batch_stats) = jax.grad(loss_share, has_aux=True)(state.params)
         grads, sums = _sum_over_devices((grads, sums), axis_name)
-        # One that is not finite spoils all, so that no run trains on unnoticed. It also
-        # lets XLA update in place: every update waits for the last use of the old.
+        # A gradient or loss that is not finite makes all gradients NaN, so that no run
+        # trains on unnoticed. The factor also lets XLA update parameters in place:
+        # every update waits for it, and it for the last use of the old parameters.
         is_finite = jnp.isfinite(optax.tree.norm(grads) + sums["total"][0])
         factor = jnp.where(is_finite, 1.0, jnp.nan)
         grads = jax.tree.map(lambda grad: grad * factor, grads)
@@ -143,7 +146,7 @@ def make_loss_step(
     """
     losses = _make_losses(model, recipe, teacher, axis_name)
 
-    def loss_step(variables, teacher_variables, batch):
+    def loss_step(variables: Any, teacher_variables: Any, batch: Batch) -> Metrics:
         _check_batch(batch)
         sums, _ = losses(variables, teacher_variables, batch, train=False)
         return _sum_over_devices(sums, axis_name)
@@ -162,14 +165,14 @@ def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
       predictions of padding.
     """
 
-    def predict_step(variables, batch):
+    def predict_step(variables: Any, batch: Batch) -> Array:
         _, signal = model.apply(variables, normalise_pixels(batch["image"]))
         return signal
 
     return predict_step
 
 
-def _check_batch(batch):
+def _check_batch(batch: Batch) -> None:
     """Checks shapes and types while the step is traced, at no cost in the loop."""
     image, response, mask = batch["image"], batch["response"], batch["mask"]
     chex.assert_rank([image, response, mask], [4, {3, 4}, 1])
@@ -177,25 +180,29 @@ def _check_batch(batch):
     chex.assert_equal_shape_prefix([image, response, mask], 1)
 
 
-def _running_average(average, params, decay):
+def _running_average(average: Any, params: Any, decay: float) -> Any:
     if average is None:
         return None
-    # So that what does not change is its own average, exactly.
+    # In this form a parameter that does not change is its own average, exactly.
     return jax.tree.map(
         lambda old, new: old + (1 - decay) * (new - old), average, params
     )
 
 
-def _skipped(sums):
+def _skipped(sums: Metrics) -> Metrics:
     """Returns what a step that is skipped adds to the losses: nothing but itself."""
     nothing = jax.tree.map(jnp.zeros_like, sums)
     return nothing | {"skipped": (jnp.ones(()), jnp.ones(()))}
 
 
-def _make_losses(model, recipe, teacher, axis_name):
+def _make_losses(
+    model: nn.Module, recipe: Recipe, teacher: nn.Module | None, axis_name: str | None
+) -> Callable[..., tuple[Metrics, Any]]:
     """Builds (variables, teacher's variables, batch, train) → losses, batch_stats."""
 
-    def losses(variables, teacher_variables, batch, train):
+    def losses(
+        variables: Any, teacher_variables: Any, batch: Batch, train: bool
+    ) -> tuple[Metrics, Any]:
         images, mask = normalise_pixels(batch["image"]), batch["mask"]
         (logits, signal), updated = model.apply(
             variables, images, train=train, mask=mask, mutable=["batch_stats"]
@@ -219,7 +226,13 @@ def _make_losses(model, recipe, teacher, axis_name):
     return losses
 
 
-def _live_logits(recipe, teacher, variables, images, mask):
+def _live_logits(
+    recipe: Recipe,
+    teacher: nn.Module | None,
+    variables: Any,
+    images: Array,
+    mask: Array,
+) -> Array:
     if teacher is None:
         raise ValueError(
             f"task {recipe.task!r} needs a teacher or its logits, found none"
@@ -234,7 +247,7 @@ def _live_logits(recipe, teacher, variables, images, mask):
     return logits
 
 
-def _by_subject(recipe, signal, eeg):
+def _by_subject(recipe: Recipe, signal: Array, eeg: Array) -> tuple[Array, Array]:
     """Returns signal and target as the loss sees them, f32[b, subject, n]."""
     eeg = eeg if eeg.ndim == 4 else eeg[:, None]
     target = eeg.mean(2) if recipe.average_channels else eeg
@@ -245,8 +258,10 @@ def _by_subject(recipe, signal, eeg):
     return signal, target
 
 
-def _generation(recipe, signal, target, mask, axis_name):
-    def of_subject(signal, target):
+def _generation(
+    recipe: Recipe, signal: Array, target: Array, mask: Array, axis_name: str | None
+) -> Metrics:
+    def of_subject(signal: Array, target: Array) -> tuple[Array, Array]:
         mse, _ = objectives.mean_squared_error(signal, target, mask)
         contrast, _ = objectives.contrast(
             signal,
@@ -267,12 +282,14 @@ def _generation(recipe, signal, target, mask, axis_name):
     }
 
 
-def _task(recipe, logits, teacher_logits, mask):
+def _task(
+    recipe: Recipe, logits: Array, teacher_logits: Array, mask: Array
+) -> objectives.SumAndCount:
     teacher_logits = lax.stop_gradient(teacher_logits)
     if recipe.task == "mse":
         return objectives.mean_squared_error(logits, teacher_logits, mask)
     return objectives.cross_entropy_to_argmax(logits, teacher_logits, mask)
 
 
-def _sum_over_devices(tree, axis_name):
+def _sum_over_devices(tree: Any, axis_name: str | None) -> Any:
     return tree if axis_name is None else lax.psum(tree, axis_name)

@@ -1,74 +1,100 @@
-"""The teacher's logits of all images of a data set, computed once."""
+"""The teacher: CORnet-S from a checkpoint, and its logits, computed once."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
-from img2eeg_jax.data import layout
-from img2eeg_jax.data.shards import store, teacher_logits
+from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.data.shards import teacher_logits
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.devices.parallel import DataParallel
-from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.errors import unexpected
+from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
+
+
+def load_teacher(
+    path: str | os.PathLike, num_classes: int
+) -> tuple[CORnetS, dict[str, Any]]:
+    """Loads CORnet-S, or a network's backbone, and its variables.
+
+    Args:
+      path: of a checkpoint.
+      num_classes: size of the logits of the network that it teaches.
+
+    Raises:
+      InputError: the checkpoint cannot be read, or its logits have another size.
+    """
+    model, variables = load_checkpoint(path).backbone
+    if model.num_classes != num_classes:
+        expected = f"a teacher with {num_classes} classes"
+        raise unexpected(path, expected, model.num_classes)
+    return model, variables
 
 
 def load_logits(
-    shards_dir: str | os.PathLike,
+    shards: Shards,
     teacher: nn.Module,
     variables: dict[str, Any],
-    image_size: int,
     batch_size: int = 64,
 ) -> dict[str, np.ndarray]:
-    """Computes a teacher's logits on all local devices, or reads those kept.
+    """Computes a teacher's logits, or reads those kept.
+
+    Of several processes the first computes them, on all its devices.
 
     They are those of eval mode, in float32 arithmetic: a teacher that uses batch
     statistics (`Recipe.teacher_batch_stats`) has no logits of an image alone.
 
     Args:
-      shards_dir: shards that `tfds_builder.ensure_shards` has built; the logits are
-        kept beside them.
+      shards: the images; the logits are kept beside them.
       teacher: CORnet-S, or a network whose first output are the logits.
       variables: its variables.
-      image_size: height and width of the images in pixels.
       batch_size: images a step.
 
     Returns:
       Partition → f32[image, class], in row order.
 
     Raises:
-      InputError: shards are missing or damaged, or the logits cannot be kept.
+      InputError: shards are damaged, or the logits cannot be kept.
     """
+    key = teacher_logits.key(variables, shards.images_sha256, shards.image_size)
+    everyone = DataParallel()
+    if everyone.process_index == 0:
+        teacher_logits.ensure_teacher_logits(
+            shards.shards_dir,
+            key,
+            shards.images,
+            _make_compute(teacher, variables),
+            batch_size=batch_size,
+        )
+    everyone.wait_for_all("teacher")
+    return {
+        partition: teacher_logits.load_teacher_logits(
+            shards.shards_dir, key, partition, len(images)
+        )
+        for partition, images in shards.images.items()
+    }
+
+
+def _make_compute(
+    teacher: nn.Module, variables: dict[str, Any]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Builds images u8[image, height, width, 3] → logits f32[image, class]."""
+
+    def logits_step(variables: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        logits, _ = teacher.apply(variables, normalise_pixels(batch["image"]))
+        return logits
+
     parallel = DataParallel(jax.local_devices())
-    step = parallel.predict_step(_make_logits_step(teacher))
-    replicated = parallel.replicate(variables)
+    step, variables = parallel.predict_step(logits_step), parallel.replicate(variables)
 
     def compute(images: np.ndarray) -> np.ndarray:
         batch = {"image": images, "mask": np.ones(len(images), np.float32)}
         with jax.default_matmul_precision("highest"):
-            logits = step(replicated, parallel.split(batch))
+            logits = step(variables, parallel.split(batch))
         return parallel.merge(logits, batch["mask"])
 
-    images = {
-        partition: store.load_images(shards_dir, image_size, partition)
-        for partition in layout.PARTITIONS
-    }
-    metadata = store.read_metadata(shards_dir, store.images_name(image_size))
-    key = teacher_logits.key(variables, metadata["data_sha256"], image_size)
-    teacher_logits.ensure_teacher_logits(
-        shards_dir, key, images, compute, batch_size=batch_size
-    )
-    return {
-        partition: teacher_logits.load_teacher_logits(
-            shards_dir, key, partition, len(rows)
-        )
-        for partition, rows in images.items()
-    }
-
-
-def _make_logits_step(teacher):
-    def logits_step(variables, batch):
-        logits, _ = teacher.apply(variables, normalise_pixels(batch["image"]))
-        return logits
-
-    return logits_step
+    return compute

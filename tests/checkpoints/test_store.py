@@ -15,6 +15,16 @@ import orbax.checkpoint as ocp
 import pytest
 
 from helpers import tiny_network
+from helpers.checkpoints import (
+    DESCRIPTION,
+    PROGRESS,
+    assert_bit_identical,
+    random_state,
+    refusal,
+    save,
+    save_small,
+    small_state,
+)
 from helpers.tiny_network import (
     Toy,
     assert_trees_close,
@@ -22,68 +32,12 @@ from helpers.tiny_network import (
     draw_variables,
     realnet,
 )
-from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.checkpoints.store import DAMAGED_FOLDER, FOLDER, CheckpointStore
-from img2eeg_jax.checkpoints.trees import check_shapes
-from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.training.state import TrainState, create_state
+from img2eeg_jax.training.state import create_state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-DESCRIPTION = Description(
-    kind="realnet",
-    model={**tiny_network.REALNET_ARGUMENTS, "signal_shape": [3, 5]},
-    image_size=tiny_network.IMAGE_SIZE,
-    zscore=ZScore(np.float32([[0.1, 2e-17]]), np.float32([[1, 3]])),
-)
-CORNET = {"width": 2, "num_classes": 3}
-CORNET_DESCRIPTION = Description(kind="cornet_s", model=CORNET, image_size=32)
-PROGRESS = {"epoch": 3, "sums": {"total": [1.5, 8.0]}, "history": [{"step": 7}]}
-
-
-def random_state(optimizer, step=7, seed=0):
-    """A state of NumPy arrays with nothing left at zero."""
-    rng = np.random.default_rng(seed)
-
-    def fill(leaf):
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            return np.full(leaf.shape, 5, leaf.dtype)
-        return rng.standard_normal(leaf.shape).astype(leaf.dtype)
-
-    state = create_state(draw_variables(realnet(), seed), optimizer)
-    state = jax.tree.map(fill, state)
-    return state.replace(step=np.int32(step))
-
-
-def assert_bit_identical(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
-    for a, b in pairs:
-        a, b = np.asarray(a), np.asarray(b)
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        assert a.tobytes() == b.tobytes()
-
-
-def save(workdir, *states, losses=(None,), description=DESCRIPTION):
-    with CheckpointStore(workdir) as store:
-        for state, loss in zip(states, losses, strict=True):
-            store.save(state, description, PROGRESS, loss)
-
-
-def small_state(step):
-    """A state that is a checkpoint of CORnet-S's, with the step as its bias."""
-    variables = draw_variables(CORnetS(**CORNET))
-    variables["params"]["decoder"]["linear"]["bias"][:] = step
-    return TrainState(np.int32(step), **variables, opt_state=())
-
-
-def save_small(workdir, losses):
-    """Saves steps 1, 2, ... of CORnet-S with these selection losses."""
-    states = [small_state(step) for step in range(1, len(losses) + 1)]
-    save(workdir, *states, losses=losses, description=CORNET_DESCRIPTION)
 
 
 def steps_on_disk(workdir):
@@ -202,28 +156,6 @@ class TestWhich:
             load_checkpoint(tmp_path, "first")
 
 
-class TestLoad:
-    def test_rebuilds_the_model(self, tmp_path):
-        """Loads from the description alone what makes the same predictions."""
-        state = random_state(optax.adam(1e-3))
-        save(tmp_path, state)
-        loaded = load_checkpoint(tmp_path)
-        assert loaded.model == realnet()
-        assert (loaded.step, loaded.description) == (7, DESCRIPTION)
-        assert_bit_identical(loaded.variables, state.variables)
-        backbone, variables = loaded.backbone
-        assert backbone == CORnetS(width=4, num_classes=10)
-        assert_bit_identical(variables["params"], state.variables["params"]["realnet"])
-
-    def test_cornet_s(self, tmp_path):
-        save_small(tmp_path, [None])
-        loaded = load_checkpoint(str(tmp_path))
-        assert loaded.model == CORnetS(**CORNET)
-        model, variables = loaded.backbone
-        assert model == loaded.model
-        assert_bit_identical(variables, small_state(1).variables)
-
-
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("saved")
@@ -242,15 +174,6 @@ def array_files(workdir, item="variables"):
     files = [path for path in folder.rglob("*") if path.is_file() and "d" in path.parts]
     assert files
     return sorted(files, key=lambda path: path.stat().st_size, reverse=True)
-
-
-def refusal(load):
-    """Returns the message of the InputError; it is one line."""
-    with pytest.raises(InputError) as error:
-        load()
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 def restore(workdir):
@@ -456,6 +379,14 @@ class TestErrors:
         message = refusal(lambda: load_checkpoint(copy))
         assert "batch_stats/IT/norm1_0/mean: expected nothing, found (64,)" in message
 
+    def test_newer_format(self, copy):
+        """Not damage: resuming with an old version moves nothing aside."""
+        change_description(copy, format=3)
+        for read in (load_checkpoint, restore):
+            message = refusal(lambda read=read: read(copy))
+            assert f"{copy / FOLDER / '1'}: expected a description of" in message
+            assert steps_on_disk(copy) == [1]
+
     @pytest.mark.parametrize(
         "changes",
         [{"kind": "resnet"}, {"model": {"depth": 3}}, {"image_size": "large"}],
@@ -463,22 +394,3 @@ class TestErrors:
     def test_description_of_nothing(self, changes, copy):
         change_description(copy, **changes)
         assert str(copy / FOLDER / "1") in refusal(lambda: load_checkpoint(copy))
-
-
-class TestCheckShapes:
-    def test_first_difference_is_named(self):
-        found = {"params": {"a": {"kernel": np.zeros((2, 3)), "bias": np.zeros(3)}}}
-        check_shapes("file", found, found)
-        for expected, message in [
-            ({"a": {"kernel": np.zeros((2, 4))}}, "a/bias: expected nothing, found"),
-            (
-                {"a": {"kernel": np.zeros((2, 4)), "bias": np.zeros(3)}},
-                r"a/kernel: expected \(2, 4\), found \(2, 3\)",
-            ),
-            (
-                {**found["params"], "b": np.zeros(1)},
-                r"params/b: expected \(1,\), found nothing",
-            ),
-        ]:
-            with pytest.raises(InputError, match=f"file: .*{message}"):
-                check_shapes("file", found, {"params": expected})

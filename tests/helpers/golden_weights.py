@@ -3,26 +3,19 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from helpers import seeded
+from img2eeg_jax.checkpoints.trees import variable_shapes
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import AREAS
 
 
 def seeded_variables(model, seed):
     """Fills a model's variables through the name map, as the golden files have it."""
-    shapes = jax.eval_shape(
-        model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3), jnp.float32)
-    )
-    # Broadcast zeros: an array of any shape that takes no memory.
-    empty = jax.tree.map(
-        lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes
-    )
+    shapes = names.torch_shapes(variable_shapes(model, 224))
     state_dict = {
-        name: seeded.seeded_tensor(name, array.shape, seed)
-        for name, array in names.to_state_dict(empty).items()
+        name: seeded.seeded_tensor(name, shape, seed) for name, shape in shapes.items()
     }
     return names.to_variables(state_dict)
 

@@ -1,4 +1,4 @@
-"""One of several processes that take the steps of tests/training/test_parallel.py.
+"""One of several processes that take the steps of tests/devices/test_parallel.py.
 
 python -m helpers.process_steps COORDINATOR N_PROCESSES PROCESS N_DEVICES FOLDER
 writes FOLDER/PROCESS.npz: the leaves of (state after a step, its losses, state after

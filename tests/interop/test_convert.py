@@ -1,14 +1,17 @@
 """What a state dict is recognised as, and what is refused, on tiny networks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from helpers import torch_networks as plain
 from helpers.tiny_network import draw_variables
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.interop import convert
 from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.signal_layout import SignalLayout
 
 
 def arrays(network, **options):
@@ -50,9 +53,9 @@ def round_trip(tensors, container=None):
 def test_kinds_and_their_round_trip(make, label, kind, counters):
     tensors = arrays(make(), counters=counters)
     network = convert.recognise(tensors)
-    assert (network.label, network.kind) == (label, kind)
-    assert network.arguments["width"] == 4
-    assert network.arguments["num_classes"] == 10
+    assert (convert.label(network), network.kind) == (label, kind)
+    assert network.model["width"] == 4
+    assert network.model["num_classes"] == 10
     back, container = round_trip(tensors, "state_dict")
     assert container == "state_dict"
     assert list(back) == list(tensors)
@@ -78,13 +81,15 @@ def test_round_trip_in_other_precisions(encoder, dtype):
 def test_the_description_names_channels_and_times():
     network = convert.recognise(arrays(tiny_encoder(340)))
     _, description = convert.from_state_dict(arrays(tiny_encoder(340)), network)
-    signal = SignalLayout.from_dict(description["signal"])
-    assert signal.kind == "channels_x_times"
-    assert signal.ch_names[:3] == ("Pz", "P3", "P7")
-    assert len(signal.ch_names) == 17
-    np.testing.assert_allclose(signal.times_s, np.arange(20) / 100, atol=1e-12)
-    assert description["image_size"] == 32
-    assert description["model"]["signal_shape"] == [17, 20]
+    assert description.signal.kind == "channels_x_times"
+    axes = description.signal.axes
+    assert axes.ch_names[:3] == ("Pz", "P3", "P7")
+    assert len(axes.ch_names) == 17
+    np.testing.assert_allclose(axes.times_s, np.arange(20) / 100, atol=1e-12)
+    assert axes.unit == "unknown"
+    assert description.image_size == 32
+    assert description.model["signal_shape"] == (17, 20)
+    assert description.zscore is description.config is description.data is None
 
 
 def test_a_channel_mean_counts_from_sample_20_to_40():
@@ -94,7 +99,9 @@ def test_a_channel_mean_counts_from_sample_20_to_40():
         (100,),
         (20, 40),
     )
-    np.testing.assert_allclose(signal.times_s, np.arange(20) / 100, atol=1e-12)
+    np.testing.assert_allclose(signal.axes.times_s, np.arange(20) / 100, atol=1e-12)
+    assert signal.axes.ch_names == ("mean",)
+    assert len(signal.eeg.ch_names) == 17
 
 
 def test_other_sizes_are_features():
@@ -105,11 +112,12 @@ def test_other_sizes_are_features():
 
 def test_own_channels_and_times(encoder):
     ends = convert.recognise(encoder, ch_names=["A", "B", "C"], times_s=[0.1, 0.25])
-    assert ends.signal.times_s == (0.1, 0.15, 0.2, 0.25)
+    expected = Axes(["A", "B", "C"], [0.1, 0.15, 0.2, 0.25], "unknown")
+    assert ends.signal.axes == expected
     every = convert.recognise(
         encoder, ch_names=["A", "B", "C"], times_s=[0.1, 0.11, 0.12, 0.14]
     )
-    assert every.signal.times_s == (0.1, 0.11, 0.12, 0.14)
+    np.testing.assert_array_equal(every.signal.axes.times_s, [0.1, 0.11, 0.12, 0.14])
     assert every.signal.shape == (3, 4)
     with pytest.raises(InputError, match="5 channels × 2 times, found one of 12"):
         convert.recognise(encoder, ch_names=list("ABCDE"), times_s=[0, 1])
@@ -244,14 +252,16 @@ def test_areas_in_another_order():
     areas = ("IT", "V1")
     model = ReAlNet((6,), areas, features=8, width=4, num_classes=10)
     variables = draw_variables(model)
-    arguments = {"areas": list(areas), "features": 8, "width": 4, "num_classes": 10}
-    tensors, _ = convert.to_state_dict(variables, {"model": arguments})
+    arguments = {"areas": areas, "features": 8, "width": 4, "num_classes": 10}
+    tensors, _ = convert.to_state_dict(
+        variables, Description("realnet", arguments, image_size=32)
+    )
     network = convert.recognise(tensors)
-    assert network.arguments["areas"] == ("V1", "IT")
+    assert network.model["areas"] == ("V1", "IT")
     again, _ = convert.from_state_dict(tensors, network)
     image = np.random.default_rng(0).standard_normal((2, 32, 32, 3), np.float32)
     _, expected = model.apply(variables, image)
-    _, found = network.module.apply(again, image)
+    _, found = network.build_model().apply(again, image)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -267,7 +277,9 @@ def test_counters_of_a_file_halved_as_a_whole(encoder):
 
 
 def test_channels_of_a_network_without_a_signal():
-    with pytest.raises(InputError, match="expected an encoder beside --ch_names"):
+    with pytest.raises(
+        InputError, match="expected an encoder beside `ch_names` and `times_s`"
+    ):
         convert.recognise(arrays(plain.cornet_s(**plain.TINY)), ch_names=["Oz"])
 
 
@@ -286,8 +298,8 @@ def test_a_network_trained_here_gets_the_published_names():
     variables, description = convert.from_state_dict(
         tensors, convert.recognise(tensors)
     )
-    del description["torch"]
-    description["model"]["bn_updates"] = 2
+    arguments = {**description.model, "bn_updates": 2}
+    description = dataclasses.replace(description, model=arguments, torch=None)
     back, container = convert.to_state_dict(variables, description, step=5)
     assert container is None
     assert set(back) == set(network.state_dict())

@@ -63,7 +63,7 @@ def check_forward(loaded, golden, tolerance):
     images = normalise_pixels(seeded.seeded_images(2, seed=int(golden["seed"])))
     outputs, areas = compiled(loaded.model)(loaded.variables, images)
     logits = outputs[0]
-    if loaded.description["kind"] == "cornet_s":
+    if loaded.description.kind == "cornet_s":
         # The teacher's weights have names of their own, and so other values.
         assert relative_error(logits, golden["eval_teacher_logits"]) < tolerance
         return
@@ -105,7 +105,7 @@ def test_golden_forward_of_a_torch_file(golden, tmp_path, kind):
     state_dict = plain.seeded_state_dict(make(), int(golden["seed"]), **weights)
     save(path, state_dict, **saving)
     loaded = convert(path, tmp_path / "converted")
-    record = loaded.description["source"]
+    record = loaded.description.source
     assert record["name"] == str(path)
     assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     back = tmp_path / "back.pt"

@@ -48,10 +48,10 @@ def test_choose(files, subject, chosen):
         ([], None, "there: expected weights named .* found none"),
         (["model.bin", "encoder.txt"], None, "found none"),
         (list(FILES), 2, "of subject 2 named .*found weights/.*sub-01/best"),
-        (list(FILES), None, "one file of weights, found .*sub-01.*sub-03.*--subject"),
+        (list(FILES), None, "one file of weights, found .*sub-01.*sub-03.*`subject`"),
         (["encoder.pt", "best_model_params.pt"], None, "found encoder.pt, best_"),
         # The best of several subjects is not asked for either.
-        (["sub-01/encoder.pt", "sub-02/realnet.pt"], None, "give --subject"),
+        (["sub-01/encoder.pt", "sub-02/realnet.pt"], None, "give `subject`"),
         (["a/sub-1/encoder.pt", "b/sub-1/encoder.pt"], 1, "name it$"),
     ],
 )
@@ -92,7 +92,7 @@ def test_find_refuses(tmp_path, monkeypatch, given, words):
 
 
 def test_a_revision_is_of_the_hub():
-    with pytest.raises(InputError, match="--revision"):
+    with pytest.raises(InputError, match=r"hf://\.\.\. beside `revision`"):
         sources.find("cornet_s", revision="main")
 
 
@@ -105,7 +105,7 @@ def test_cornet_s_by_name(tmp_path, monkeypatch):
         (tmp_path / "x.pth").write_bytes(b"x")
         return str(tmp_path / "x.pth")
 
-    monkeypatch.setattr(sources.download, "fetch", fetch)
+    monkeypatch.setattr(sources.http, "fetch", fetch)
     with pytest.raises(InputError, match="expected SHA-256 1d3f7974"):
         sources.find("cornet_s")
     url = "https://s3.amazonaws.com/cornet-models/cornet_s-1d3f7974.pth"
@@ -114,7 +114,7 @@ def test_cornet_s_by_name(tmp_path, monkeypatch):
 
 def test_no_secrets_are_recorded(monkeypatch, tmp_path):
     (tmp_path / "x.pt").write_bytes(b"x")
-    monkeypatch.setattr(sources.download, "fetch", lambda *_: tmp_path / "x.pt")
+    monkeypatch.setattr(sources.http, "fetch", lambda *_: tmp_path / "x.pt")
     found = sources.find("https://me:word@host/sub-02/x.pt?signature=1")
     assert found.name == "https://host/sub-02/x.pt"
     assert found.subject == 2
@@ -215,7 +215,7 @@ def test_hub_with_other_bytes(hub, find, tmp_path):
 
 def test_hub_refusals(hub, find):
     (several,) = find({"kind": f"hf://{REPO}"})
-    assert "--subject" in several
+    assert "`subject`" in several
     (no_file,) = find({"kind": f"hf://{REPO}/no/encoder.pt"})
     assert "404" in no_file
     (no_repo,) = find({"kind": "hf://nobody/nothing"})

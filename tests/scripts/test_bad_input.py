@@ -9,7 +9,7 @@ from helpers.commands import check_done, check_refused, tiny_config
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 TRAINING = "preprocessed_data/sub-01/preprocessed_eeg_training.npy"
 TEST = "preprocessed_data/sub-01/preprocessed_eeg_test.npy"
@@ -93,35 +93,35 @@ VALUES = {
     "no number": ({"subjects": "one"}, ["subjects: expected the form", "found 'one'"]),
     "window outside": ({"window_s": (2.0, 3.0)}, ["-0.200 to 0.790 s", "found 2.0 to"]),
     "window backwards": ({"window_s": (0.2, 0.1)}, ["window: expected", "0.2 to 0.1"]),
-    "window of one": ({"window_s": (0.1,)}, ["--config.window_s", r"found \(0.1,\)"]),
-    "window of NaN": ({"window_s": (0.1, float("nan"))}, ["--config.window_s", "nan"]),
-    "select_by": ({"select_by": "x"}, ["--config.select_by: expected 'validation'"]),
-    "zscore": ({"zscore": "all"}, ["--config.zscore: expected 'training'", "'all'"]),
-    "signal": ({"signal": "x"}, ["--config.signal: expected 'channels_x_times'"]),
-    "task": ({"task": "x"}, ["--config.task: expected 'none'", "found 'x'"]),
-    "correlation": ({"correlation": "x"}, ["--config.correlation: .*'pearson'", "'x'"]),
+    "window of one": ({"window_s": (0.1,)}, ["`window_s`", r"found \(0.1,\)"]),
+    "window of NaN": ({"window_s": (0.1, float("nan"))}, ["`window_s`", "nan"]),
+    "select_by": ({"select_by": "x"}, ["`select_by`: expected 'validation'"]),
+    "zscore": ({"zscore": "all"}, ["`zscore`: expected 'training'", "'all'"]),
+    "signal": ({"signal": "x"}, ["`signal`: expected 'channels_x_times'"]),
+    "task": ({"task": "x"}, ["`task`: expected 'none'", "found 'x'"]),
+    "correlation": ({"correlation": "x"}, ["`correlation`: .*'pearson'", "'x'"]),
     "precision": (
         {"precision": "int8"},
-        ["--config.precision: expected 'float32'", "'int8'"],
+        ["`precision`: expected 'float32'", "'int8'"],
     ),
     "schedule": (
         {"learning_rate_schedule": "step"},
-        ["--config.learning_rate_schedule: expected 'constant' or 'cosine'", "'step'"],
+        ["`learning_rate_schedule`: expected 'constant' or 'cosine'", "'step'"],
     ),
-    "batch_size": ({"batch_size": 0}, ["--config.batch_size: .*at least 1", "found 0"]),
-    "num_epochs": ({"num_epochs": -1}, ["--config.num_epochs: expected", "found -1"]),
-    "image_size": ({"image_size": 0}, ["--config.image_size: expected", "found 0"]),
-    "seed": ({"seed": -1}, ["--config.seed: expected", "found -1"]),
+    "batch_size": ({"batch_size": 0}, ["`batch_size`: .*at least 1", "found 0"]),
+    "num_epochs": ({"num_epochs": -1}, ["`num_epochs`: expected", "found -1"]),
+    "image_size": ({"image_size": 0}, ["`image_size`: expected", "found 0"]),
+    "seed": ({"seed": -1}, ["`seed`: expected", "found -1"]),
     "learning_rate": (
         {"learning_rate": float("nan")},
-        ["--config.learning_rate: expected", "found nan"],
+        ["`learning_rate`: expected", "found nan"],
     ),
     "too many validation concepts": (
         {"validation_concepts": 6},
         ["expected 0 to 5 of the 6", "found 6"],
     ),
-    "no areas": ({"areas": ()}, ["--config.areas: expected.*V1, V2, V4, IT", "found"]),
-    "unknown area": ({"areas": ("V1", "V3")}, ["--config.areas", r"\('V1', 'V3'\)"]),
+    "no areas": ({"areas": ()}, ["`areas`: expected.*V1, V2, V4, IT", "found"]),
+    "unknown area": ({"areas": ("V1", "V3")}, ["`areas`", r"\('V1', 'V3'\)"]),
     "no such folder": ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
     "no such teacher": (
         {"teacher": "nowhere", "task": "mse"},
@@ -143,7 +143,7 @@ SYNTHETIC_VALUES = {
 
 def train(workdir, changes):
     """Calls what train.py calls."""
-    loop.train(tiny_config(changes), workdir)
+    experiment.train(tiny_config(changes), workdir)
 
 
 def check_refuses(call, patterns):

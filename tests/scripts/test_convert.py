@@ -83,10 +83,10 @@ def test_what_it_prints_and_records(files, converted, commands, tmp_path):
         assert text in result.stdout
     assert not list(tmp_path.iterdir())
     description = load_checkpoint(converted / "340").description
-    assert description["source"] == {"name": str(path), "sha256": sha256}
-    assert description["subject"] == 1
-    assert description["initial_weights"] == str(path)
-    counters = description["torch"]["num_batches_tracked"]
+    assert description.source == {"name": str(path), "sha256": sha256}
+    assert description.subject == 1
+    assert description.initial_weights == str(path)
+    counters = description.torch["num_batches_tracked"]
     assert len(counters) == 29
     assert counters["realnet.module.V1.norm1.num_batches_tracked"] == 1005
     summary = transfer.import_weights(str(files / "cornet_s-1d3f7974.pth"), None)
@@ -132,8 +132,8 @@ def test_a_network_trained_here_in_pytorch(commands, convert, trained, tmp_path)
     # And back again: what was trained here goes on from a file.
     transfer.import_weights(str(exported), tmp_path / "again", subject=4)
     again = load_checkpoint(tmp_path / "again")
-    assert again.description["subject"] == 4
-    assert again.description["signal"]["kind"] == "features"
+    assert again.description.subject == 4
+    assert again.description.signal.kind == "features"
     before = load_checkpoint(trained, "last")
     for ours, theirs in zip(
         again.variables["params"]["fc"].values(),
@@ -217,7 +217,7 @@ def test_predict_from_converted_weights(
         assert np.isfinite(arrays[key]).all()
         np.testing.assert_allclose(arrays[key][0], arrays[key][1], atol=1e-6)
         assert arrays["images"][0] == str(file)
-    with pytest.raises(InputError, match="--overwrite replaces it"):
+    with pytest.raises(InputError, match="`overwrite` replaces it"):
         encoder.write_predictions(converted / name, [file], output)
     encoder.write_predictions(converted / name, [file], output, overwrite=True)
     with np.load(output) as arrays:
@@ -315,7 +315,7 @@ def test_damaged_files_leave_nothing(tmp_path, snapshot, damage):
     ("options", "words"),
     [
         ({"ch_names": "ABC", "times_s": [0, 1]}, "3 channels × 2 times, found one of"),
-        ({"ch_names": "ABC"}, "--ch_names and --times together"),
+        ({"ch_names": "ABC"}, "`ch_names` and `times_s` together"),
         ({"image_size": 64}, r"fc_v1.weight of shape \(8, 256\) instead of \(8, 1024"),
         ({"sha256": "0" * 64}, "encoder.pt: expected SHA-256 000"),
         ({"subject": 2}, "expected weights of subject 2"),
@@ -352,11 +352,11 @@ def test_nothing_is_overwritten_by_accident(
     output = tmp_path / "output"
     transfer.import_weights(str(files / "340"), output)
     before = snapshot(output)
-    with pytest.raises(InputError, match=r"nothing there yet.*--overwrite replaces"):
+    with pytest.raises(InputError, match=r"nothing there yet.*`overwrite` replaces"):
         transfer.import_weights(str(files / "100"), output)
     assert snapshot(output) == before
     transfer.import_weights(str(files / "100"), output, overwrite=True)
-    assert load_checkpoint(output).description["signal"]["kind"] == "channel_mean"
+    assert load_checkpoint(output).description.signal.kind == "channel_mean"
     # A run is never replaced.
     before = snapshot(trained)
     with pytest.raises(InputError, match="converted checkpoint to replace, found"):
@@ -440,8 +440,8 @@ def test_from_a_server_that_breaks_off(commands, files, tmp_path, snapshot):
         refused = run("12345678")
         check_refused(refused, f"^error: {url}: expected SHA-256 12345678, found ")
     description = load_checkpoint(output).description
-    assert description["source"] == {"name": url, "sha256": sha256}
-    assert description["subject"] == 7
+    assert description.source == {"name": url, "sha256": sha256}
+    assert description.subject == 7
     assert not (tmp_path / "other").exists()
 
 
@@ -462,6 +462,6 @@ def test_from_a_hub(commands, files, tmp_path):
         check_done(result)
         assert "Image2EEG encoder" in result.stdout
     description = load_checkpoint(tmp_path / "output").description
-    assert description["source"]["name"] == f"hf://kmazrolina/ReAlNet/{name}"
-    assert description["source"]["revision"] == web.COMMIT
-    assert description["subject"] == 3
+    assert description.source["name"] == f"hf://kmazrolina/ReAlNet/{name}"
+    assert description.source["revision"] == web.COMMIT
+    assert description.subject == 3

@@ -4,7 +4,7 @@ FLAGS = {
     "train.py": ["config", "workdir"],
     "eval.py": ["checkpoint", "data_dir", "subjects", "output", "which", "window"],
     "predict.py": ["checkpoint", "images", "output"],
-    "convert_torch_weights.py": ["input", "output", "subject", "sha256", "to_torch"],
+    "convert_torch_weights.py": ["input", "output", "subjects", "sha256", "to_torch"],
 }
 
 
@@ -15,3 +15,13 @@ def test_help_lists_the_flags(commands, script):
         assert f"{flag}:" in result.stdout
     assert "--alsologtostderr" not in result.stdout
     assert not result.stderr
+
+
+def test_help_shows_defaults_as_they_are_typed(commands):
+    help_text = commands.run("prepare_data.py", "--help").stdout
+    for default, form in {
+        "-0.2,0.8": "FIRST,LAST in seconds",
+        "start,0": "FIRST,LAST in seconds",
+        "off": "LOW,HIGH in Hz, or off",
+    }.items():
+        assert f"(default: '{default}')\n    ({form}" in help_text

@@ -11,7 +11,7 @@ from configs import n170
 from helpers.commands import ROOT, TINY, check_refused, config_flags
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_relative_data_folder_holds_from_anywhere(
     quick_config, data_dir, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    loop.train(quick_config("data"), tmp_path / "run")
+    experiment.train(quick_config("data"), tmp_path / "run")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert report.evaluate(tmp_path / "run")["n_images"] == 8
@@ -41,10 +41,10 @@ def test_relative_data_folder_holds_from_anywhere(
 def test_evaluation_follows_data_that_moved(
     quick_config, data_dir, tmp_path, monkeypatch
 ):
-    loop.train(quick_config(data_dir), tmp_path / "run")
+    experiment.train(quick_config(data_dir), tmp_path / "run")
     moved = shutil.move(data_dir, tmp_path / "moved")
     # Nothing is left to train, but the run learns where its data are.
-    loop.train(quick_config(moved), tmp_path / "run")
+    experiment.train(quick_config(moved), tmp_path / "run")
     assert report.evaluate(tmp_path / "run")["n_images"] == 8
 
 
@@ -52,7 +52,7 @@ def test_data_that_may_not_be_written_to(quick_config, data_dir, tmp_path, snaps
     shutil.rmtree(data_dir / "shards")
     data_dir.chmod(0o555)
     before = snapshot(data_dir)
-    loop.train(quick_config(data_dir), tmp_path / "run")
+    experiment.train(quick_config(data_dir), tmp_path / "run")
     report.evaluate(tmp_path / "run")
     data_dir.chmod(0o755)
     assert snapshot(data_dir) == before
@@ -68,7 +68,7 @@ def test_evaluation_writes_nothing_beside_the_data(trained, data_dir, snapshot):
 
 def test_work_directory_with_a_space_and_an_accent(quick_config, data_dir, tmp_path):
     workdir = tmp_path / "ma première run #1"
-    loop.train(quick_config(data_dir), workdir)
+    experiment.train(quick_config(data_dir), workdir)
     assert report.evaluate(workdir)["checkpoint_step"] == 1
 
 
@@ -76,14 +76,14 @@ def test_work_directory_with_a_bracket_is_refused(quick_config, data_dir, tmp_pa
     # Orbax takes it for a pattern, and the checkpoint would be lost.
     workdir = tmp_path / "run [1]"
     with pytest.raises(InputError, match="expected a folder without"):
-        loop.train(quick_config(data_dir), workdir)
+        experiment.train(quick_config(data_dir), workdir)
     assert not workdir.exists()
 
 
 def test_teacher_without_a_task_is_refused(quick_config, data_dir, trained, tmp_path):
     config = quick_config(data_dir, teacher=str(trained))
     with pytest.raises(InputError, match=r"config\.task: expected"):
-        loop.train(config, tmp_path / "run")
+        experiment.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -9,14 +9,18 @@ import zipfile
 
 import numpy as np
 import pytest
-from data.raw_recordings import edit_raw, raw_path
+from absl import flags
 from PIL import Image
 
 from data import test_bids
 from helpers import brainvision, raw_recordings
 from helpers.commands import check_done, check_refused
+from helpers.raw_recordings import edit_raw, raw_path
 from img2eeg_jax.data import layout, prepare, preprocessing
+from img2eeg_jax.data.prepare import tasks
+from img2eeg_jax.data.sources import things_eeg2
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.scripts import prepare_data
 
 CHOICES = preprocessing.Choices()
 SIZE = 16
@@ -55,8 +59,7 @@ def ignore(line):
 
 
 def request_for(data_dir, **changes):
-    given = {"data_dir": data_dir, "shards_dir": str(data_dir / "shards")}
-    return prepare.Request(**given | {"image_size": SIZE} | changes)
+    return prepare.Request(**{"data_dir": data_dir, "image_size": SIZE} | changes)
 
 
 def run(data_dir, **changes):
@@ -133,13 +136,13 @@ def test_overwrite_preprocesses_again(prepared, has_record):
     if not has_record:
         layout.record_path(prepared, 1).unlink()
     choices = dataclasses.replace(CHOICES, mvnn="off")
-    with pytest.raises(InputError, match="--overwrite makes it again"):
+    with pytest.raises(InputError, match="`overwrite` makes it again"):
         run(prepared, choices=choices)
     run(prepared, choices=choices, overwrite=True)
     assert layout.read_record(prepared, 1)["choices"]["mvnn"] == "off"
     assert run(prepared, choices=choices) == []
     again = run(prepared, choices=choices, overwrite=True)
-    assert "--overwrite asks for it" in again[0]
+    assert "`overwrite` asks for it" in again[0]
 
 
 def double(data):
@@ -153,7 +156,7 @@ def test_recording_that_changed_at_the_same_size(prepared, snapshot):
     edit_raw(path, raw_eeg_data=double)
     assert path.stat().st_size == n_bytes
     before = snapshot(prepared)
-    message = "ses-02/raw_eeg_training.npy has changed.*--overwrite makes it again"
+    message = "ses-02/raw_eeg_training.npy has changed.*`overwrite` makes it again"
     with pytest.raises(InputError, match=message):
         run(prepared)
     assert snapshot(prepared) == before
@@ -264,11 +267,12 @@ def test_half_a_pair_is_made_again(prepared, prepared_original):
 def test_plan_names_sizes_and_room(raw):
     planned = prepare.plan(request_for(raw))
     assert [task.what for task in planned["preprocess"]] == [
-        "preprocess sub-01 (there is none yet)"
+        "check that images are readable",
+        "preprocess sub-01 (there is none yet)",
     ]
     # Four and eighty repetitions of 17 channels and 100 times in float64.
     n_bytes = (12 * 4 + 5 * 80) * 17 * 100 * 8
-    assert planned["preprocess"][0].n_bytes == pytest.approx(n_bytes)
+    assert planned["preprocess"][1].n_bytes == pytest.approx(n_bytes)
     images, eeg = planned["shards"]
     assert images.n_bytes == 17 * SIZE * SIZE * 3
     assert eeg.n_bytes == pytest.approx(n_bytes / 2)
@@ -319,12 +323,12 @@ def test_plan_of_shards_alone_needs_eeg(raw):
 def test_plan_measures_room_where_it_writes(raw, tmp_path, monkeypatch):
     other = tmp_path / "other" / "shards"
     planned = prepare.plan(request_for(raw, shards_dir=str(other)))
-    monkeypatch.setattr(prepare, "_disk", lambda folder: "other" in str(folder))
+    monkeypatch.setattr(tasks, "_disk", lambda folder: "other" in str(folder))
     table = prepare.describe_plan(planned, raw).splitlines()
     assert f"free in {raw}:" in table[-2]
     assert f"free in {other}:" in table[-1]
     remote = prepare.plan(request_for(raw)) | {
-        "shards": [prepare.Task("shards", "gs://bucket/shards", 1e9)]
+        "shards": [prepare.Task("shards", "gs://bucket/shards", 1e9, ignore)]
     }
     monkeypatch.undo()
     table = prepare.describe_plan(remote, raw)
@@ -338,6 +342,41 @@ def test_plan_of_a_download_needs_no_network(tmp_path):
     assert "shards of sub-02" in table
     assert "sub-03" not in table
     assert not (tmp_path / "new").exists()
+
+
+def test_files_are_downloaded_together(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        things_eeg2, "fetch", lambda *args, **kwargs: calls.append(args)
+    )
+    given = {"source": "osf", "subjects": (1, 2), "stages": ("download",)}
+    request = request_for(tmp_path, **given, mirror=["file:///mirror"])
+    assert len(prepare.plan(request)["download"]) == 5
+    prepare.prepare(request, log=ignore)
+    assert calls == [(tmp_path, (1, 2), "preprocessed", ("file:///mirror",))]
+
+
+def test_what_a_download_left_is_removed(prepared, snapshot):
+    given = {"source": "osf", "subjects": (1,), "stages": ("download",)}
+    assert prepare.plan(request_for(prepared, **given)) == {"download": []}
+    before = snapshot(prepared)
+    # As a run leaves it that is killed after it unpacked a file.
+    for name in ("image_set-test_images.zip", "all"):
+        folder = prepared / "downloads" / name
+        folder.mkdir(parents=True)
+        (folder / "archive.zip").write_text("served")
+    (task,) = prepare.plan(request_for(prepared, **given))["download"]
+    assert task.what == "remove what is left of a download"
+    assert run(prepared, **given) == []
+    assert snapshot(prepared) == before
+
+
+def test_plan_refuses_to_simulate_over_other_data(raw):
+    with pytest.raises(InputError, match="new or empty folder") as of_plan:
+        prepare.plan(request_for(raw, source="synthetic"))
+    with pytest.raises(InputError) as of_run:
+        run(raw, source="synthetic")
+    assert str(of_plan.value) == str(of_run.value)
 
 
 # What is refused.
@@ -642,7 +681,7 @@ PREPARED_DAMAGES = {
     "other choices": (
         ignore,
         {"mvnn": "epochs"},
-        ["found mvnn time instead of epochs; --overwrite makes it again"],
+        ["found mvnn time instead of epochs; `overwrite` makes it again"],
     ),
     "not an image": (
         lambda data_dir: first_image(data_dir).write_text("not an image"),
@@ -706,6 +745,7 @@ def test_refuses_in_one_line(name, commands, request, snapshot):
         f"--image_size={SIZE}",
         *(f"--{key}={value}" for key, value in flags.items()),
     )
+    patterns = [pattern.replace("`overwrite`", "--overwrite") for pattern in patterns]
     check_refused(result, "^error: ", *patterns)
     assert snapshot(data_dir) == before
 
@@ -747,12 +787,49 @@ def test_archive_that_leaves_its_folder_is_refused_in_one_line(
         "--channels=Oz,Oz",
         "--mvnn=time,epochs",
         "--subject=1",
+        "--subjects=one",
+        "--sessions=4-1",
+        "--sessions=",
+        "--data_dir=",
+        "--epoch_s=0.1,0.1",
     ],
 )
 def test_wrong_flags(flag, commands, tmp_path):
     result = commands.run("prepare_data.py", f"--data_dir={tmp_path}", flag)
     name = flag.removeprefix("--").partition("=")[0]
     check_refused(result, f"^wrong flags: .*{name}", status=2)
+
+
+def test_flags_are_of_the_fields_and_have_their_defaults():
+    values = {field: flag.default for field, flag in prepare_data._CHOICES.items()}
+    assert preprocessing.Choices(**values) == CHOICES
+    assert values.keys() == {field.name for field in dataclasses.fields(CHOICES)}
+    values = {field: flag.default for field, flag in prepare_data._REQUEST.items()}
+    default = prepare.Request(data_dir="data")
+    assert prepare.Request(**values | {"data_dir": "data"}) == default
+    fields = {field.name for field in dataclasses.fields(default)}
+    assert values.keys() == fields - {"choices"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "expected"),
+    [
+        ("channels", "all", "all"),
+        ("channels", "Oz, O1", ("Oz", "O1")),
+        ("epoch_s", "-0.1,1", (-0.1, 1.0)),
+        ("baseline_s", "off", None),
+        ("baseline_s", "-0.1,end", (-0.1, None)),
+        ("bandpass_hz", "0.1,40", (0.1, 40.0)),
+        ("reject_uv", "150", 150.0),
+        ("sessions", "1,3-4", (1, 3, 4)),
+        ("training_repetitions", "all", None),
+        ("test_repetitions", "7", 7),
+        ("stages", "shards,download", ("shards", "download")),
+        ("stages", "", None),
+    ],
+)
+def test_flags_are_read(flag, text, expected):
+    assert flags.FLAGS[flag].parser.parse(text) == expected
 
 
 def test_command_from_recordings_to_shards(

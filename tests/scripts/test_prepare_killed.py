@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from data.test_things_eeg2 import zip_folder
 from helpers import raw_recordings
 from helpers.commands import check_done
+from helpers.zipped import zip_folder
 from img2eeg_jax.data import layout
 
 N_KILLS = 10

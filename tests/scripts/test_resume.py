@@ -19,7 +19,7 @@ from helpers.runs import check_same_end, last_checkpoint
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 # 20 steps an epoch, so that a signal comes in the middle of one.
 LONG = {
@@ -172,7 +172,7 @@ def test_changed_data_are_refused(trained, tmp_path, snapshot):
     config = tiny_config({"data_dir": str(data_dir), "num_epochs": 3})
     expected = f"{trained}: expected the data that the run started with"
     with pytest.raises(InputError, match=re.escape(expected)):
-        loop.train(config, trained)
+        experiment.train(config, trained)
     assert snapshot(trained) == before
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -119,64 +118,6 @@ def test_vmapped(vmapped, alone):
 
 
 @pytest.mark.slow
-def test_vmapped_goes_on_where_it_was_killed(commands, changes, tmp_path, vmapped):
-    """Also when it was killed between the saves of its networks."""
-    workdir = tmp_path / "run"
-    mode = {"subjects_mode": "vmapped"}
-    check_done(commands.train(workdir, changes | mode | {"num_epochs": 1}))
-    # As if the second network's had not been saved.
-    (last,) = (workdir / "sub-02" / "checkpoints").iterdir()
-    last.rename(tmp_path / "not_saved")
-    result = commands.train(workdir, changes | mode)
-    check_done(result)
-    for name in FOLDERS:
-        for file in ("metrics.csv", "config.json"):
-            expected = (vmapped / name / file).read_bytes()
-            assert (workdir / name / file).read_bytes() == expected
-
-
-def test_vmapped_takes_nothing_back(commands, changes, alone, tmp_path, snapshot):
-    """A subject that is done, and one that is new, cannot be trained in step."""
-    workdir = tmp_path / "run"
-    shutil.copytree(alone / "sub-01", workdir / "sub-01")
-    before = snapshot(workdir / "sub-01")
-    result = commands.train(workdir, changes | {"subjects_mode": "vmapped"})
-    check_refused(result, "same step", "sub-01 at 4, sub-02 at 0; 'one_by_one'")
-    assert snapshot(workdir / "sub-01") == before
-
-
-@pytest.mark.slow
-def test_vmapped_stops_each_early(commands, changes, tmp_path, snapshot):
-    """Each as alone; and a finished run stays as it is."""
-    limits = {"num_epochs": 60, "early_stopping_epochs": 2, "learning_rate": 0.1}
-    several = changes | limits | {"subjects_mode": "vmapped"}
-    workdir = tmp_path / "run"
-    check_done(commands.train(workdir, several))
-    ends = []
-    for name in FOLDERS:
-        losses = [row["validation_total"] for row in metrics(workdir / name)]
-        assert len(losses) - 1 - np.argmin(losses) == 2
-        ends.append(len(losses))
-        assert load_checkpoint(workdir / name, "last").step == 2 * len(losses)
-    assert ends[0] < 60
-    kept = [snapshot(workdir / name / "checkpoints") for name in FOLDERS]
-    result = commands.train(workdir, several)
-    check_done(result)
-    assert "nothing to do: " in result.stdout
-    assert kept == [snapshot(workdir / name / "checkpoints") for name in FOLDERS]
-
-
-@pytest.mark.slow
-def test_one_that_fails_does_not_keep_the_other_back(commands, changes, tmp_path):
-    workdir = tmp_path / "run"
-    damaged = workdir / "sub-01" / "checkpoints" / "4"
-    damaged.mkdir(parents=True)
-    result = commands.train(workdir, changes | {"subjects_mode": "one_by_one"})
-    check_refused(result, "sub-01/checkpoints")
-    assert len(metrics(workdir / "sub-02")) == 2
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["one_by_one", "side_by_side", "vmapped"])
 def test_killed_runs_go_on(commands, changes, tmp_path, mode, alone, vmapped):
     workdir = tmp_path / "run"
@@ -207,9 +148,9 @@ def test_shared_backbone_has_an_output_for_each(shared, alone):
     first, second = (load_checkpoint(shared, subject=subject) for subject in SUBJECTS)
     for loaded, name in zip((first, second), FOLDERS, strict=True):
         of_subject = load_checkpoint(alone / name)
-        assert loaded.description["model"] == of_subject.description["model"]
-        assert loaded.description["zscore"] == of_subject.description["zscore"]
-        assert loaded.description["subject"] == of_subject.description["subject"]
+        assert loaded.description.model == of_subject.description.model
+        assert loaded.description.zscore == of_subject.description.zscore
+        assert loaded.description.subject == of_subject.description.subject
     shared_areas, other_areas = (
         loaded.variables["params"].pop("realnet") for loaded in (first, second)
     )

@@ -10,9 +10,8 @@ import pytest
 
 from helpers.commands import TINY, check_done, check_refused, config_flags, tiny_config
 from img2eeg_jax.checkpoints.load import load_checkpoint
-from img2eeg_jax.data.examples import ZScore
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 
 LOSSES = ("task", "mse", "contrast", "generation", "total")
 
@@ -54,7 +53,7 @@ def test_progress_bar_tells_loss_rate_and_time_left(trained_original):
 
 def test_finished_run_is_left_alone(trained, snapshot, capsys):
     before = snapshot(trained)
-    loop.train(tiny_config(), trained)
+    experiment.train(tiny_config(), trained)
     assert capsys.readouterr().out.endswith("nothing to do: 2 epochs of 2 are done\n")
     assert snapshot(trained) == before
 
@@ -94,16 +93,17 @@ def test_teacher_and_initial_weights_come_from_a_checkpoint(
     (row,) = read_csv(tmp_path / "run" / "metrics.csv")
 
     loaded = load_checkpoint(source)
-    assert load_checkpoint(tmp_path / "run").description["initial_weights"] == str(
-        source
+    description = load_checkpoint(tmp_path / "run").description
+    assert description.initial_weights == str(source)
+    data, _ = experiment.load_data(
+        tiny_config({"data_dir": str(data_original)}), tmp_path
     )
-    data = loop.load_data(tiny_config({"data_dir": str(data_original)}), tmp_path)
     images = normalise_pixels(data.train.images[:])
     apply = functools.partial(loaded.model.apply, train=True, mutable=["batch_stats"])
     (logits, signal), _ = jax.jit(apply)(loaded.variables, images)
     backbone, variables = loaded.backbone
     teacher_logits, _ = jax.jit(backbone.apply)(variables, images)
-    eeg = data.train.eeg.reshape(16, -1)
+    eeg = data.train.response.reshape(16, -1)
     mse = np.mean((np.asarray(signal) - eeg) ** 2)
     np.testing.assert_allclose(float(row["train_mse"]), mse, rtol=1e-4)
     # The teacher normalises with its stored statistics, the network with the batch's.
@@ -138,16 +138,6 @@ def test_loss_that_overflows_keeps_the_last_good_checkpoint(
     assert snapshot(trained / "checkpoints") == before
     assert (trained / "metrics.csv").read_bytes() == metrics
     assert load_checkpoint(trained, "last").step == 4
-
-
-@pytest.mark.slow
-def test_overflow_after_the_last_step_of_an_epoch_is_not_saved(
-    commands, data_original, tmp_path
-):
-    changes = {"data_dir": data_original, "learning_rate": 1e30, "batch_size": 16}
-    result = commands.train(tmp_path / "run", changes)
-    check_refused(result, r"step 1: expected a finite validation loss, found (nan|inf)")
-    assert not [*(tmp_path / "run" / "checkpoints").iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +194,11 @@ def test_published_recipes_train_and_score(
     loaded = load_checkpoint(workdir)
     # The first epoch cannot be selected: 24 images in batches of 8.
     assert loaded.step == 6
-    assert loaded.description["model"]["signal_shape"] == [*shape]
+    assert loaded.description.model["signal_shape"] == [*shape]
     check_done(commands.run("eval.py", f"--checkpoint={workdir}", "--n_splits=5"))
     metrics = json.loads((workdir / "eval" / "metrics.json").read_text())
-    assert metrics["ch_names"] == (ch_names or loaded.description["ch_names"])
+    eeg = loaded.description.signal.eeg
+    assert metrics["ch_names"] == (ch_names or [*eeg.ch_names])
     assert len(metrics["per_time"]["times_s"]) == 11
     assert -1 <= metrics["encoding_r"] <= 1
 
@@ -266,7 +257,7 @@ def test_bfloat16_learns_as_float32(commands, tmp_path):
 def test_zscore_of_the_checkpoint_is_that_of_the_training_images(trained_original):
     workdir, _ = trained_original
     loaded = load_checkpoint(workdir)
-    data = loop.load_data(tiny_config(), workdir)
-    kept = ZScore.from_dict(loaded.description["zscore"])
+    data, _ = experiment.load_data(tiny_config(), workdir)
+    kept = loaded.description.zscore
     np.testing.assert_array_equal(kept.mean, data.zscore.mean)
     np.testing.assert_array_equal(kept.std, data.zscore.std)

@@ -88,7 +88,7 @@ def check_refused(key, value):
     with pytest.raises(InputError) as caught:
         check(**{key: value})
     (line,) = str(caught.value).splitlines()
-    assert re.match(f"--config.{key}: expected .*, found ", line)
+    assert re.match(f"`{key}`: expected .*, found ", line)
     assert line.endswith(repr(value))
 
 
@@ -127,7 +127,7 @@ def test_areas_in_any_order():
 def test_teacher_without_a_task():
     check(teacher="somewhere", task="mse")
     check(teacher="", task="none")
-    with pytest.raises(InputError, match=r"--config\.task: expected 'mse' .*'none'"):
+    with pytest.raises(InputError, match=r"`task`: expected 'mse' .*'none'"):
         check(teacher="somewhere", task="none")
 
 

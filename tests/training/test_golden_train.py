@@ -11,7 +11,7 @@ from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import SignalLayout
-from img2eeg_jax.training import loop
+from img2eeg_jax.training import experiment
 from img2eeg_jax.training.state import create_state
 from img2eeg_jax.training.step import LOSSES, make_train_step
 
@@ -33,14 +33,14 @@ def run(request, golden_dir):
         epoch_times_s[20:40],
         epoch_times_s,
     )
-    model = ReAlNet(**loop.model_arguments(config, layout))
+    model = ReAlNet(**experiment.model_arguments(config, layout))
     teacher = CORnetS()
-    optimizer = loop.build_optimizer(config)
+    optimizer = experiment.build_optimizer(config)
     before = seeded_variables(model, seed)
     state = create_state(before, optimizer)
     step = jax.jit(
         make_train_step(
-            model, optimizer, loop.build_recipe(config, layout, True), teacher
+            model, optimizer, experiment.build_recipe(config, layout, True), teacher
         )
     )
     teacher_variables = seeded_variables(teacher, seed)

@@ -5,6 +5,7 @@ import pytest
 from helpers.tiny_network import IMAGE_SIZE, NUM_CLASSES, Toy, draw_variables
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import teacher
@@ -24,7 +25,7 @@ def data_dir(tmp_path_factory):
         test_repetitions=2,
         subjects=(1,),
     )
-    builder.ensure_shards(
+    builder.open_or_build(
         folder,
         folder / "shards",
         subjects=(1,),
@@ -35,9 +36,8 @@ def data_dir(tmp_path_factory):
 
 
 def _load(data_dir, variables):
-    return teacher.load_logits(
-        data_dir / "shards", Toy(), variables, IMAGE_SIZE, batch_size=4
-    )
+    shards = Shards.open(data_dir / "shards", image_size=IMAGE_SIZE, subjects=())
+    return teacher.load_logits(shards, Toy(), variables, batch_size=4)
 
 
 def test_logits(data_dir, capsys):

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.linalg
 
+from img2eeg_jax.errors import unexpected
+
 VARIANTS = ("time", "epochs")
 
 # Arrays of a block's size that `_sum_of_estimates` holds at a time, at most.
@@ -39,10 +41,10 @@ def noise_covariance(
       f64[channel, channel], in the squared units of the input.
 
     Raises:
-      ValueError: an unknown variant, or fewer than two observations an estimate.
+      InputError: an unknown variant, or fewer than two observations an estimate.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"variant: expected one of {VARIANTS}, found {variant!r}")
+        raise unexpected("variant", f"one of {VARIANTS}", f"{variant!r}")
     total, n_conditions = 0.0, 0
     for epochs in groups:
         # An estimate's features come third, its observations last.
@@ -50,9 +52,8 @@ def noise_covariance(
         observations = epochs.transpose(axes)
         n_each, n_features, n_observations = observations.shape[1:]
         if n_observations < 2:
-            raise ValueError(
-                f"{variant}: expected at least 2 observations an estimate, found "
-                f"{n_observations}"
+            raise unexpected(
+                variant, "at least 2 observations an estimate", n_observations
             )
         # An estimate's covariance may be larger than its observations.
         n_bytes = n_each * n_features * max(n_features, n_observations) * 8
@@ -68,13 +69,14 @@ def whitener(covariance: np.ndarray) -> np.ndarray:
     """Returns the symmetric covariance^(-1/2), f64[channel, channel].
 
     Raises:
-      ValueError: the covariance is not positive definite.
+      InputError: the covariance is not positive definite.
     """
     smallest = np.linalg.eigvalsh(covariance)[0]
     if not smallest > np.finfo(np.float64).eps * np.trace(covariance):
-        raise ValueError(
-            "expected channels of which none is constant or a sum of others, found a "
-            "noise covariance that is not positive definite"
+        raise unexpected(
+            "",
+            "channels of which none is constant or a sum of others",
+            "a noise covariance that is not positive definite",
         )
     return scipy.linalg.fractional_matrix_power(covariance, -0.5)
 

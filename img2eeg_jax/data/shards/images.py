@@ -4,54 +4,87 @@ All images of THINGS-EEG2 at 224 pixels are 2.5 GB. TFRecords whose records are 
 length can be read at any row without an index, and the system keeps in memory what it
 can of the files, memory that it would otherwise not use. TFDS's own format for random
 access, ArrayRecord, is slower (benchmarks/input_pipeline.py), on Linux only,
-and not read by ``tfds.load``.
+and not read by ``tfds.load``. Reads, not mappings, so that a file that shrinks
+meanwhile is an error and not the end of the process.
 """
 
+import dataclasses
 import itertools
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf
-from img2eeg_jax.errors import unexpected
-
-# Before a record come its length, u64, and a checksum of that; after it another.
-_HEADER_BYTES = 12
-_FOOTER_BYTES = 4
-_RECORDS_AT_A_TIME = 256
+from img2eeg_jax.errors import expecting, unexpected
 
 
-class ShardedImages:
+@dataclasses.dataclass(frozen=True)
+class RecordLayout:
+    """Where things lie in a record; all records of images are alike.
+
+    Attributes:
+      n_bytes: of a record, with the lengths and checksums that TFRecords add.
+      image: where the image starts.
+      index: where the number of its row starts, i32, after the image.
+    """
+
+    n_bytes: int
+    image: int
+    index: int
+
+    @classmethod
+    def find(
+        cls, path: pathlib.Path, n_records: int, decoded: Sequence[Mapping]
+    ) -> "RecordLayout":
+        """Finds the layout by what a decoder says that the first records hold.
+
+        Whether the other records are alike is for the caller to check.
+
+        Args:
+          path: a file of records of one length.
+          n_records: how many it holds.
+          decoded: ``image`` and ``index`` of the first records, as arrays.
+        """
+        n_bytes = path.stat().st_size // n_records
+        with open(path, "rb") as file:
+            records = [file.read(n_bytes) for _ in decoded]
+
+        def offset(name: str, start: int) -> int:
+            # In one record the same bytes might come earlier by chance.
+            return max(
+                record.find(example[name].tobytes(), start)
+                for record, example in zip(records, decoded, strict=True)
+            )
+
+        image = offset("image", 0)
+        return cls(n_bytes, image, offset("index", image + decoded[0]["image"].nbytes))
+
+
+class ImageRows:
     """Rows of an array u8[image, height, width, 3] that lies in files."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(
         self,
-        paths: Sequence[pathlib.Path],
-        counts: Sequence[int],
+        files: Sequence[tuple[pathlib.Path, int]],
+        record: RecordLayout,
         image_shape: tuple[int, int, int],
     ):
-        """Reads all files once, to check them.
+        """Opens nothing yet.
 
         Args:
-          paths: TFRecords of examples with `image` and `index` as bytes, in row order,
-            their features in the order of their names.
-          counts: number of examples in each file.
+          files: path and number of records of each file, in row order.
+          record: what all records look like.
           image_shape: height, width and 3.
-
-        Raises:
-          ValueError: the files hold something else, or not all rows in order.
-          tf.errors.OpError: a file is damaged.
         """
-        self._paths = list(paths)
-        self._starts = np.array([0, *itertools.accumulate(counts)])
+        self._paths = [path for path, _ in files]
+        self._starts = np.array([0, *itertools.accumulate(n for _, n in files)])
+        self._record = record
         self._image_shape = tuple(image_shape)
         self._rows = np.arange(self._starts[-1])
-        self._record_bytes = _HEADER_BYTES + self._check() + _FOOTER_BYTES
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -61,7 +94,9 @@ class ShardedImages:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(
+        self, dtype: np.dtype | None = None, copy: bool | None = None
+    ) -> np.ndarray:
         """Reads all rows."""
         return np.asarray(self[:], dtype)
 
@@ -82,66 +117,34 @@ class ShardedImages:
         chosen = self._rows[rows]
         images = np.empty((len(chosen), *self._image_shape), np.uint8)
         shards = np.searchsorted(self._starts, chosen, "right") - 1
-        positions = (chosen - self._starts[shards] + 1) * self._record_bytes
-        positions -= _FOOTER_BYTES + _bytes_after_image() + math.prod(self._image_shape)
         for shard in np.unique(shards):
-            _read(
-                self._paths[shard], images, positions, np.flatnonzero(shards == shard)
-            )
+            self._read(shard, images, chosen, np.flatnonzero(shards == shard))
         return images
 
-    def take(self, rows: np.ndarray) -> "ShardedImages":
+    def take(self, rows: np.ndarray) -> "ImageRows":
         """Returns the images of some rows, i64[n], without reading them."""
-        taken = object.__new__(ShardedImages)
+        taken = object.__new__(ImageRows)
         taken.__dict__ = self.__dict__ | {"_rows": self._rows[rows]}
         return taken
 
-    def _check(self) -> int:
-        """Reads all records with their checksums; returns the bytes of each."""
+    def _read(
+        self, shard: int, images: np.ndarray, chosen: np.ndarray, places: np.ndarray
+    ) -> None:
+        """Fills places of `images` with those of the rows chosen that a file holds."""
+        path, record = self._paths[shard], self._record
         n_bytes = math.prod(self._image_shape)
-        feature = tf.io.FixedLenFeature([], tf.string)
-
-        def describe(record):
-            example = tf.io.parse_single_example(
-                record, {"image": feature, "index": feature}
-            )
-            index = tf.io.decode_raw(example["index"], tf.int32, fixed_length=4)[0]
-            start = -(n_bytes + _bytes_after_image())
-            is_there = tf.strings.substr(record, start, n_bytes) == example["image"]
-            return index, tf.strings.length(record), is_there
-
-        dataset = tf.data.TFRecordDataset([str(path) for path in self._paths])
-        dataset = dataset.map(describe, num_parallel_calls=os.cpu_count())
-        blocks = as_numpy(dataset.batch(_RECORDS_AT_A_TIME))
-        columns = [np.concatenate(column) for column in zip(*blocks, strict=True)]
-        if not columns:
-            raise ValueError("no examples")
-        index, lengths, is_there = columns
-        if not (np.array_equal(index, self._rows) and is_there.all()):
-            raise ValueError(f"{len(index)} examples that are not rows in order")
-        if len(set(lengths.tolist())) != 1:
-            raise ValueError("examples of several lengths")
-        return int(lengths[0])
-
-
-def _bytes_after_image() -> int:
-    """Returns the length of what follows the image in its record: the index."""
-    index = tf.train.Feature(bytes_list=tf.train.BytesList(value=[bytes(4)]))
-    return tf.train.Features(feature={"index": index}).ByteSize()
-
-
-def _read(
-    path: pathlib.Path, images: np.ndarray, positions: np.ndarray, rows: np.ndarray
-) -> None:
-    """Fills rows of `images` from their positions in a file."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            for row in rows:
+        after = np.empty(record.index + 4 - record.image - n_bytes, np.uint8)
+        index = after[-4:].view(np.int32)
+        starts = (chosen - self._starts[shard]) * record.n_bytes + record.image
+        with expecting(path, "images", OSError), open(path, "rb", buffering=0) as file:
+            for place in places:
                 # Threads share no position, and the lock of Python is not held.
-                n_read = os.preadv(file.fileno(), [images[row]], positions[row])
-                if n_read != images[row].nbytes:
+                n_read = os.preadv(file.fileno(), [images[place], after], starts[place])
+                if n_read != n_bytes + after.nbytes:
                     raise unexpected(
-                        path, f"{images[row].nbytes} bytes at {positions[row]}", n_read
+                        path, f"{n_bytes} bytes at {starts[place]}", n_read
                     )
-    except OSError as error:
-        raise unexpected(path, "images", error) from error
+                if index[0] != chosen[place]:
+                    raise unexpected(
+                        path, f"image {chosen[place]}", f"image {index[0]}"
+                    )

@@ -9,13 +9,13 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from img2eeg_jax.errors import InputError, first_line, unexpected
+from img2eeg_jax.errors import InputError, expecting, first_line, unexpected
 
-# What compresses better than this is a bomb; small files may.
+# Entries that compress better than this are bombs; small ones may be that good.
 _MAX_RATIO = 1000
 _SMALL_BYTES = 10 * 2**20
 _CHUNK_BYTES = 2**20
@@ -26,6 +26,16 @@ _DISK_ERRORS = (
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,
+)
+# Damaged archives make zipfile raise all of these.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
 )
 # What macOS adds to archives.
 _LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._[^/]*$)")
@@ -53,7 +63,10 @@ def unzip(
       WriteError: the disk has no room or cannot be written to.
     """
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with (
+            expecting(archive, "a whole zip archive", *_DAMAGE),
+            zipfile.ZipFile(archive) as zipped,
+        ):
             entries = [
                 entry
                 for entry in zipped.infolist()
@@ -61,28 +74,17 @@ def unzip(
             ]
             _check_entries(archive, folder, entries)
             _write_entries(zipped, folder, [e for e in entries if not e.is_dir()])
-    except InputError:
-        raise
     except OSError as error:
         kind = WriteError if error.errno in _DISK_ERRORS else InputError
         raise kind(
             f"{archive}: expected to unpack it to {folder}, found: {first_line(error)}"
         ) from error
-    # Damaged archives make zipfile raise all of these.
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        raise unexpected(archive, "a whole zip archive", error) from error
 
 
-def _check_entries(archive, folder, entries):
-    # As paths: a//b is a/b, and a file a leaves no room for a folder a.
+def _check_entries(
+    archive: pathlib.Path, folder: pathlib.Path, entries: Sequence[zipfile.ZipInfo]
+) -> None:
+    # By paths, not names: a//b is a/b, and a file a leaves no room for a folder a.
     files = [pathlib.PurePosixPath(e.filename) for e in entries if not e.is_dir()]
     taken = collections.Counter(files)
     taken.update({folder for file in files for folder in file.parents})
@@ -123,7 +125,9 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _write_entries(zipped, folder, entries):
+def _write_entries(
+    zipped: zipfile.ZipFile, folder: pathlib.Path, entries: Sequence[zipfile.ZipInfo]
+) -> None:
     bar = tqdm(
         desc=pathlib.Path(zipped.filename).name,
         total=sum(entry.file_size for entry in entries),

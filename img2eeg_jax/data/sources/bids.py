@@ -16,21 +16,28 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.sources import recordings
-from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.data.sources.session import (
+    Recording,
+    Session,
+    companions,
+    load_channels,
+    make_recording,
+    numbered_folders,
+)
+from img2eeg_jax.errors import expecting, unexpected
 
 # What BIDS admits as EEG.
 _SUFFIXES = frozenset({".bdf", ".edf", ".set", ".vhdr"})
 # How BIDS writes that there is no value.
 _NO_VALUE = frozenset({"", "n/a"})
 _FOLDERS = frozenset(f"{partition}_images" for partition in layout.PARTITIONS)
-# No recording is as long; beyond, seconds times Hz would not be an integer.
+# No recording is as long, and seconds times Hz must stay an integer.
 _MAX_ONSET_S = 1e9
 
 # What an image may be called → (partition, row) of all images that are called so.
@@ -59,7 +66,7 @@ def find_sessions(
     *,
     image_column: str = "stim_file",
     task: str | None = None,
-) -> list[recordings.Session]:
+) -> list[Session]:
     """Finds a subject's recordings in a BIDS data set.
 
     Channels that ``channels.tsv`` marks as bad are kept, and are named in the bads of
@@ -98,7 +105,7 @@ def find_sessions(
             read = functools.partial(_read_recording, events)
             others = {path: _companions(path) for path in events}
             options = {"image_column": image_column}
-            sessions.append(recordings.Session(number, files, read, others, options))
+            sessions.append(Session(number, files, read, others, options))
     if not sessions:
         raise unexpected(
             folder,
@@ -115,7 +122,7 @@ def find_subjects(bids_root: str | os.PathLike) -> tuple[int, ...]:
     Raises:
       InputError: two labels, such as 1 and 01, are one number.
     """
-    return tuple(recordings.numbered_folders(bids_root, "sub"))
+    return tuple(numbered_folders(bids_root, "sub"))
 
 
 def _import_mne_bids() -> Any:
@@ -130,8 +137,8 @@ def _import_mne_bids() -> Any:
     return mne_bids
 
 
-def _subject_folder(bids_root, subject):
-    folders = recordings.numbered_folders(bids_root, "sub")
+def _subject_folder(bids_root: pathlib.Path, subject: int) -> pathlib.Path:
+    folders = numbered_folders(bids_root, "sub")
     if subject not in folders:
         found = sorted(path.name for path in bids_root.glob("sub-*"))
         raise unexpected(
@@ -142,9 +149,9 @@ def _subject_folder(bids_root, subject):
     return folders[subject]
 
 
-def _session_folders(folder):
+def _session_folders(folder: pathlib.Path) -> dict[int, pathlib.Path]:
     """Returns session number → folder, ascending."""
-    numbered = recordings.numbered_folders(folder, "ses")
+    numbered = numbered_folders(folder, "ses")
     others = set(folder.glob("ses-*")) - set(numbered.values())
     if others:
         raise unexpected(
@@ -153,7 +160,7 @@ def _session_folders(folder):
     return numbered or {1: folder}
 
 
-def _recordings_in(folder, task):
+def _recordings_in(folder: pathlib.Path, task: str | None) -> list[pathlib.Path]:
     """Returns the recordings of a session, in the order of runs."""
 
     def run(path: pathlib.Path) -> int:
@@ -169,7 +176,9 @@ def _recordings_in(folder, task):
     return sorted(found, key=lambda path: (run(path), path.name))
 
 
-def _files_by_partition(events):
+def _files_by_partition(
+    events: Mapping[pathlib.Path, Events],
+) -> dict[str, tuple[pathlib.Path, ...]]:
     return {
         partition: tuple(
             path for path, mine in events.items() if partition in mine.partitions
@@ -197,7 +206,7 @@ def _find_images(name: str, images: _Images) -> Sequence[tuple[str, int]]:
     return images.get("/".join(parts[-n_parts:]), ())
 
 
-def _read_events(recording, image_column, images):
+def _read_events(recording: pathlib.Path, image_column: str, images: _Images) -> Events:
     """Reads and checks the events of a recording."""
     path = _events_path(recording)
     trials, lines = [], {}
@@ -229,19 +238,18 @@ def _read_events(recording, image_column, images):
     )
 
 
-def _bids_path(recording):
+def _bids_path(recording: pathlib.Path) -> Any:
+    """Returns a recording's path as a `mne_bids.BIDSPath`."""
     return _import_mne_bids().get_bids_path_from_fname(recording, check=False)
 
 
-def _events_path(recording):
+def _events_path(recording: pathlib.Path) -> pathlib.Path:
     """Finds a recording's events, which may lie in a folder above it."""
-    try:
+    # MNE-BIDS raises several kinds on file names that BIDS does not admit.
+    with expecting(recording, "a file name as in BIDS", Exception):
         path = _bids_path(recording).find_matching_sidecar(
             suffix="events", extension=".tsv", on_error="ignore"
         )
-    # MNE-BIDS raises several kinds on file names that BIDS does not admit.
-    except Exception as error:
-        raise unexpected(recording, "a file name as in BIDS", error) from error
     if path is None:
         raise unexpected(
             recording,
@@ -251,24 +259,26 @@ def _events_path(recording):
     return pathlib.Path(path)
 
 
-def _companions(recording):
+def _companions(recording: pathlib.Path) -> tuple[pathlib.Path, ...]:
     """Returns the files beside a recording that decide what its trials are."""
     channels = _bids_path(recording).find_matching_sidecar(
         suffix="channels", extension=".tsv", on_error="ignore"
     )
     tables = [_events_path(recording), *([pathlib.Path(channels)] if channels else [])]
-    return (*recordings.companions(recording), *tables)
+    return (*companions(recording), *tables)
 
 
-def _read_table(path, columns):
+def _read_table(
+    path: pathlib.Path, columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields (line number, row as dict) of a table that has the columns."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            header = table.fieldnames or []
-            rows = [(table.line_num, row) for row in table]
-    except (OSError, ValueError, csv.Error) as error:
-        raise unexpected(path, "a table of events", error) from error
+    with (
+        expecting(path, "a table of events", OSError, ValueError, csv.Error),
+        open(path, newline="", encoding="utf-8-sig") as file,
+    ):
+        table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        header = table.fieldnames or []
+        rows = [(table.line_num, row) for row in table]
     for column in columns:
         if column not in header:
             raise unexpected(path, f"a column {column}", ", ".join(header))
@@ -283,7 +293,7 @@ def _read_table(path, columns):
         yield line, row
 
 
-def _as_seconds(text, path, line):
+def _as_seconds(text: str, path: pathlib.Path, line: int) -> float:
     try:
         onset_s = float(text)
     except ValueError:
@@ -294,18 +304,19 @@ def _as_seconds(text, path, line):
     return onset_s
 
 
-def _read_recording(events, path, partition, channels):
+def _read_recording(
+    events: Mapping[pathlib.Path, Events],
+    path: pathlib.Path,
+    partition: str,
+    channels: str | Sequence[str],
+) -> Recording:
     """Reads the trials of one partition; `Session.read` says more."""
-    try:
-        raw = _import_mne_bids().read_raw_bids(_bids_path(path), verbose="ERROR")
-        raw = recordings.load_channels(raw, channels, path)
-    except InputError:
-        raise
     # MNE's readers raise nearly anything on damaged files.
-    except Exception as error:
-        raise unexpected(path, "a recording that MNE-BIDS reads", error) from error
+    with expecting(path, "a recording that MNE-BIDS reads", Exception):
+        raw = _import_mne_bids().read_raw_bids(_bids_path(path), verbose="ERROR")
+        raw = load_channels(raw, channels, path)
     here = events[path].partitions == partition
     onsets = np.rint(events[path].onsets_s[here] * raw.info["sfreq"]).astype(np.int64)
     # Triggers count images from 1.
     triggers = events[path].conditions[here] + 1
-    return recordings.make_recording(path, raw, onsets, triggers)
+    return make_recording(path, raw, onsets, triggers)

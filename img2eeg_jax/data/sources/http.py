@@ -6,7 +6,6 @@ SHA-256 of the whole: it is checked each time the file is used again.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -18,15 +17,16 @@ from typing import BinaryIO
 import httpx2
 from huggingface_hub.utils import WeakFileLock, get_session, http_backoff, tqdm
 
-from img2eeg_jax.errors import InputError, first_line, unexpected
+from img2eeg_jax.errors import InputError, expecting, first_line, unexpected
 from img2eeg_jax.files import write_text
+from img2eeg_jax.provenance import sha256_of, sha256_of_text
 
 # Seconds without an answer, or without a byte.
 _TIMEOUT_S = 30
 # Connections in a row that bring nothing new, and the longest pause between them: two
 # minutes in all.
 _MAX_FUTILE, _MAX_PAUSE_S = 8, 60
-# Else a server may compress, and count other bytes than the file's.
+# Without this header a server may compress, and count other bytes than the file's.
 _HEADERS = {"Accept-Encoding": "identity"}
 
 
@@ -51,12 +51,6 @@ def cache_dir() -> pathlib.Path:
         return pathlib.Path(folder)
     parent = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return pathlib.Path(parent).expanduser() / "img2eeg_jax"
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: str | os.PathLike, expected: str, name: str = "") -> str:
@@ -94,10 +88,8 @@ def fetch(url: str, sha256: str = "", folder: pathlib.Path | None = None) -> str
       InputError: the file cannot be had or is not what was expected. What was fetched
         of it is kept, and the next call goes on from there.
     """
-    try:
+    with expecting(url, "an address", ValueError):
         parts = urllib.parse.urlsplit(url)
-    except ValueError as error:
-        raise unexpected(url, "an address", error) from error
     if parts.scheme == "file":
         path = pathlib.Path(urllib.request.url2pathname(parts.path))
         if not path.is_file():
@@ -109,10 +101,9 @@ def fetch(url: str, sha256: str = "", folder: pathlib.Path | None = None) -> str
     # Two processes must not write to one file.
     with WeakFileLock(f"{path}.lock"):
         if not _is_whole(path, sha256):
-            try:
+            kinds = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
+            with expecting(url, "a file to download", *kinds):
                 _download(url, path, sha256)
-            except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-                raise unexpected(url, "a file to download", error) from error
     return str(path)
 
 
@@ -125,7 +116,7 @@ def discard(path: pathlib.Path) -> None:
 def _local_name(parts: urllib.parse.SplitResult) -> str:
     """Returns a file name that no other URL has."""
     name = urllib.parse.unquote(parts.path).rsplit("/", 1)[-1] or "download"
-    digest = hashlib.sha256(urllib.parse.urlunsplit(parts).encode()).hexdigest()
+    digest = sha256_of_text(urllib.parse.urlunsplit(parts))
     return f"{digest[:12]}-{name}"
 
 
@@ -154,7 +145,7 @@ def _download(url: str, path: pathlib.Path, sha256: str) -> None:
     try:
         record["sha256"] = check_sha256(part, sha256, url)
     except InputError:
-        # To go on from these bytes would fail again.
+        # What failed the check would fail again.
         part.unlink()
         raise
     os.replace(part, path)
@@ -196,7 +187,7 @@ def _describe(url: str, response: httpx2.Response) -> _Remote:
     size = size.rpartition("/")[-1]
     if headers.get("Content-Encoding", "identity") != "identity":
         size = ""
-    # Some servers say 0 to all who ask without fetching.
+    # Some servers answer HEAD with a size of 0.
     return _Remote(url, version, int(size) or None if size.isdecimal() else None)
 
 
@@ -220,7 +211,7 @@ class _Arriving:
         """Receives what one connection brings; raises if that is not the rest."""
         start = self.file.tell()
         if start and start == self.size:
-            # Broken off after the last byte.
+            # The last connection broke off after the last byte.
             return
         headers = _HEADERS | ({"Range": f"bytes={start}-"} if start else {})
         with get_session().stream(
@@ -282,7 +273,7 @@ def _receive(arriving: _Arriving) -> None:
             response = getattr(error, "response", None)
             if response is not None and not _may_pass(response.status_code):
                 if response.status_code == 416:
-                    # There is less than was fetched: nothing to go on from.
+                    # The server's file is shorter than what was fetched of it.
                     file.truncate(0)
                 raise
             n_futile = 0 if file.tell() > farthest else n_futile + 1

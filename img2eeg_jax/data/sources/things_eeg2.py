@@ -8,22 +8,21 @@ unpacked aside and moved into place, so that what is there under its name is who
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import httpx2
 import numpy as np
-from huggingface_hub.utils import WeakFileLock, http_backoff
+from huggingface_hub.utils import WeakFileLock
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import archives, http
-from img2eeg_jax.errors import InputError, first_line, unexpected
+from img2eeg_jax.data.sources.hosts import Hosts, Source, sources
+from img2eeg_jax.errors import InputError, expecting, first_line, unexpected
 from img2eeg_jax.files import check_room, scratch_dir, write_text
+from img2eeg_jax.provenance import md5_of, sha256_of
 
 SUBJECTS = tuple(range(1, 11))
 N_IMAGES = {"training": 16540, "test": 200}
@@ -39,39 +38,10 @@ OFFICIAL_CH_NAMES = (
 OFFICIAL_TIMES_S = np.arange(-20, 80) / 100
 PUBLISHED_WINDOW = slice(20, 40)
 
-_TIMEOUT_S = 30
-# About; hosts tell the exact ones.
+# Approximate sizes of archives; hosts tell the exact ones.
 _SUBJECT_BYTES = {"preprocessed_data": 1.1e9, "raw_data": 10e9}
-# Folders: of the archive of all subjects, and to unpack in.
+# The folder of the archive of all subjects, and the one to unpack in.
 _ALL, _SCRATCH = "all", "unpacked"
-# Pages of a listing; a host that sends in circles must come to an end.
-_MAX_PAGES = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class Hosts:
-    """Where the data set lies.
-
-    Attributes:
-      images: name of each file of the image set → its address.
-      preprocessed: listing of the subjects' archives, of OSF's API.
-      preprocessed_all: archive of those archives.
-      raw: listing of the subjects' archives, of Figshare's API.
-    """
-
-    images: dict[str, str] = dataclasses.field(
-        default_factory=lambda: {
-            "training_images.zip": "https://osf.io/download/3v527/",
-            "test_images.zip": "https://osf.io/download/znu7b/",
-            "image_metadata.npy": "https://osf.io/download/qkgtf/",
-        }
-    )
-    preprocessed: str = "https://api.osf.io/v2/nodes/anp5v/files/osfstorage/"
-    preprocessed_all: str = (
-        "https://files.de-1.osf.io/v1/resources/anp5v/providers/osfstorage/?zip="
-    )
-    # Without a page size it lists ten files.
-    raw: str = "https://api.figshare.com/v2/articles/18470912/files?page_size=1000"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,26 +55,6 @@ class RemoteFile:
 
     name: str
     size: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """One place to get a file from; checksums are "" where the host tells none.
-
-    Attributes:
-      url: its address.
-      sha256: of the file.
-      md5: of the file.
-      size: in bytes, None if unknown.
-      member: the entry of the archive at that address that is the file; "" if the
-        archive itself is.
-    """
-
-    url: str
-    sha256: str = ""
-    md5: str = ""
-    size: int | None = None
-    member: str = ""
 
 
 def plan(
@@ -164,17 +114,38 @@ def fetch(
     data_dir = pathlib.Path(data_dir)
     files = plan(data_dir, subjects, eeg)
     downloads = data_dir / "downloads"
+    is_done = False
     try:
         if files:
             downloads.mkdir(parents=True, exist_ok=True)
             check_room(downloads, int(max(file.size or 0 for file in files)))
         for file in files:
             _fetch_file(data_dir, file.name, mirrors, hosts or Hosts(), log)
+        is_done = True
     finally:
         if downloads.exists():
-            _remove_leftovers(data_dir)
-    if (downloads / _ALL).exists():
-        shutil.rmtree(downloads / _ALL)
+            _remove_leftovers(data_dir, is_done)
+
+
+def leftovers(data_dir: str | os.PathLike, is_done: bool) -> list[pathlib.Path]:
+    """Lists what a killed call left, of files that are there, and what is empty.
+
+    Args:
+      data_dir: see `fetch`.
+      is_done: whether nothing is to be fetched any more, so that an archive of all
+        subjects has served.
+    """
+    found = []
+    for folder in (pathlib.Path(data_dir) / "downloads").glob("*/"):
+        is_there = is_done
+        if folder.name != _ALL:
+            is_there = _is_there(
+                pathlib.Path(data_dir), folder.name.replace("-", "/", 1)
+            )
+        fetched = [path for path in folder.iterdir() if path.suffix != ".json"]
+        if is_there or not any(path.stat().st_size for path in fetched):
+            found.append(folder)
+    return found
 
 
 def _is_there(data_dir: pathlib.Path, name: str) -> bool:
@@ -183,19 +154,14 @@ def _is_there(data_dir: pathlib.Path, name: str) -> bool:
     if path.suffix == ".npy":
         return path.exists()
     kind, folder = name.split("/")[0], path.with_suffix("")
-    # Of images, which have no fixed names, any folder is trusted: ours are moved whole.
+    # Images have no fixed names; their folder is trusted, as it is moved there whole.
     return folder.is_dir() if kind == "image_set" else _holds(kind, folder)
 
 
-def _remove_leftovers(data_dir: pathlib.Path) -> None:
-    """Removes what a killed call left of files that are there, and what is empty."""
+def _remove_leftovers(data_dir: pathlib.Path, is_done: bool) -> None:
     downloads = data_dir / "downloads"
-    for folder in [path for path in downloads.iterdir() if path.is_dir()]:
-        name = folder.name.replace("-", "/", 1)
-        fetched = [path for path in folder.iterdir() if path.suffix != ".json"]
-        has_bytes = any(path.stat().st_size for path in fetched)
-        if not has_bytes or (folder.name != _ALL and _is_there(data_dir, name)):
-            shutil.rmtree(folder)
+    for folder in leftovers(data_dir, is_done):
+        shutil.rmtree(folder)
     if any(data_dir.glob(f".{_SCRATCH}.incomplete-*")):
         with scratch_dir(data_dir, _SCRATCH):
             pass
@@ -203,14 +169,20 @@ def _remove_leftovers(data_dir: pathlib.Path) -> None:
         downloads.rmdir()
 
 
-def _fetch_file(data_dir, name, mirrors, hosts, log):
+def _fetch_file(
+    data_dir: pathlib.Path,
+    name: str,
+    mirrors: Sequence[str],
+    hosts: Hosts,
+    log: Callable[[str], None],
+) -> None:
     """Gets one file from the first source that has it."""
     folder = data_dir / "downloads" / name.replace("/", "-")
     folder.mkdir(exist_ok=True)
     failures = []
     # Two processes must not unpack the same file.
     with WeakFileLock(folder / "lock"):
-        for source in _sources(name, mirrors, hosts, failures, log):
+        for source in sources(name, mirrors, hosts, failures, log):
             log(f"downloading {name} from {source.url}")
             try:
                 _fetch_from(data_dir, name, source, folder)
@@ -229,12 +201,14 @@ def _fetch_file(data_dir, name, mirrors, hosts, log):
     shutil.rmtree(folder)
 
 
-def _fetch_from(data_dir, name, source, folder):
+def _fetch_from(
+    data_dir: pathlib.Path, name: str, source: Source, folder: pathlib.Path
+) -> None:
     """Downloads a file, checks it and puts what it holds into place."""
     checksums = _read_checksums(data_dir)
     if source.size:
         check_room(folder, source.size)
-    # A copy that holds all subjects serves the others, too.
+    # The archive of all subjects is kept for the other subjects.
     where = folder.parent / _ALL if source.member else folder
     known = "" if source.member else checksums.get(name, source.sha256)
     fetched = path = pathlib.Path(http.fetch(source.url, known, where))
@@ -249,12 +223,12 @@ def _fetch_from(data_dir, name, source, folder):
                     )
                 http.check_sha256(path, checksums.get(name, ""), source.url)
             _check_md5(path, source)
-            sha256 = http.sha256_of(path)
+            sha256 = sha256_of(path)
             _put_into_place(data_dir, name, path, scratch)
     except archives.WriteError:
         raise
     except InputError:
-        # To go on from these bytes would fail again. A mirror's own file stays.
+        # What failed a check would fail again. The file of a file:// mirror stays.
         if where in fetched.parents:
             http.discard(fetched)
         raise
@@ -264,7 +238,9 @@ def _fetch_from(data_dir, name, source, folder):
     )
 
 
-def _put_into_place(data_dir, name, path, scratch):
+def _put_into_place(
+    data_dir: pathlib.Path, name: str, path: pathlib.Path, scratch: pathlib.Path
+) -> None:
     """Unpacks a file if it is an archive, and moves what it holds into the layout."""
     target = data_dir / name
     if target.suffix == ".npy":
@@ -293,7 +269,7 @@ def _find_content(name: str, folder: pathlib.Path) -> pathlib.Path | None:
 def _holds(kind: str, folder: pathlib.Path) -> bool:
     """Tells whether a folder holds images, a subject's epochs or recordings."""
     if kind == "image_set":
-        return any(layout.is_image(path.name) for path in folder.glob("*/*"))
+        return any(layout.is_image(name) for _, name in layout.files_by_concept(folder))
     prefix = {"preprocessed_data": "preprocessed_eeg", "raw_data": "raw_eeg"}[kind]
     parts = [folder] if kind == "preprocessed_data" else [*folder.glob("ses-*")]
     return bool(parts) and all(
@@ -312,80 +288,8 @@ def _move_missing(source: pathlib.Path, target: pathlib.Path) -> None:
             _move_missing(path, target / path.name)
 
 
-def _sources(name, mirrors, hosts, failures, log) -> Iterator[_Source]:
-    """Yields where a file may be had; listings are asked for when it is their turn."""
-    for mirror in mirrors:
-        yield _Source(f"{mirror.rstrip('/')}/{name}")
-    kind, _, base = name.partition("/")
-    if kind == "image_set":
-        yield _Source(hosts.images[base])
-        return
-    url = hosts.raw if kind == "raw_data" else hosts.preprocessed
-    read = _read_figshare if kind == "raw_data" else _read_osf
-    try:
-        listed = read(url)
-    except (httpx2.HTTPError, OSError, KeyError, TypeError, ValueError) as error:
-        failures.append(f"{url}: expected a list of files, found: {first_line(error)}")
-        log(f"{name}: {failures[-1]}")
-        listed = {}
-    if base in listed:
-        yield listed[base]
-    elif listed:
-        failures.append(f"{url}: expected {base}, found {', '.join(sorted(listed))}")
-    if kind == "preprocessed_data":
-        yield _Source(hosts.preprocessed_all, member=base)
-
-
-def _read_figshare(url: str) -> dict[str, _Source]:
-    """Returns file name → source of a Figshare article."""
-    return {
-        file["name"]: _Source(
-            file["download_url"], md5=file.get("computed_md5") or "", size=file["size"]
-        )
-        for file in _get_json(url)
-    }
-
-
-def _read_osf(url: str) -> dict[str, _Source]:
-    """Returns file name → source of a folder at OSF and those in it."""
-    listed, pages = {}, [url]
-    for _ in range(_MAX_PAGES):
-        if not pages:
-            break
-        page = _get_json(pages.pop())
-        for entry in page["data"]:
-            attributes = entry["attributes"]
-            if attributes["kind"] == "folder":
-                pages.append(
-                    entry["relationships"]["files"]["links"]["related"]["href"]
-                )
-                continue
-            hashes = (attributes.get("extra") or {}).get("hashes") or {}
-            listed[attributes["name"]] = _Source(
-                entry["links"]["download"],
-                sha256=hashes.get("sha256") or "",
-                md5=hashes.get("md5") or "",
-                size=attributes.get("size"),
-            )
-        if following := (page.get("links") or {}).get("next"):
-            pages.append(following)
-    return listed
-
-
-def _get_json(url: str) -> Any:
-    response = http_backoff(
-        "GET", url, follow_redirects=True, timeout=_TIMEOUT_S, max_retries=3
-    )
-    response.raise_for_status()
-    return response.json()
-
-
-def _check_md5(path: pathlib.Path, source: _Source) -> None:
-    if not source.md5:
-        return
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != source.md5:
+def _check_md5(path: pathlib.Path, source: Source) -> None:
+    if source.md5 and (found := md5_of(path)) != source.md5:
         raise unexpected(source.url, f"MD5 {source.md5}", found)
 
 
@@ -395,9 +299,7 @@ def _checksums_path(data_dir: pathlib.Path) -> pathlib.Path:
 
 def _read_checksums(data_dir: pathlib.Path) -> dict[str, str]:
     path = _checksums_path(data_dir)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except ValueError as error:
-        raise unexpected(path, "the checksums of earlier downloads", error) from error
+    with expecting(path, "the checksums of earlier downloads", ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,167 @@
+"""Dicts pickled in ``.npy`` files, read so that a stranger's file can do no harm."""
+
+import os
+import pathlib
+import pickle
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from img2eeg_jax.errors import InputError, expecting, unexpected
+from img2eeg_jax.files import replacing
+
+
+def read_npy_dict(path: str | os.PathLike) -> dict[str, Any]:
+    """Reads a dict pickled in an ``.npy`` file, or plainly pickled under that name.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The dict. Unpickling can build NumPy arrays and plain Python values only.
+
+    Raises:
+      InputError: the file is missing or truncated, holds something else than a dict,
+        or names a class or function that is not NumPy's own.
+    """
+    with expecting(path, "a .npy file", OSError), open(path, "rb") as file:
+        content = _unpickle_npy(file, path)
+    if not isinstance(content, dict):
+        raise unexpected(path, "a pickled dict", type(content).__name__)
+    return content
+
+
+def write_npy_dict(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Writes a dict pickled in an ``.npy`` file, atomically.
+
+    Args:
+      path: the file; missing parent folders are made.
+      content: NumPy arrays and plain Python values.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.array(content, dtype=object), allow_pickle=True)
+
+
+def entry(content: dict[str, Any], key: str, path: str | os.PathLike) -> Any:
+    """Returns the value of a key that a file's dict must have.
+
+    Raises:
+      InputError: it lacks the key.
+    """
+    if key not in content:
+        found = ", ".join(sorted(map(str, content))) or "none"
+        raise unexpected(path, f"the key {key!r}", f"the keys {found}")
+    return content[key]
+
+
+def as_names(values: Any, key: str, path: str | os.PathLike) -> tuple[str, ...]:
+    """Returns the names that a file's dict holds under a key.
+
+    Raises:
+      InputError: they are no list of str.
+    """
+    names = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(name, str) for name in names
+    ):
+        raise unexpected(path, f"{key} to be a list of str", shortened(values))
+    return tuple(str(name) for name in names)
+
+
+def shortened(value: Any) -> str:
+    """Returns the beginning of a value's `repr`, for messages."""
+    return " ".join(repr(value).split())[:60]
+
+
+def _unpickle_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
+    try:
+        _skip_npy_header(file)
+        content = _NumpyUnpickler(file, path).load()
+    except InputError:
+        raise
+    # A damaged pickle can raise nearly any exception.
+    except Exception as error:
+        raise unexpected(
+            path,
+            "a complete pickled dict",
+            f"damaged or truncated data ({_one_line(error)})",
+        ) from error
+    is_boxed = isinstance(content, np.ndarray) and content.shape == ()
+    return content.item() if is_boxed else content
+
+
+def _skip_npy_header(file: BinaryIO) -> None:
+    """Moves to the pickle, which follows the header of an object array, if any."""
+    magic = file.read(len(np.lib.format.MAGIC_PREFIX))
+    file.seek(0)
+    if magic != np.lib.format.MAGIC_PREFIX:
+        return
+    version = np.lib.format.read_magic(file)
+    readers: dict[tuple[int, int], Callable] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    shape, _, dtype = readers[version](file)
+    if not dtype.hasobject:
+        raise ValueError(f"an array of {dtype} and shape {shape}")
+
+
+class _NumpyUnpickler(pickle.Unpickler):
+    """Unpickles NumPy arrays and plain Python values, nothing else."""
+
+    def __init__(self, file: BinaryIO, path: str | os.PathLike):
+        super().__init__(file)
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        # NumPy 2 renamed numpy.core to numpy._core.
+        spelling = module.replace("numpy._core", "numpy.core", 1)
+        try:
+            return _ADMITTED[spelling, name]
+        except KeyError:
+            raise unexpected(
+                self._path,
+                "pickled NumPy arrays only",
+                f"a reference to {module}.{name}, which is refused",
+            ) from None
+
+
+class _NdarrayName:
+    """Stands for numpy.ndarray as an argument: pickles may name it, not call it.
+
+    Called with a buffer and an object dtype, the real one reads arbitrary memory.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("a call of numpy.ndarray")
+
+
+def _reconstruct(subtype: Any, shape: Any, kind: Any) -> np.ndarray:
+    """Makes the empty array that the pickle's state then fills."""
+    if subtype is not _NdarrayName:
+        raise ValueError(f"an array of type {subtype!r}")
+    return np.empty(0, np.int8)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands for _codecs.encode, by which pickle protocols 0-2 store bytes."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes encoded as {encoding!r}")
+    return text.encode("latin1")
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
+    ("numpy.core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
+    ("numpy", "ndarray"): _NdarrayName,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
+}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,63 @@
+"""Pearson's r over images, column by column: the package's one NumPy implementation.
+
+A column is one channel at one time, or whatever else follows the axis of images.
+`objectives` has JAX's, over channels and times, to be differentiated.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# A column whose spread is below this fraction of its mean is rounding, not signal.
+_CONSTANT_RTOL = 1e-13
+
+
+def correlate_over_images(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """Correlates two arrays over their first axis.
+
+    Args:
+      a: f[image, ...], any unit.
+      b: f[image, ...], any unit; the axes after the first broadcast against those of
+        `a`.
+
+    Returns:
+      f64[...], Pearson r; nan, without a warning, where a column of `a` or `b` is
+      constant over images.
+
+    Raises:
+      ValueError: the numbers of images differ.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape[0] != b.shape[0]:
+        raise ValueError(f"expected equally many images, found {a.shape} and {b.shape}")
+    return dot_over_images(unit_columns(a), unit_columns(b))
+
+
+def unit_columns(
+    a: NDArray[np.float64], constant: float = np.nan
+) -> NDArray[np.float64]:
+    """Centres columns over images and scales them to length 1.
+
+    r of two columns is the dot product of what this makes of them.
+
+    Args:
+      a: f64[image, ...], any unit.
+      constant: what a column that is constant over images becomes.
+
+    Returns:
+      f64[image, ...], unitless.
+    """
+    mean = a.mean(axis=0)
+    centred = a - mean
+    length = np.sqrt(dot_over_images(centred, centred))
+    is_constant = length <= _CONSTANT_RTOL * np.sqrt(len(a)) * np.abs(mean)
+    unit = centred / np.where(is_constant, np.nan, length)
+    if not np.isnan(constant):
+        unit = np.nan_to_num(unit, copy=False, nan=constant)
+    return unit
+
+
+def dot_over_images(
+    a: NDArray[np.float64], b: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns f64[...], the dot products of columns f64[image, ...]."""
+    return np.einsum("i...,i...->...", a, b)

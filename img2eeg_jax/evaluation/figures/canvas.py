@@ -1,0 +1,79 @@
+"""What all figures share: colours, lines, legends and how a PNG is written.
+
+Figures are drawn through matplotlib's objects rather than pyplot, so that they need no
+display and leave no global state. Colours are of the Okabe-Ito palette, which
+colour-blind readers can tell apart.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from img2eeg_jax.files import replacing
+
+BLUE = "#0072B2"
+SKY_BLUE = "#56B4E9"
+VERMILION = "#D55E00"
+GREEN = "#009E73"
+GREY = "#767676"
+LIGHT_GREY = "#D9D9D9"
+
+_DPI = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def line(axes: Axes, x: ArrayLike, y: ArrayLike, **style: Any) -> None:
+    """Draws a line, with markers where points have no neighbour to join."""
+    if len(x) != len(y):
+        raise ValueError(f"curve: expected {len(x)} values, found {len(y)}")
+    marker = "o" if len(x) == 1 else None
+    axes.plot(x, y, **{"marker": marker, "lw": 1.5, **style})
+
+
+def tidy(axes: Axes) -> None:
+    """Leaves only the frame's left and lower sides."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def mark_onset(axes: Axes) -> None:
+    """Marks 0 on both axes: no response, and the image's onset."""
+    axes.axhline(0, color="black", lw=0.6)
+    axes.axvline(0, color="black", lw=0.6, ls=":")
+
+
+def legend_below(figure: Figure) -> None:
+    """Adds one legend for all panels, each label once."""
+    by_label = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        by_label.update(zip(labels, handles, strict=True))
+    columns = int(figure.get_figwidth() / 1.9)
+    figure.legend(
+        by_label.values(),
+        by_label.keys(),
+        loc="outside lower center",
+        ncols=min(columns, len(by_label)),
+        frameon=False,
+        fontsize="small",
+    )
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes a PNG so that `path` is at all times absent, the old or the new one.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    with replacing(pathlib.Path(path)) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)

@@ -1,0 +1,122 @@
+"""Predicted and measured responses to some images."""
+
+import os
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from img2eeg_jax.evaluation.figures import canvas
+from img2eeg_jax.prediction.prediction import Prediction, Z
+
+
+def plot_evoked(
+    path: str | os.PathLike,
+    prediction: Prediction,
+    measured: NDArray,
+    images: Sequence[NDArray] | NDArray,
+    *,
+    channel: str | None = None,
+    ceiling: ArrayLike | None = None,
+    n: int = 6,
+) -> None:
+    """Draws predicted and measured evoked responses to some images.
+
+    The images are evenly spaced over the test set, so that nothing is hand-picked. A
+    column shows an image, one channel's response, and the mean over channels.
+
+    Args:
+      path: PNG to write or replace.
+      prediction: of EEG; images' folders and suffixes are not shown.
+      measured: f[image, channel, time], mean over repetitions, in the unit of
+        `prediction`.
+      images: u8[image, height, width, 3]; those shown are read.
+      channel: channel to show; by default the one with the highest `ceiling`.
+      ceiling: f[channel], a noise ceiling (r) of each channel; nan where unknown.
+        Where none is known the first channel is shown.
+      n: number of images at most.
+
+    Raises:
+      ValueError: numbers or shapes do not agree, or there is no such channel.
+    """
+    if measured.shape != prediction.data.shape or len(images) != len(prediction):
+        raise ValueError(
+            f"evoked responses: expected {len(prediction)} images and measured "
+            f"{prediction.data.shape}, found {len(images)} and {measured.shape}"
+        )
+    times_ms = prediction.axes.times_s * 1e3
+    rows = _evoked_rows(prediction, measured, channel, ceiling)
+    unit = "z-scored" if prediction.unit == Z else prediction.unit
+    chosen = np.linspace(0, len(images) - 1, min(n, len(images))).round().astype(int)
+
+    figure = canvas.new_figure(max(4.5, 1.9 * len(chosen) + 0.8), 1.9 + 1.8 * len(rows))
+    panels = figure.subplots(
+        1 + len(rows), len(chosen), squeeze=False, height_ratios=[1.2] + [1] * len(rows)
+    )
+    for column, image in zip(panels.T, chosen, strict=True):
+        column[0].imshow(images[image])
+        column[0].set_axis_off()
+        column[0].set_title(
+            _short(prediction.names[image]), fontsize="small", parse_math=False
+        )
+        for axes, (_, predicted, response) in zip(column[1:], rows, strict=True):
+            canvas.mark_onset(axes)
+            canvas.line(
+                axes, times_ms, response[image], color=canvas.GREY, label="measured"
+            )
+            canvas.line(
+                axes, times_ms, predicted[image], color=canvas.BLUE, label="predicted"
+            )
+            canvas.tidy(axes)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+        column[-1].set_xlabel("time (ms)")
+    for row_panels, (label, *_) in zip(panels[1:], rows, strict=True):
+        row_panels[0].set_ylabel(f"{label}\n({unit})", parse_math=False)
+        _share_y(row_panels)
+    for axes in panels[1:-1].ravel():
+        axes.tick_params(labelbottom=False)
+    canvas.legend_below(figure)
+    canvas.save(figure, path)
+
+
+def _evoked_rows(
+    prediction: Prediction,
+    measured: NDArray,
+    channel: str | None,
+    ceiling: ArrayLike | None,
+) -> list[tuple[str, NDArray, NDArray]]:
+    """Returns (label, predicted, measured) of each row, arrays f[image, time]."""
+    ch_names, predicted = prediction.axes.ch_names, prediction.data
+    if channel is not None and channel not in ch_names:
+        raise ValueError(f"channel: expected one of {[*ch_names]}, found {channel!r}")
+    if channel is not None:
+        picked = ch_names.index(channel)
+    elif ceiling is None or np.isnan(ceiling).all():
+        picked = 0
+    else:
+        picked = int(np.nanargmax(ceiling))
+    rows = [(ch_names[picked], predicted[:, picked], measured[:, picked])]
+    if len(ch_names) > 1:
+        label = f"mean of\n{len(ch_names)} channels"
+        rows.append((label, predicted.mean(axis=1), measured.mean(axis=1)))
+    return rows
+
+
+def _share_y(row: Sequence[Axes]) -> None:
+    limits = np.array([axes.get_ylim() for axes in row])
+    low, high = limits.min(), limits.max()
+    # Room for the marker of a lone time point at the edge.
+    margin = 0.05 * (high - low)
+    for axes in row:
+        axes.set_ylim(low - margin, high + margin)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    for axes in row[1:]:
+        axes.tick_params(labelleft=False)
+
+
+def _short(image_name: str, max_length: int = 18) -> str:
+    name = PurePosixPath(image_name).stem
+    return name if len(name) <= max_length else name[: max_length - 1] + "…"

@@ -1,0 +1,51 @@
+"""Which scores a figure shows, and in which words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from img2eeg_jax.evaluation.metrics import METRICS
+
+
+def main_metric(metrics: Mapping[str, ArrayLike]) -> tuple[str, str]:
+    """Returns the name and label of the official score, or of its stand-in."""
+    is_known = known(metrics, "encoding_r") is not None
+    name = "encoding_r" if is_known else "encoding_r_all_repetitions"
+    return name, label(name)
+
+
+def label(name: str) -> str:
+    """Returns the metric's label in figures."""
+    return METRICS[name].short_label
+
+
+def known(metrics: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64] | None:
+    """Returns a metric's values; None if it is absent or undefined everywhere."""
+    values = numbers(metrics.get(name, np.nan))
+    return None if np.isnan(values).all() else values
+
+
+def numbers(values: ArrayLike) -> NDArray[np.float64]:
+    """Turns JSON's None back into nan."""
+    return np.asarray(values, np.float64)
+
+
+def title(summary: Mapping[str, Any]) -> str:
+    """Returns how many images, repetitions and channels a summary is of."""
+    return (
+        f"{_count(summary['n_images'], 'image')}, "
+        f"{_count(summary['n_repetitions'], 'repetition')}, "
+        f"{_count(len(summary['ch_names']), 'channel')}"
+    )
+
+
+def window_label(window_s: Sequence[float]) -> str:
+    """Returns the first and last time (seconds) in milliseconds, in words."""
+    first, last = (f"{1e3 * end:.4g}" for end in window_s)
+    return f"{first} ms" if first == last else f"{first} to {last} ms"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,488 @@
+"""From a config to what it stands for: data, networks, optimizer, trainer; `train`."""
+
+import copy
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.checkpoints import run_folder
+from img2eeg_jax.checkpoints.store import check_folder
+from img2eeg_jax.data import batches, examples, layout
+from img2eeg_jax.data.shards.folders import is_remote
+from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.sources import http
+from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.devices import distributed
+from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.errors import StoppedBySignal, naming, unexpected
+from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
+from img2eeg_jax.models.realnet import ReAlNet
+from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
+from img2eeg_jax.training import config_check, subjects, teacher
+from img2eeg_jax.training import optimizer as optimizers
+from img2eeg_jax.training.loop import Trainer
+from img2eeg_jax.training.networks import Networks, load_initial
+from img2eeg_jax.training.requests import Limits, stop_signals
+from img2eeg_jax.training.selection import Selection
+from img2eeg_jax.training.source import DataSource
+from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
+from img2eeg_jax.training.workdir import Workdir
+
+# Matrix products of float32 numbers, as `jax.default_matmul_precision` names them.
+_MATMUL_PRECISION = {
+    "float32": "highest",
+    "tf32": "tensorfloat32",
+    "bfloat16": "default",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """A command, checked as far as that needs no data.
+
+    Attributes:
+      config: see configs/default.py; with absolute paths.
+      numbers: of the subjects.
+      how: they are trained, see `subjects.mode`.
+      configs: folder of each network → its config, that of a run of its own.
+      source: where the data come from.
+    """
+
+    config: ConfigDict
+    numbers: tuple[int, ...]
+    how: str
+    configs: Mapping[pathlib.Path, ConfigDict]
+    source: DataSource
+
+    @property
+    def precision(self) -> str:
+        """The name that JAX has for the precision of matrix products."""
+        return _MATMUL_PRECISION[self.config.precision]
+
+
+def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
+    """Trains the networks of a config, or goes on where the same command stopped.
+
+    Everything that may be refused is checked before anything is written. Several
+    subjects have a network and a folder WORKDIR/sub-XX each, which end as if each had
+    been trained alone; unless they share one ("shared_backbone").
+
+    Args:
+      config: see configs/default.py.
+      workdir: folder of the run; made if need be.
+
+    Raises:
+      InputError: something the user gave is wrong, or the loss became non-finite.
+      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
+    """
+    started_s = time.monotonic()
+    plan = _plan(config, pathlib.Path(workdir))
+    distributed.keep_compiled_programs(http.cache_dir() / "compiled")
+    axes = _axes_before_building(plan)
+    networks = load_networks(plan.config, axes)
+    if networks.teacher is None and plan.config.task != "none":
+        print("no teacher: the task loss is off", flush=True)
+    logits = None
+    with jax.default_matmul_precision(plan.precision), distributed.naming_failures():
+        shards = plan.source.open()
+        found = shards.eeg(plan.numbers[0]).axes
+        # Shards that were there have been built anew, from other EEG.
+        networks = networks if found == axes else load_networks(plan.config, found)
+        if networks.teacher is not None and not plan.config.teacher_batch_stats:
+            model = networks.teacher.clone(axis_name=None)
+            logits = teacher.load_logits(shards, model, networks.teacher_variables)
+
+    with stop_signals() as stop:
+
+        def train_networks(
+            folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
+        ) -> None:
+            configs = {folder: plan.configs[folder] for folder in folders}
+            limits = build_limits(plan.config, started_s, parallel, is_first)
+            with (
+                # Each thread has a precision of its own.
+                jax.default_matmul_precision(plan.precision),
+                distributed.naming_failures(),
+            ):
+                trainer = _build_trainer(
+                    configs, shards, networks, logits, parallel, limits
+                )
+                trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
+                if parallel.any_process([stop.is_set()])[0]:
+                    raise StoppedBySignal("stopped before the first step")
+                trainer.train(stop.is_set)
+
+        subjects.train_all(plan.how, [*plan.configs], train_networks)
+
+
+def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
+    """Checks a command before anything is written.
+
+    Raises:
+      InputError: something the user gave is wrong.
+    """
+    config = _with_absolute_paths(config)
+    config_check.check_values(config)
+    numbers = layout.parse_subjects(str(config.subjects))
+    how = subjects.mode(config.subjects_mode, len(numbers))
+    if how != subjects.SIDE_BY_SIDE and config.batch_size % jax.process_count():
+        expected = f"a multiple of {jax.process_count()} processes"
+        raise unexpected("`batch_size`", expected, config.batch_size)
+    source = data_source(config, workdir, numbers)
+    configs = _configs_by_folder(config, workdir, source, how)
+    for folder, own in configs.items():
+        check_folder(folder)
+        run_folder.check_config(folder, own.to_dict())
+    return _Plan(config, numbers, how, configs, source)
+
+
+def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
+    """Makes what a run records hold from any folder that it is used from."""
+    config = config.copy_and_resolve_references()
+    for key in ("data_dir", "shards_dir", "teacher", "init_from"):
+        if config[key] and not is_remote(config[key]):
+            config[key] = os.path.abspath(config[key])
+    return config
+
+
+def _configs_by_folder(
+    config: ConfigDict, workdir: pathlib.Path, source: DataSource, how: str
+) -> dict[pathlib.Path, ConfigDict]:
+    """Returns the config of each network's folder: that of a run of its own."""
+    if how == subjects.SHARED_BACKBONE or len(source.subjects) == 1:
+        return {workdir: config}
+    configs = {}
+    for number in source.subjects:
+        own = copy.deepcopy(config)
+        own.subjects, own.subjects_mode = str(number), subjects.AUTO
+        own.data_dir = os.path.abspath(source.data_dir) if source.data_dir else ""
+        configs[workdir / layout.subject_name(number)] = own
+    return configs
+
+
+def data_source(
+    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int]
+) -> DataSource:
+    """Returns where a config's data come from.
+
+    Args:
+      config: see configs/default.py.
+      workdir: of the run; a synthetic data set goes into it.
+      numbers: of the subjects.
+
+    Raises:
+      InputError: no folder is named and the config has no synthetic data set.
+    """
+    data_dir, synthetic = config.data_dir and pathlib.Path(config.data_dir), None
+    if not data_dir and "synthetic" in config:
+        data_dir, synthetic = workdir / "data", dict(config.synthetic)
+    if not data_dir and not config.shards_dir:
+        raise unexpected("`data_dir`", "a folder", "nothing")
+    return DataSource(
+        data_dir=data_dir or None,
+        shards_dir=config.shards_dir,
+        workdir=workdir,
+        synthetic=synthetic,
+        subjects=tuple(numbers),
+        image_size=config.image_size,
+    )
+
+
+def _axes_before_building(plan: _Plan) -> Axes:
+    """Returns the axes of the data before anything is written.
+
+    Raises:
+      InputError: the config asks for something that the data do not have.
+    """
+    config = plan.config
+    axes, concepts = plan.source.look()
+    with naming(plan.source.data_dir or plan.source.shards_dir):
+        axes.select(tuple(config.channels) or None, tuple(config.window_s))
+        examples.split_by_concept(concepts, config.validation_concepts, config.seed)
+    return axes
+
+
+def load_data(
+    config: ConfigDict, workdir: str | os.PathLike
+) -> tuple[examples.EncodingData, Shards]:
+    """Reads what a config asks for, building missing shards first.
+
+    Args:
+      config: see configs/default.py.
+      workdir: where the synthetic data set goes if `data_dir` is empty.
+
+    Returns:
+      The data, and the shards that they are from.
+
+    Raises:
+      InputError: something about the data is wrong.
+    """
+    numbers = layout.parse_subjects(str(config.subjects))
+    shards = data_source(config, pathlib.Path(workdir), numbers).open()
+    return _select_data(config, shards, numbers), shards
+
+
+def _select_data(
+    config: ConfigDict, shards: Shards, numbers: Sequence[int]
+) -> examples.EncodingData:
+    return examples.load_encoding_data(
+        shards,
+        subjects=numbers[0] if len(numbers) == 1 else tuple(numbers),
+        channels=tuple(config.channels) or None,
+        window_s=tuple(config.window_s),
+        n_validation_concepts=config.validation_concepts,
+        split_seed=config.seed,
+        zscore=config.zscore,
+        shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
+    )
+
+
+def build_layout(config: ConfigDict, axes: Axes) -> SignalLayout:
+    """Returns what the network's signal means.
+
+    Args:
+      config: see configs/default.py.
+      axes: of the data, all channels and times.
+
+    Raises:
+      InputError: there is no such channel, or no sample in the window.
+    """
+    selected = axes.select(tuple(config.channels) or None, tuple(config.window_s))
+    return SignalLayout.for_eeg(config.signal, selected, axes.times_s)
+
+
+def model_arguments(
+    config: ConfigDict, signal: SignalLayout, n_sharing: int | None = None
+) -> dict[str, Any]:
+    """Returns the arguments of ReAlNet that a checkpoint's description records.
+
+    Args:
+      config: see configs/default.py.
+      signal: what the signal of each subject means.
+      n_sharing: the number of subjects that share the network; None for a network of
+        one subject, whose signal has no axis of subjects.
+    """
+    shape = signal.shape if n_sharing is None else (n_sharing, *signal.shape)
+    return {
+        "signal_shape": shape,
+        "areas": tuple(config.areas),
+        "features": config.features,
+        "width": config.width,
+        "num_classes": config.num_classes,
+        "bn_updates": config.bn_updates,
+        "dtype": "bfloat16" if config.precision == "bfloat16" else "float32",
+    }
+
+
+def build_optimizer(
+    config: ConfigDict, steps_per_epoch: int = 1
+) -> optax.GradientTransformation:
+    """Returns the config's optimizer."""
+    return optimizers.build(
+        learning_rate=config.learning_rate,
+        schedule=config.learning_rate_schedule,
+        total_steps=config.num_epochs * steps_per_epoch,
+        warmup_steps=config.warmup_steps,
+        eps=config.adam_eps,
+        weight_decay=config.weight_decay,
+        max_gradient_norm=config.max_gradient_norm,
+        accumulate_steps=config.accumulate_steps,
+        frozen_areas=tuple(config.frozen_areas),
+    )
+
+
+def build_recipe(config: ConfigDict, signal: SignalLayout, has_teacher: bool) -> Recipe:
+    """Returns the loss; without a teacher the task loss is off."""
+    return Recipe(
+        task=config.task if has_teacher else "none",
+        generation_weight=config.generation_weight,
+        correlation=config.correlation,
+        contrast_gradient=config.contrast_gradient,
+        average_channels=signal.kind == CHANNEL_MEAN,
+        signal_window=signal.window,
+        teacher_batch_stats=config.teacher_batch_stats,
+        skip_nonfinite=config.nonfinite == "skip",
+        ema_decay=config.ema_decay,
+    )
+
+
+def build_model(config: ConfigDict, arguments: Mapping[str, Any]) -> ReAlNet:
+    """Returns the network that is trained, for devices that share a batch.
+
+    Args:
+      config: see configs/default.py.
+      arguments: what `model_arguments` returns.
+    """
+    return ReAlNet(
+        **arguments,
+        axis_name=BATCH_AXIS,
+        frozen_areas=tuple(config.frozen_areas),
+        remat=config.remat,
+    )
+
+
+def build_selection(config: ConfigDict) -> Selection:
+    """Returns how the best epoch is found."""
+    return Selection(
+        config.select_by, config.first_selectable_epoch, config.early_stopping_epochs
+    )
+
+
+def build_limits(
+    config: ConfigDict, started_s: float, parallel: DataParallel, is_first: bool
+) -> Limits:
+    """Returns the limits of a session.
+
+    Args:
+      config: see configs/default.py.
+      started_s: `time.monotonic()` at the command's start.
+      parallel: the devices of the session.
+      is_first: whether it is the first of this process: JAX traces all that a process
+        does, so one trace is enough.
+    """
+    return Limits(
+        num_epochs=config.num_epochs,
+        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
+        checkpoint_minutes=config.checkpoint_minutes,
+        profile_steps=config.profile_steps if is_first else 0,
+        peak_tflops=config.peak_tflops * parallel.n_devices / jax.device_count(),
+    )
+
+
+def load_networks(config: ConfigDict, axes: Axes) -> Networks:
+    """Builds the network, and loads its teacher and its initial weights.
+
+    Args:
+      config: see configs/default.py.
+      axes: of the data, all channels and times.
+
+    Raises:
+      InputError: a checkpoint cannot be used, or has other shapes.
+    """
+    signal = build_layout(config, axes)
+    n_sharing = None
+    if config.subjects_mode == subjects.SHARED_BACKBONE:
+        n_sharing = len(layout.parse_subjects(str(config.subjects)))
+    arguments = model_arguments(config, signal, n_sharing)
+    model = build_model(config, arguments)
+    teacher_model, teacher_variables = None, {}
+    if config.teacher:
+        teacher_model, teacher_variables = teacher.load_teacher(
+            config.teacher, config.num_classes
+        )
+        teacher_model = teacher_model.clone(axis_name=BATCH_AXIS)
+    initial = load_initial(config.init_from, model, config.image_size)
+    return Networks(
+        signal=signal,
+        model=model,
+        arguments=arguments,
+        image_size=config.image_size,
+        initial=initial,
+        teacher=teacher_model,
+        teacher_variables=teacher_variables,
+    )
+
+
+def _build_trainer(
+    configs: Mapping[pathlib.Path, ConfigDict],
+    shards: Shards,
+    networks: Networks,
+    logits: Mapping[str, np.ndarray] | None,
+    parallel: DataParallel,
+    limits: Limits,
+) -> Trainer:
+    """Builds the trainer of one folder's network, or of several in step."""
+    config = next(iter(configs.values()))
+    numbers = [
+        number
+        for own in configs.values()
+        for number in layout.parse_subjects(str(own.subjects))
+    ]
+    data = _select_data(config, shards, numbers)
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    if logits is not None:
+        splits = {
+            name: split
+            and dataclasses.replace(
+                split, teacher_logits=logits["test" if name == "test" else "training"]
+            )
+            for name, split in splits.items()
+        }
+    live_teacher = networks.teacher if logits is None else None
+    recipe = build_recipe(config, networks.signal, networks.teacher is not None)
+    n_steps = batches.num_batches(splits["train"], config.batch_size)
+    optimizer = build_optimizer(config, n_steps)
+    model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
+    start = networks.initial_state(optimizer, config.seed, config.ema_decay > 0)
+    return Trainer(
+        parallel=parallel,
+        train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
+        loss_step=parallel.loss_step(make_loss_step(model, *arguments)),
+        state=parallel.put_together([start] * len(configs)),
+        teacher_variables=parallel.replicate(
+            networks.teacher_variables if live_teacher else {}
+        ),
+        train_split=splits["train"],
+        selection_split=splits[config.select_by],
+        selection=build_selection(config),
+        ceiling=_ceiling(config, networks.signal, data),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workdirs=_build_workdirs(configs, numbers, shards, data, networks),
+        limits=limits,
+        flops_per_image=networks.flops_per_image,
+        counts_skipped=recipe.skip_nonfinite,
+    )
+
+
+def _ceiling(
+    config: ConfigDict, signal: SignalLayout, data: examples.EncodingData
+) -> list[float] | None:
+    """Returns the r that a perfect prediction would reach, for each subject."""
+    halves = data.validation_halves
+    if config.select_by != "validation" or halves is None:
+        return None
+    measured = signal.measured(halves.astype(np.float64))
+    ceiling = np.atleast_1d(spearman_brown_ceiling(measured))
+    return None if np.isnan(ceiling).any() else ceiling.tolist()
+
+
+def _build_workdirs(
+    configs: Mapping[pathlib.Path, ConfigDict],
+    numbers: Sequence[int],
+    shards: Shards,
+    data: examples.EncodingData,
+    networks: Networks,
+) -> list[Workdir]:
+    workdirs = []
+    for position, (folder, own) in enumerate(configs.items()):
+        zscore, whose = data.zscore, {"subject": numbers[position]}
+        if len(configs) > 1:
+            zscore = ZScore(zscore.mean[position], zscore.std[position])
+        elif own.subjects_mode == subjects.SHARED_BACKBONE:
+            whose = {"subjects": tuple(numbers)}
+        description = networks.describe(
+            zscore=zscore,
+            initial_weights=own.init_from or "random",
+            # Tuples as lists, as JSON has them.
+            config=json.loads(json.dumps(own.to_dict())),
+            data={
+                "image_list_sha256": shards.image_list_sha256,
+                "preprocessing": shards.eeg(numbers[position]).preprocessing,
+            },
+            **whose,
+        )
+        is_one_of_several = folder.name == layout.subject_name(numbers[position])
+        label = folder.name if is_one_of_several else ""
+        workdirs.append(Workdir(folder, description, label))
+    return workdirs

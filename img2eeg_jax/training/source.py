@@ -1,0 +1,89 @@
+"""Where a run's data come from: shards, which are built where they are missing."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.data import layout
+from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.sources import synthetic
+from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """Shards, and what they are built from.
+
+    Attributes:
+      data_dir: the data set's folder, which need not exist if the shards are complete;
+        None where shards alone are named.
+      shards_dir: the shards' folder or address; "" for where they can be written to.
+      workdir: where shards go that cannot be kept with the data.
+      synthetic: arguments of `write_synthetic` if the data set is to be made; or None.
+      subjects: subject numbers.
+      image_size: height and width of the images in pixels.
+    """
+
+    data_dir: pathlib.Path | None
+    shards_dir: str
+    workdir: pathlib.Path
+    synthetic: Mapping[str, Any] | None
+    subjects: tuple[int, ...]
+    image_size: int
+
+    def look(self) -> tuple[Axes, Sequence]:
+        """Reads what is there, and writes nothing.
+
+        Returns:
+          All the axes of the EEG, and the concept of each training image.
+
+        Raises:
+          InputError: there are neither shards nor a data set.
+        """
+        if self.synthetic is not None:
+            return synthetic.AXES, range(self.synthetic["n_training_concepts"])
+        try:
+            shards = self._open(self._folder())
+            return shards.eeg(self.subjects[0]).axes, shards.concepts["training"]
+        except InputError:
+            # There are no shards yet, or they will be built anew.
+            if self.data_dir is None:
+                raise
+        concepts = layout.read_image_set(self.data_dir).concepts("training")
+        return layout.read_eeg(self.data_dir, self.subjects[0], "test").axes, concepts
+
+    def open(self) -> Shards:
+        """Opens the shards; of several processes the first builds what is missing.
+
+        Raises:
+          InputError: something about the data is wrong.
+        """
+        parallel, shards = DataParallel(), None
+        if parallel.process_index == 0:
+            if self.synthetic is not None:
+                synthetic.write_synthetic(
+                    self.data_dir, **self.synthetic, subjects=self.subjects
+                )
+            shards = builder.open_or_build(
+                self.data_dir or "",
+                self._folder(),
+                subjects=self.subjects,
+                image_size=self.image_size,
+            )
+        parallel.wait_for_all("data")
+        folder = parallel.object_from_first_process(shards and shards.shards_dir)
+        return shards or self._open(folder)
+
+    def _folder(self) -> str:
+        folder = builder.shards_folder(
+            self.shards_dir, self.data_dir, self.workdir / "shards"
+        )
+        return os.fspath(folder)
+
+    def _open(self, folder: str) -> Shards:
+        return Shards.open(folder, image_size=self.image_size, subjects=self.subjects)

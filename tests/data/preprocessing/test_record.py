@@ -1,0 +1,77 @@
+import dataclasses
+
+import mne
+import numpy as np
+import pytest
+
+from helpers import brainvision, raw_recordings
+from helpers.preprocessed import OFFICIAL, PLAIN, run
+from img2eeg_jax.axes import VOLTS, WHITENED
+from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data.sources import recordings
+
+
+def test_record_tells_choices_versions_and_files(raw):
+    run(raw, dataclasses.replace(OFFICIAL, channels=("Oz", "Pz"), mvnn="epochs"))
+    record = layout.read_record(raw, 1)
+    assert record["choices"] == {
+        "channels": ["Oz", "Pz"],
+        "epoch_s": [-0.2, 0.8],
+        "baseline_s": [None, 0.0],
+        "sfreq_hz": 100.0,
+        "bandpass_hz": None,
+        "reject_uv": None,
+        "mvnn": "epochs",
+        "mvnn_partitions": "both",
+        "sessions": None,
+        "training_repetitions": 2,
+        "test_repetitions": 20,
+        "seed": 20200220,
+    }
+    assert record["versions"]["mne"] == mne.__version__
+    assert record["unit"] == "whitened, no unit"
+    assert layout.eeg_unit(raw, 1) == WHITENED
+    assert len(record["recordings"]) == 8
+    first = record["recordings"][0]
+    assert (first["session"], first["partition"]) == (1, "training")
+    assert (first["trials"], first["targets"], first["rejected"]) == (12, 1, 0)
+
+
+@pytest.mark.parametrize("suffix", [".vhdr", ".vmrk", ".eeg"])
+def test_files_of_brainvision_are_compared(tmp_path, suffix):
+    raw_recordings.write_images(tmp_path, {"training": 2, "test": 2})
+    noise = np.random.default_rng(0)
+    for partition in layout.PARTITIONS:
+        path = raw_recordings.raw_path(tmp_path, 1, partition).with_suffix(".vhdr")
+        markers = [("Stimulus", f"S {k % 2 + 1}", 100 + 200 * k) for k in range(4)]
+        eeg_uv = noise.standard_normal((2, 1000))
+        brainvision.write(path, eeg_uv, ["O1", "O2"], 200, markers)
+    choices = dataclasses.replace(PLAIN, training_repetitions=2, test_repetitions=2)
+    run(tmp_path, choices)
+    sessions = recordings.find_sessions(tmp_path, 1)
+    record = layout.read_record(tmp_path, 1)
+    assert preprocessing.difference(record, choices, sessions) is None
+    path = path.with_suffix(suffix)
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    found = preprocessing.difference(record, choices, sessions)
+    assert found == f"other recordings ({path} has changed)"
+
+
+def test_unit_of_eeg_that_is_not_whitened(raw):
+    result = run(raw, PLAIN)
+    assert layout.read_record(raw, 1)["unit"] == "V"
+    assert result["training"].axes == result["test"].axes
+    assert result["test"].axes.unit == VOLTS
+
+
+def test_records_of_earlier_versions_are_compared_by_size(raw):
+    run(raw, PLAIN)
+    sessions = recordings.find_sessions(raw, 1)
+    record = layout.read_record(raw, 1)
+    for entry in record["recordings"]:
+        entry["files"] = [file[:2] for file in entry["files"]]
+    del record["image_list_sha256"]
+    assert preprocessing.difference(record, PLAIN, sessions) is None
+    record["recordings"][0]["files"][0][1] += 1
+    assert "has changed" in preprocessing.difference(record, PLAIN, sessions)

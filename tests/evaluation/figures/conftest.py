@@ -1,0 +1,11 @@
+import pytest
+
+from img2eeg_jax.evaluation.figures import canvas
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collects figures in place of writing them."""
+    collected = []
+    monkeypatch.setattr(canvas, "save", lambda figure, path: collected.append(figure))
+    return collected

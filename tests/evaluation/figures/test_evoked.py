@@ -1,0 +1,69 @@
+"""Evoked responses, read off the drawn objects."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helpers.pictures import MUSE, TIMES_S, check_png, evoked, lines
+from img2eeg_jax.evaluation import figures
+
+
+@pytest.mark.parametrize("times_s", [TIMES_S, [0.15]], ids=["60 times", "1 time"])
+@pytest.mark.parametrize("ch_names", [["mean"], MUSE], ids=["1", "4"])
+def test_evoked_figures_of_any_shape(tmp_path, ch_names, times_s):
+    figures.plot_evoked(tmp_path / "evoked.png", *evoked(ch_names, times_s))
+    check_png(tmp_path / "evoked.png")
+
+
+def test_evoked_draws_evenly_spaced_images_of_the_best_channel(drawn):
+    arguments = prediction, measured, images = evoked(MUSE, TIMES_S)
+    ceiling = [0.1, np.nan, 0.4, 0.2]
+    figures.plot_evoked("evoked.png", *arguments, ceiling=ceiling, n=4)
+    panels = np.reshape(drawn[0].axes, (3, 4))
+    # 0, 3, 6, 9 are evenly spaced in 0 .. 9; AF8 (2) has the highest ceiling.
+    for column, image in enumerate([0, 3, 6, 9]):
+        thumbnail, channel, mean = panels[:, column]
+        np.testing.assert_array_equal(thumbnail.images[0].get_array(), images[image])
+        assert thumbnail.get_title() == f"cat_{image}$s"
+        expected = lines(channel)
+        np.testing.assert_array_equal(expected["predicted"], prediction.data[image, 2])
+        np.testing.assert_array_equal(expected["measured"], measured[image, 2])
+        expected = lines(mean)
+        np.testing.assert_allclose(
+            expected["predicted"], prediction.data[image].mean(0)
+        )
+        np.testing.assert_allclose(expected["measured"], measured[image].mean(0))
+    assert panels[1, 0].get_ylabel() == "AF8\n(z-scored)"
+    # One scale a row, so that images can be compared.
+    assert len({axes.get_ylim() for axes in panels[1]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        ({"channel": "TP10", "ceiling": [1, 0, 0, 0]}, "TP10"),
+        ({"ceiling": [np.nan] * 4}, "TP9"),
+        ({}, "TP9"),
+    ],
+)
+def test_evoked_channel(drawn, options, label):
+    figures.plot_evoked("evoked.png", *evoked(MUSE, TIMES_S), **options, n=1)
+    assert drawn[0].axes[1].get_ylabel().startswith(label)
+
+
+def test_evoked_names_another_unit(drawn):
+    prediction, *rest = evoked(MUSE, TIMES_S)
+    prediction = dataclasses.replace(prediction, unit="whitened")
+    figures.plot_evoked("evoked.png", prediction, *rest, n=1)
+    assert drawn[0].axes[1].get_ylabel() == "TP9\n(whitened)"
+
+
+def test_evoked_refuses_arrays_that_do_not_fit():
+    prediction, measured, images = evoked(MUSE, TIMES_S)
+    with pytest.raises(ValueError, match=r"\(10, 4, 60\), found 10 and \(10, 3, 60\)"):
+        figures.plot_evoked("evoked.png", prediction, measured[:, :3], images)
+    with pytest.raises(ValueError, match=r"expected 10 images .* found 9 and"):
+        figures.plot_evoked("evoked.png", prediction, measured, images[1:])
+    with pytest.raises(ValueError, match=r"expected one of .*, found 'Oz'"):
+        figures.plot_evoked("evoked.png", prediction, measured, images, channel="Oz")

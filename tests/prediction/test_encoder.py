@@ -1,0 +1,113 @@
+"""The encoder: right rows for any number of images, compiled once."""
+
+import logging
+
+import jax
+import numpy as np
+import pytest
+
+from helpers.tiny_network import IMAGE_SIZE, Toy, draw_batch, draw_variables
+from img2eeg_jax.axes import VOLTS, Axes
+from img2eeg_jax.checkpoints import description as descriptions
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.load import Checkpoint
+from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.prediction.encoder import Encoder
+from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+AXES = Axes(("O1", "Oz", "O2"), np.arange(5) / 100, VOLTS)
+ZSCORE = ZScore(np.zeros(AXES.shape, np.float32), np.ones(AXES.shape, np.float32))
+EEG = SignalLayout.for_eeg(CHANNELS_BY_TIMES, AXES, AXES.times_s)
+MEAN = SignalLayout.for_eeg(
+    CHANNEL_MEAN, AXES.select(window_s=(0.01, 0.03)), np.arange(15) / 100
+)
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch):
+    monkeypatch.setitem(descriptions.MODELS, "realnet", Toy)
+
+
+def checkpoint(tmp_path, signal=EEG, kind="realnet"):
+    description = Description(
+        kind, {}, IMAGE_SIZE, signal=signal, zscore=ZSCORE, subject=3
+    )
+    return Checkpoint(tmp_path, 1, description, draw_variables(Toy()))
+
+
+def images(n):
+    return draw_batch(n)["image"]
+
+
+def test_each_image_has_its_prediction_whatever_their_number(tmp_path):
+    encoder = Encoder(checkpoint(tmp_path))
+    everything = images(70)
+    _, expected = Toy().apply(
+        encoder.checkpoint.variables, normalise_pixels(everything)
+    )
+    assert np.ptp(np.asarray(expected), axis=0).min() > 0.01
+    for n in (0, 1, 8, 9, 63, 64, 65, 70):
+        signal = encoder.signal(everything[:n])
+        assert signal.shape == (n, 15)
+        np.testing.assert_allclose(signal, expected[:n], atol=1e-5)
+    # An iterable is read a batch at a time.
+    np.testing.assert_array_equal(encoder.signal(iter(everything)), signal)
+
+
+def test_compiles_each_batch_size_once(tmp_path, caplog):
+    encoder = Encoder(checkpoint(tmp_path))
+
+    def n_compiled(n_images):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), jax.log_compiles():
+            encoder.predict(images(n_images))
+        return sum("XLA compilation" in record.message for record in caplog.records)
+
+    assert n_compiled(2) > 0
+    assert n_compiled(65) > 0
+    for n_images in (1, 8, 20, 63, 64, 70, 130):
+        assert n_compiled(n_images) == 0
+
+
+def test_prediction_knows_what_it_is(tmp_path):
+    encoder = Encoder(checkpoint(tmp_path))
+    prediction = encoder.predict(images(3), ["a.jpg", "b.jpg", "c.jpg"])
+    assert prediction.data.shape == (3, 3, 5)
+    np.testing.assert_array_equal(
+        prediction.data.reshape(3, 15), encoder.signal(images(3))
+    )
+    # z-scores, whatever the unit of the EEG that it was trained on.
+    assert prediction.unit == prediction.axes.unit == encoder.axes.unit == "z"
+    assert prediction.axes.ch_names == AXES.ch_names
+    assert prediction.names == ("a.jpg", "b.jpg", "c.jpg")
+    assert (prediction.subject, prediction.zscore) == (3, ZSCORE)
+    assert encoder.predict(images(2)).names == ("0", "1")
+    with pytest.raises(InputError, match="prediction: expected shape"):
+        encoder.predict(images(2), ["a.jpg"])
+
+
+def test_prediction_of_a_channel_mean(tmp_path):
+    encoder = Encoder(checkpoint(tmp_path, MEAN))
+    prediction = encoder.predict(images(2))
+    np.testing.assert_array_equal(
+        prediction.data[:, 0], encoder.signal(images(2))[:, 1:4]
+    )
+    np.testing.assert_array_equal(prediction.axes.times_s, [0.01, 0.02, 0.03])
+    assert prediction.axes.ch_names == ("mean",)
+    assert prediction.zscore is None
+
+
+def test_prediction_of_features(tmp_path):
+    encoder = Encoder(checkpoint(tmp_path, SignalLayout("features", (15,))))
+    prediction = encoder.predict(images(2))
+    assert prediction.data.shape == (2, 15)
+    assert (prediction.unit, prediction.axes) == ("unknown", None)
+
+
+def test_a_network_without_a_signal_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a network that predicts EEG"):
+        Encoder(checkpoint(tmp_path, None, "cornet_s"))

@@ -1,0 +1,112 @@
+import functools
+
+import pytest
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from img2eeg_jax.scripts import common
+
+
+@pytest.fixture
+def script_flags(monkeypatch):
+    """The flags of a script with and without a config, instead of the real ones."""
+    values = flags.FlagValues()
+    flags.DEFINE_boolean("overwrite", False, "", flag_values=values)
+    flags.DEFINE_string("source", "", "", flag_values=values)
+    flags.DEFINE_list("window", [], "", flag_values=values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    monkeypatch.setattr(
+        flags, "DEFINE", functools.partial(flags.DEFINE, flag_values=values)
+    )
+    return values
+
+
+@pytest.fixture
+def config_of_script(script_flags):
+    config = ConfigDict({"batch_size": 1, "source": 2, "synthetic": {"seed": 0}})
+    config_flags.DEFINE_config_dict("config", config, flag_values=script_flags)
+    script_flags(["script"])
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("there; `overwrite` replaces it", "there; --overwrite replaces it"),
+        ("`source=osf` downloads", "--source=osf downloads"),
+        ("`source=a b`, `overwrite`", "--source=a b, --overwrite"),
+        ("`batch_size`: expected", "`batch_size`: expected"),
+        ("`window_s`: expected", "--window: expected"),
+        ("a file named `x y`, `", "a file named `x y`, `"),
+    ],
+)
+def test_arguments_become_flags(message, expected, script_flags, monkeypatch):
+    monkeypatch.setattr(common, "_flag_names", {"window_s": "window"})
+    assert common.as_flags(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("`batch_size`: expected", "--config.batch_size: expected"),
+        ("`batch_size=8` fits", "--config.batch_size=8 fits"),
+        ("`synthetic.seed`: expected", "--config.synthetic.seed: expected"),
+        ("`synthetic.other`", "`synthetic.other`"),
+        ("`batch_size.other`", "`batch_size.other`"),
+        # A flag of the script goes before a key of the config.
+        ("`source` and `overwrite`", "--source and --overwrite"),
+    ],
+)
+def test_arguments_become_keys_of_the_config(message, expected, config_of_script):
+    assert common.as_flags(message) == expected
+
+
+def test_lines_and_errors_are_spelled(script_flags, capsys):
+    common.say("kept; `overwrite` makes it again")
+    with pytest.raises(SystemExit) as stopped:
+        common._stop("error: `overwrite`\n  replaces it", common.BAD_INPUT)
+    assert stopped.value.code == 1
+    captured = capsys.readouterr()
+    assert captured.out == "kept; --overwrite makes it again\n"
+    assert captured.err == "error: --overwrite replaces it\n"
+
+
+def parse(values, *given):
+    values(["script", *given])
+    return values
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3", (3,)), ("1,3", (1, 3)), ("1-3, 7", (1, 2, 3, 7)), ("", ())],
+)
+def test_subjects(text, expected, script_flags):
+    common.define_subjects("")
+    assert parse(script_flags, f"--subjects={text}").subjects == expected
+
+
+def test_one_subject(script_flags):
+    common.define_subject("")
+    assert parse(script_flags).subjects is None
+    assert parse(script_flags, "--subjects=3").subjects == 3
+    for text in ("1,3", "1-2", "one", "0"):
+        message = f"subjects={text}: expected one subject, such as 3"
+        with pytest.raises(flags.IllegalFlagValueError, match=message):
+            parse(script_flags, f"--subjects={text}")
+
+
+@pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
+def test_wrong_subjects(text, script_flags):
+    common.define_subjects("")
+    message = f"subjects={text}: expected the form 3, 1,3 or 1-10"
+    with pytest.raises(flags.IllegalFlagValueError, match=message):
+        parse(script_flags, f"--subjects={text}")
+
+
+def test_ranges(script_flags):
+    common.define("range_s", "0,1", "FIRST,LAST", common.read_range, "")
+    for text, expected in {"-0.2, 0.8": (-0.2, 0.8), "0.1,0.1": (0.1, 0.1)}.items():
+        assert parse(script_flags, f"--range_s={text}").range_s == expected
+    for text in ("0.2,0.1", "0.1", "0.1,0.2,0.3", "a,b", "nan,1", "-inf,1", ""):
+        message = f"range_s={text}: expected FIRST,LAST"
+        with pytest.raises(flags.IllegalFlagValueError, match=message):
+            parse(script_flags, f"--range_s={text}")

@@ -1,0 +1,128 @@
+"""Channels and windows: by hand, and against a loop over names and times."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers.refusing import refuse
+from img2eeg_jax.axes import UNKNOWN, VOLTS, Axes
+
+CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
+
+
+@pytest.fixture
+def axes():
+    """4 channels, 100 times that miss round ones."""
+    return Axes(CH_NAMES, np.arange(-20, 80) / 100 + 0.0008, VOLTS)
+
+
+@pytest.fixture
+def values():
+    """12 images, 3 repetitions."""
+    values = np.random.default_rng(0).normal(2e-6, 5e-6, size=(12, 3, 4, 100))
+    return values.astype(np.float32)
+
+
+def take_by_loop(axes, values, channels, window_s):
+    """The rule in words: each sample within half a sample of the window."""
+    half_s = 0.005 * (1 - 1e-6)
+    rows = [axes.ch_names.index(name) for name in channels or axes.ch_names]
+    samples = []
+    for sample, time_s in enumerate(axes.times_s):
+        first_s, last_s = window_s or (time_s, time_s)
+        if first_s - half_s <= time_s <= last_s + half_s:
+            samples.append(sample)
+    taken = np.stack([values[..., row, :] for row in rows], -2)
+    return np.stack([taken[..., sample] for sample in samples], -1)
+
+
+def test_everything(axes, values):
+    assert axes.take(values) is not values
+    assert np.shares_memory(axes.take(values), values)
+    np.testing.assert_array_equal(axes.take(values), values)
+    assert axes.select() == axes
+    assert axes.shape == (4, 100)
+
+
+def test_channels_in_the_order_wanted(axes, values):
+    taken = axes.take(values, ["TP10", "TP9"])
+    np.testing.assert_array_equal(taken[:, :, 0], values[:, :, 3])
+    np.testing.assert_array_equal(taken[:, :, 1], values[:, :, 0])
+    selected = axes.select(["TP10", "TP9"])
+    assert selected.ch_names == ("TP10", "TP9")
+    assert selected.unit == VOLTS
+
+
+@pytest.mark.parametrize(
+    ("window_s", "first", "last"),
+    [
+        ((0.1, 0.3), 30, 50),
+        ((0.0, 0.19), 20, 39),
+        ((-0.2, 0.79), 0, 99),
+        ((-5, 5), 0, 99),
+        ((0.1041, 0.1139), 30, 31),
+        ((0.1061, 0.1139), 31, 31),
+    ],
+)
+def test_window(axes, values, window_s, first, last):
+    times_s = axes.select(window_s=window_s).times_s
+    np.testing.assert_array_equal(times_s, axes.times_s[first : last + 1])
+    taken = axes.take(values, window_s=window_s)
+    np.testing.assert_array_equal(taken, values[..., first : last + 1])
+
+
+def test_equals_the_loop(axes, values):
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        channels = rng.permutation(CH_NAMES)[: rng.integers(1, 5)].tolist()
+        first_s, last_s = np.sort(rng.uniform(-0.19, 0.78, 2)).tolist()
+        window_s = (first_s, last_s + 0.01)
+        expected = take_by_loop(axes, values, channels, window_s)
+        np.testing.assert_array_equal(axes.take(values, channels, window_s), expected)
+        assert axes.select(channels, window_s).shape == expected.shape[-2:]
+    np.testing.assert_array_equal(take_by_loop(axes, values, None, None), values)
+
+
+def test_a_single_time_has_no_tolerance():
+    axes = Axes(("Oz",), [0.1])
+    assert axes.window((0.1, 0.1)) == slice(0, 1)
+    refuse(lambda: axes.window((0.1001, 0.2)), "0.100 to 0.100 s")
+
+
+@pytest.mark.parametrize("channels", [["Oz"], [], ["TP9", "TP9"]])
+def test_unknown_channel(axes, values, channels):
+    refuse(lambda: axes.take(values, channels), "channels: ", "TP9, AF7, AF8, TP10")
+    refuse(lambda: axes.select(channels), "channels: ", "TP9, AF7, AF8, TP10")
+
+
+@pytest.mark.parametrize("window_s", [(1.0, 2.0), (0.3, 0.1), (-9, -1)])
+def test_empty_window(axes, values, window_s):
+    refuse(lambda: axes.take(values, window_s=window_s), "-0.199 to 0.791 s")
+    refuse(lambda: axes.select(window_s=window_s), "-0.199 to 0.791 s")
+
+
+def test_equal_are_channels_times_and_unit(axes):
+    assert axes == Axes(list(CH_NAMES), list(axes.times_s), VOLTS)
+    for other in (
+        Axes(CH_NAMES[::-1], axes.times_s, VOLTS),
+        Axes(CH_NAMES, axes.times_s + 1e-9, VOLTS),
+        Axes(CH_NAMES, axes.times_s[:-1], VOLTS),
+        Axes(CH_NAMES, axes.times_s),
+        CH_NAMES,
+    ):
+        assert axes != other
+    assert Axes(CH_NAMES, axes.times_s).unit == UNKNOWN
+
+
+def test_json_keeps_them_exactly(axes):
+    assert Axes.from_dict(json.loads(json.dumps(axes.to_dict()))) == axes
+
+
+def test_times_are_a_copy_that_does_not_change(axes):
+    times_s = np.arange(3.0)
+    mine = Axes(("Oz",), times_s)
+    times_s[0] = 9
+    assert mine.times_s[0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        mine.times_s[0] = 9
