@@ -186,13 +186,17 @@ def main() -> None:
     if _TEACHER.value:
         with common.importing():
             from img2eeg_jax.checkpoints.load import load_checkpoint
+            from img2eeg_jax.data.shards.store import Shards
             from img2eeg_jax.training import teacher
 
         # Refused now rather than after what comes before its turn.
         loaded = load_checkpoint(_TEACHER.value)
     prepare.prepare(request, log=common.say)
     if _TEACHER.value:
-        teacher.load_logits(request.shards_dir, *loaded.backbone, request.image_size)
+        shards = Shards.open(
+            request.shards_dir, image_size=request.image_size, subjects=()
+        )
+        teacher.load_logits(shards, *loaded.backbone)
     if request.has("shards"):
         print(
             f"ready: --config.data_dir={request.data_dir} "
