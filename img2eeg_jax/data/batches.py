@@ -103,14 +103,15 @@ def _read_ahead(
     # An empty batch tells the names and types, which tf.data must know beforehand.
     empty = read(rows[0, :0])
     types = [tf.as_dtype(value.dtype) for value in empty.values()]
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
 
     def read_values(one: np.ndarray) -> list[np.ndarray]:
         try:
             return list(read(one).values())
-        except BaseException as error:
+        except Exception as error:
+            # An empty batch tells of it: TensorFlow would write a traceback instead.
             errors.append(error)
-            raise
+            return list(empty.values())
 
     dataset = (
         tf.data.Dataset.from_tensor_slices(rows)
@@ -123,9 +124,11 @@ def _read_ahead(
         )
         .prefetch(_AHEAD)
     )
-    reading = _Reading(as_numpy(dataset), errors)
+    reading = _Reading(as_numpy(dataset))
     try:
         while (values := reading.next()) is not None:
+            if not len(values[0]):
+                raise errors[0]
             yield dict(zip(empty, values, strict=True))
     finally:
         reading.end()
@@ -139,20 +142,13 @@ class _Reading:
 
     _open: ClassVar[weakref.WeakSet["_Reading"]] = weakref.WeakSet()
 
-    def __init__(self, iterator: Iterator[tuple], errors: list[BaseException]):
+    def __init__(self, iterator: Iterator[tuple]):
         self._iterator: Iterator[tuple] | None = iterator
-        self._errors = errors
         self._open.add(self)
 
     def next(self) -> tuple | None:
-        """Returns the next element; None after the last one, and after `end`.
-
-        Raises what reading raised, in the place of TensorFlow's error that tells of it.
-        """
-        try:
-            return None if self._iterator is None else next(self._iterator, None)
-        except Exception as error:
-            raise (self._errors or [error])[0] from None
+        """Returns the next element; None after the last one, and after `end`."""
+        return None if self._iterator is None else next(self._iterator, None)
 
     def end(self) -> None:
         """Ends the reading; waits for what is being read."""

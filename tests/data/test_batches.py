@@ -241,7 +241,7 @@ class Watched:
 
 
 def test_order_depends_on_nothing_else(split):
-    """Neither on how long reading takes, nor on what was read before or is meanwhile."""
+    """Neither on how long reading takes, nor on what else is or was read."""
     arguments = {"batch_size": 3, "seed": 2, "epoch": 1}
     expected = _indices(batches.batches(split, **arguments))
     rng = np.random.default_rng(0)
