@@ -2,7 +2,7 @@
 
 import atexit
 import functools
-import weakref
+import itertools
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -69,7 +69,14 @@ def batches(
     rows = _rows_of_batches(len(split.index), batch_size, seed, epoch)[first_step:]
     rows = np.split(rows, process_count, axis=1)[process_index]
 
-    yield from _read_ahead(rows, functools.partial(_read, split))
+    if not len(rows):
+        return
+    reading = _Reading(functools.partial(_read, split), rows)
+    try:
+        while (batch := reading.next()) is not None:
+            yield batch
+    finally:
+        reading.end()
 
 
 def _read(split: Split, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -88,77 +95,77 @@ def _read(split: Split, rows: np.ndarray) -> dict[str, np.ndarray]:
     return batch
 
 
-def _read_ahead(
-    rows: np.ndarray, read: Callable[[np.ndarray], dict[str, np.ndarray]]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yields what `read` gives for each row of rows, in order, read ahead by tf.data.
+class _Reading:
+    """Reads batches ahead by tf.data, in order; must end before Python does.
 
-    TensorFlow gets the rows only: arrays in memory stay where they are, and files are
-    read by NumPy's code and not by a copy of it in a graph.
+    TensorFlow gets the rows of the batches and a number by which the reading is found:
+    it never forgets a function that it has once been given, nor what that holds. And
+    at its end Python would wait for TensorFlow's threads, which wait for Python.
     """
-    if not len(rows):
-        return
-    from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf
 
-    # An empty batch tells the names and types, which tf.data must know beforehand.
-    empty = read(rows[0, :0])
-    types = [tf.as_dtype(value.dtype) for value in empty.values()]
-    errors: list[Exception] = []
+    _open: ClassVar[dict[int, "_Reading"]] = {}
+    _numbers: ClassVar[Iterator[int]] = itertools.count()
 
-    def read_values(one: np.ndarray) -> list[np.ndarray]:
-        try:
-            return list(read(one).values())
-        except Exception as error:
-            # An empty batch tells of it: TensorFlow would write a traceback instead.
-            errors.append(error)
-            return list(empty.values())
+    def __init__(self, read: Callable[[np.ndarray], dict], rows: np.ndarray):
+        """Starts to read.
 
-    dataset = (
-        tf.data.Dataset.from_tensor_slices(rows)
-        .map(
+        Args:
+          read: i64[row], -1 for padding → a batch.
+          rows: i64[batch, row], at least one batch.
+        """
+        from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf
+
+        self._read = read
+        # An empty batch tells the names and types, which tf.data must know beforehand.
+        self._empty = read(rows[0, :0])
+        self._errors: list[Exception] = []
+        self._number = next(self._numbers)
+        self._open[self._number] = self
+        types = [tf.as_dtype(value.dtype) for value in self._empty.values()]
+        dataset = tf.data.Dataset.from_tensor_slices(rows).map(
             tf.autograph.experimental.do_not_convert(
-                lambda one: tf.numpy_function(read_values, [one], types)
+                lambda one: tf.numpy_function(_read_values, [self._number, one], types)
             ),
             num_parallel_calls=_THREADS,
             deterministic=True,
         )
-        .prefetch(_AHEAD)
-    )
-    reading = _Reading(as_numpy(dataset))
-    try:
-        while (values := reading.next()) is not None:
-            if not len(values[0]):
-                raise errors[0]
-            yield dict(zip(empty, values, strict=True))
-    finally:
-        reading.end()
+        self._iterator: Iterator[tuple] = as_numpy(dataset.prefetch(_AHEAD))
 
+    def values(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Returns the arrays of one batch, called by a thread of TensorFlow."""
+        try:
+            return list(self._read(rows).values())
+        except Exception as error:
+            # An empty batch tells of it: TensorFlow would write a traceback instead.
+            self._errors.append(error)
+            return list(self._empty.values())
 
-class _Reading:
-    """An iterator of tf.data, which must end before Python does.
+    def next(self) -> dict[str, np.ndarray] | None:
+        """Returns the next batch; None after the last one, and after `end`.
 
-    TensorFlow's threads would wait for Python for ever, and Python's end for them.
-    """
-
-    _open: ClassVar[weakref.WeakSet["_Reading"]] = weakref.WeakSet()
-
-    def __init__(self, iterator: Iterator[tuple]):
-        self._iterator: Iterator[tuple] | None = iterator
-        self._open.add(self)
-
-    def next(self) -> tuple | None:
-        """Returns the next element; None after the last one, and after `end`."""
-        return None if self._iterator is None else next(self._iterator, None)
+        Raises what reading it raised.
+        """
+        values = next(self._iterator, None)
+        if values is None:
+            return None
+        if not len(values[0]):
+            raise self._errors[0]
+        return dict(zip(self._empty, values, strict=True))
 
     def end(self) -> None:
         """Ends the reading; waits for what is being read."""
-        self._iterator = None
+        self._iterator = iter(())
+        self._open.pop(self._number, None)
 
     @classmethod
     def end_all(cls) -> None:
         """Ends what those who stopped early have left open."""
-        for reading in list(cls._open):
+        for reading in list(cls._open.values()):
             reading.end()
+
+
+def _read_values(number: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    return _Reading._open[int(number)].values(rows)
 
 
 atexit.register(_Reading.end_all)

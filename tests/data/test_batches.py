@@ -1,7 +1,9 @@
 import dataclasses
+import gc
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -274,6 +276,18 @@ def test_stopping_early_ends_the_reading():
     time.sleep(0.1)
     # One that is asked for, two that wait, and those that were being read.
     assert len(watched.rows) == n_read < 10
+
+
+def test_data_are_forgotten_after_use(split):
+    data = dataclasses.replace(split, response=split.response.copy())
+    reference = weakref.ref(data.response)
+    for found in (batches.batches(data, batch_size=4) for _ in range(2)):
+        next(found)
+        found.close()
+    list(batches.batches(data, batch_size=4))
+    del data, found
+    gc.collect()
+    assert reference() is None
 
 
 def test_python_ends_before_the_last_batch():
