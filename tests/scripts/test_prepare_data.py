@@ -12,8 +12,7 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from data import test_bids
-from helpers import brainvision, raw_recordings
+from helpers import bids_recordings, brainvision, raw_recordings
 from helpers.commands import check_done, check_refused
 from helpers.raw_recordings import edit_raw, raw_path
 from img2eeg_jax.data import layout, prepare, preprocessing
@@ -180,13 +179,13 @@ def test_copy_with_other_times_is_the_same(prepared, tmp_path):
 
 def test_bids_events_and_the_column_of_images(tmp_path):
     data_dir, bids_root = tmp_path / "data", tmp_path / "bids"
-    test_bids.write_images(data_dir)
-    test_bids.write_metadata(data_dir)
+    bids_recordings.write_images(data_dir)
+    bids_recordings.write_metadata(data_dir)
     for number in (1, 2):
-        test_bids.write_run(bids_root, tmp_path / "source", 1, number)
+        bids_recordings.write_run(bids_root, tmp_path / "source", 1, number)
     given = {
         "bids_root": bids_root,
-        "choices": test_bids.CHOICES,
+        "choices": bids_recordings.CHOICES,
         "stages": ("preprocess",),
     }
     run(data_dir, **given)
