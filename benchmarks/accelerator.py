@@ -12,7 +12,7 @@ Where not installed, set PYTHONPATH to the repository. A try on CPU, about 100 s
   known: for each batch size, in bfloat16 and in tf32.
 - `torch` is the same step in PyTorch on CUDA: channels last, one pass, fused Adam, and
   autocast where the precision is bfloat16.
-- `minute_...` trains for so long in bfloat16, as `training.trainer` does: shuffled
+- `minute_...` trains for so long in bfloat16, as `training.loop` does: shuffled
   images in host memory, of bytes, with a teacher's logits, are gathered and put on the
   device while it computes; losses are fetched a step late. `minute_batch256` and
   `minute_one_by_one_batch16` train one network, `minute_vmapped10x16` one for each of
@@ -51,7 +51,7 @@ from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_train_step
 
-# Matrix products of float32 numbers, as `training.loop` sets them.
+# Matrix products of float32 numbers, as `training.experiment` sets them.
 PRECISIONS = {"bfloat16": "default", "tf32": "tensorfloat32"}
 
 # Images that ten subjects' 25 epochs of THINGS-EEG2 go over.
@@ -379,7 +379,7 @@ def measure_minute(settings: Settings) -> dict:
 
 
 def train(parallel, step, state, split, batch_size) -> Iterator[int]:
-    """Trains for ever, as `training.trainer` does.
+    """Trains for ever, as `training.loop` does.
 
     Yields:
       For each step the number of its images, once for each network, when its losses

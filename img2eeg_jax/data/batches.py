@@ -1,16 +1,19 @@
-"""Batches for training and evaluation, read ahead by threads."""
+"""Batches for training and evaluation, read ahead by tf.data."""
 
-import collections
-from collections.abc import Iterator
-from concurrent import futures
+import atexit
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 
+from img2eeg_jax.data import aligned
 from img2eeg_jax.data.examples import Split
 
-# Batches read ahead: one being read by each thread and as many waiting.
+# Batches that are being read at a time, and that wait.
 _THREADS = 2
-_AHEAD = 4
+_AHEAD = 2
 
 
 def num_batches(split: Split, batch_size: int) -> int:
@@ -66,32 +69,99 @@ def batches(
     rows = _rows_of_batches(len(split.index), batch_size, seed, epoch)[first_step:]
     rows = np.split(rows, process_count, axis=1)[process_index]
 
-    def read(batch_rows: np.ndarray) -> dict[str, np.ndarray]:
-        is_real = batch_rows >= 0
-        taken = np.where(is_real, batch_rows, 0)
-        batch = {
-            "image": split.images[taken],
-            "response": split.response[taken],
-            "mask": is_real.astype(np.float32),
-            "index": np.where(is_real, split.index[taken], -1).astype(np.int32),
-        }
-        if split.teacher_logits is not None:
-            batch["teacher_logits"] = split.teacher_logits[split.index[taken]]
-        return batch
+    yield from _read_ahead(rows, functools.partial(_read, split))
 
-    ahead = collections.deque()
-    with futures.ThreadPoolExecutor(_THREADS, "batches") as pool:
+
+def _read(split: Split, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Reads one batch, i64[row] with -1 for padding."""
+    is_real = rows >= 0
+    taken = np.where(is_real, rows, 0)
+    batch = {
+        "image": aligned.take(split.images, taken),
+        "response": aligned.take(split.response, taken),
+        "mask": is_real.astype(np.float32),
+        "index": np.where(is_real, split.index[taken], -1).astype(np.int32),
+    }
+    if split.teacher_logits is not None:
+        rows_in_partition = split.index[taken]
+        batch["teacher_logits"] = aligned.take(split.teacher_logits, rows_in_partition)
+    return batch
+
+
+def _read_ahead(
+    rows: np.ndarray, read: Callable[[np.ndarray], dict[str, np.ndarray]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields what `read` gives for each row of rows, in order, read ahead by tf.data.
+
+    TensorFlow gets the rows only: arrays in memory stay where they are, and files are
+    read by NumPy's code and not by a copy of it in a graph.
+    """
+    if not len(rows):
+        return
+    from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf
+
+    # An empty batch tells the names and types, which tf.data must know beforehand.
+    empty = read(rows[0, :0])
+    types = [tf.as_dtype(value.dtype) for value in empty.values()]
+    errors: list[Exception] = []
+
+    def read_values(one: np.ndarray) -> list[np.ndarray]:
         try:
-            for batch_rows in rows:
-                ahead.append(pool.submit(read, batch_rows))
-                if len(ahead) > _AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            # Whoever stops early does not wait for what nobody will use.
-            for future in ahead:
-                future.cancel()
+            return list(read(one).values())
+        except Exception as error:
+            # An empty batch tells of it: TensorFlow would write a traceback instead.
+            errors.append(error)
+            return list(empty.values())
+
+    dataset = (
+        tf.data.Dataset.from_tensor_slices(rows)
+        .map(
+            tf.autograph.experimental.do_not_convert(
+                lambda one: tf.numpy_function(read_values, [one], types)
+            ),
+            num_parallel_calls=_THREADS,
+            deterministic=True,
+        )
+        .prefetch(_AHEAD)
+    )
+    reading = _Reading(as_numpy(dataset))
+    try:
+        while (values := reading.next()) is not None:
+            if not len(values[0]):
+                raise errors[0]
+            yield dict(zip(empty, values, strict=True))
+    finally:
+        reading.end()
+
+
+class _Reading:
+    """An iterator of tf.data, which must end before Python does.
+
+    TensorFlow's threads would wait for Python for ever, and Python's end for them.
+    """
+
+    _open: ClassVar[weakref.WeakSet["_Reading"]] = weakref.WeakSet()
+
+    def __init__(self, iterator: Iterator[tuple]):
+        self._iterator: Iterator[tuple] | None = iterator
+        self._open.add(self)
+
+    def next(self) -> tuple | None:
+        """Returns the next element; None after the last one, and after `end`."""
+        return None if self._iterator is None else next(self._iterator, None)
+
+    def end(self) -> None:
+        """Ends the reading; waits for what is being read."""
+        self._iterator = None
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Ends what those who stopped early have left open."""
+        for reading in list(cls._open):
+            reading.end()
+
+
+atexit.register(_Reading.end_all)
 
 
 def _rows_of_batches(

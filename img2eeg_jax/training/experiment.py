@@ -176,12 +176,7 @@ def _configs_by_folder(
 def data_source(
     config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int]
 ) -> DataSource:
-    """Returns where a config's data come from.
-
-    Args:
-      config: see configs/default.py.
-      workdir: of the run; a synthetic data set goes into it.
-      numbers: of the subjects.
+    """Returns where the data of some subjects come from.
 
     Raises:
       InputError: no folder is named and the config has no synthetic data set.
@@ -237,11 +232,7 @@ def _select_data(
 
 
 def build_layout(config: ConfigDict, axes: Axes) -> SignalLayout:
-    """Returns what the network's signal means.
-
-    Args:
-      config: see configs/default.py.
-      axes: of the data, all channels and times.
+    """Returns what the network's signal means, given all the data's axes.
 
     Raises:
       InputError: there is no such channel, or no sample in the window.
@@ -306,12 +297,7 @@ def build_recipe(config: ConfigDict, signal: SignalLayout, has_teacher: bool) ->
 
 
 def build_model(config: ConfigDict, arguments: Mapping[str, Any]) -> ReAlNet:
-    """Returns the network that is trained, for devices that share a batch.
-
-    Args:
-      config: see configs/default.py.
-      arguments: what `model_arguments` returns.
-    """
+    """Returns the network that is trained, for devices that share a batch."""
     return ReAlNet(
         **arguments,
         axis_name=BATCH_AXIS,

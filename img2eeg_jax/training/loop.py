@@ -94,18 +94,17 @@ class Trainer:
     def _active(self) -> dict[int, Workdir]:
         """Returns the networks that early stopping has not ended, or all if it has."""
         networks = dict(enumerate(self.workdirs))
-        active = {i: w for i, w in networks.items() if not self._stopped_early(w)}
+        is_over = self.selection.is_over
+        active = {i: w for i, w in networks.items() if not is_over(w.progress.history)}
         return active or networks
-
-    def _stopped_early(self, workdir: Workdir) -> bool:
-        return self.selection.is_over(workdir.progress.history)
 
     def _progress(self) -> Progress:
         """Returns where the active networks' runs stand: they stand together."""
         return next(iter(self._active().values())).progress
 
     def _is_over(self) -> bool:
-        is_early = all(map(self._stopped_early, self.workdirs))
+        histories = [workdir.progress.history for workdir in self.workdirs]
+        is_early = all(map(self.selection.is_over, histories))
         return is_early or self._progress().epoch >= self.limits.num_epochs
 
     def _train(self, requests: Requests) -> None:
@@ -121,11 +120,7 @@ class Trainer:
             workdir.write_config()
         if self._is_over():
             n_done = self._progress().epoch
-            early = ", stopped early" if n_done < self.limits.num_epochs else ""
-            self._print(
-                f"nothing to do: {n_done} epochs of {self.limits.num_epochs} are "
-                f"done{early}"
-            )
+            self._print(run_progress.over_line(n_done, self.limits.num_epochs))
             return
         for workdir in self._written:
             workdir.start()
@@ -150,9 +145,8 @@ class Trainer:
             trace.stop()
             self._print(meter.summary())
         for i, workdir in enumerate(self.workdirs):
-            history = workdir.progress.history
-            line = run_progress.best_line(self.selection, history)
-            self._print(line, network=i)
+            best = run_progress.best_line(self.selection, workdir.progress.history)
+            self._print(best, network=i)
 
     def _train_epoch(
         self, requests: Requests, meter: run_progress.Meter, trace: run_progress.Trace

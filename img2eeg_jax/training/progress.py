@@ -135,6 +135,12 @@ def epoch_line(
     return line
 
 
+def over_line(n_done: int, num_epochs: int) -> str:
+    """Returns what is printed of a run that is over when a session starts."""
+    early = ", stopped early" if n_done < num_epochs else ""
+    return f"nothing to do: {n_done} epochs of {num_epochs} are done{early}"
+
+
 def best_line(selection: Selection, history: list[dict[str, float]]) -> str:
     """Returns what is printed of a run's best epoch; "" if there is none."""
     best = selection.best_row(history)

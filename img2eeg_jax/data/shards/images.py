@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from img2eeg_jax.data import aligned
 from img2eeg_jax.errors import expecting, unexpected
 
 
@@ -115,7 +116,7 @@ class ImageRows:
         if np.ndim(rows) == 0 and not isinstance(rows, slice):
             return self[[rows]][0]
         chosen = self._rows[rows]
-        images = np.empty((len(chosen), *self._image_shape), np.uint8)
+        images = aligned.empty((len(chosen), *self._image_shape), np.uint8)
         shards = np.searchsorted(self._starts, chosen, "right") - 1
         for shard in np.unique(shards):
             self._read(shard, images, chosen, np.flatnonzero(shards == shard))
