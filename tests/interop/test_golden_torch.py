@@ -1,17 +1,15 @@
 """Weights saved by PyTorch, converted by the command's own code: the golden forward."""
 
-import functools
 import gc
 import hashlib
 
-import jax
 import numpy as np
 import pytest
 import torch
 
 from helpers import seeded
 from helpers import torch_networks as plain
-from helpers.golden_weights import check_areas, relative_error
+from helpers.golden_weights import check_areas, compiled_forward, relative_error
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.interop import torch_files, transfer
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
@@ -24,25 +22,6 @@ EXTRAS = {"epoch": 43, "optimizer": {"state": {0: {"m": torch.ones(2)}}, "groups
 @pytest.fixture(scope="module")
 def golden(golden_dir):
     return np.load(golden_dir / "golden_forward.npz")
-
-
-@functools.cache
-def compiled(model):
-    """Returns (variables, images) → (outputs, {area: output}), compiled once."""
-
-    @jax.jit
-    def forward(variables, images):
-        outputs, captured = model.apply(
-            variables,
-            images,
-            mutable=["intermediates"],
-            capture_intermediates=lambda module, _: module.name in AREAS,
-        )
-        captured = captured["intermediates"]
-        captured = captured.get("realnet", captured)
-        return outputs, {area: captured[area]["__call__"][0] for area in AREAS}
-
-    return forward
 
 
 def save(path, state_dict, container=None, **options):
@@ -61,7 +40,7 @@ def convert(path, output):
 
 def check_forward(loaded, golden, tolerance):
     images = normalise_pixels(seeded.seeded_images(2, seed=int(golden["seed"])))
-    outputs, areas = compiled(loaded.model)(loaded.variables, images)
+    outputs, areas = compiled_forward(loaded.model)(loaded.variables, images)
     logits = outputs[0]
     if loaded.description.kind == "cornet_s":
         # The teacher's weights have names of their own, and so other values.
