@@ -3,13 +3,15 @@
     python benchmarks/input_pipeline.py
 
 `build` makes shards from files, `pipeline` opens them and goes over training images and
-all subjects' EEG in random order, `eeg` reads and averages the EEG of more and more
+all subjects' EEG in random order (in turns with the `batches.py` of another version,
+`--rival`), `eeg` reads and averages the EEG of more and more
 subjects, `formats` gathers random batches of images from shards, from an array in
 memory and from an uncompressed ArrayRecord file of bare images, in turns. Each runs in
 a process of its own. The data are random: small JPEG images, and EEG of 17 channels and
 100 times that all subjects share. They take 10 GB of disk at full size.
 """
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -25,6 +27,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import examples, layout
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder to keep the data in, or none.")
@@ -34,6 +37,9 @@ _SUBJECTS = flags.DEFINE_integer("subjects", 3, "Subjects.", lower_bound=1)
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Processes that build.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images a batch.")
 _RUNS = flags.DEFINE_integer("runs", 3, "Runs of all but the first.", lower_bound=1)
+_RIVAL = flags.DEFINE_string(
+    "rival", "", "Path of another version's data/batches.py, timed in turns."
+)
 _NAMES = flags.DEFINE_multi_enum(
     "name",
     ["build", "pipeline", "eeg", "formats"],
@@ -66,6 +72,7 @@ def main(argv):
                 batch_size=_BATCH_SIZE.value,
                 runs=_RUNS.value,
                 processes=_PROCESSES.value,
+                rival=_RIVAL.value,
             )
             line |= {"images": sum(sizes.values()), "load_before": round(load, 2)}
             print(json.dumps({"name": name} | line), flush=True)
@@ -97,8 +104,10 @@ def write_data(data_dir, sizes, subjects):
         shape = (n_images, REPETITIONS[partition], N_CHANNELS, N_TIMES)
         eeg = layout.PreprocessedEEG(
             rng.standard_normal(shape),
-            tuple(f"O{channel}" for channel in range(N_CHANNELS)),
-            np.arange(N_TIMES) / 100 - 0.2,
+            Axes(
+                tuple(f"O{channel}" for channel in range(N_CHANNELS)),
+                np.arange(N_TIMES) / 100 - 0.2,
+            ),
         )
         first, *others = (layout.eeg_path(data_dir, s, partition) for s in subjects)
         layout.write_eeg(data_dir, subjects[0], partition, eeg)
@@ -135,37 +144,42 @@ def build(data_dir, subjects, *, processes, **_):
     return line
 
 
-def pipeline(data_dir, subjects, *, batch_size, runs, **_):
+def pipeline(data_dir, subjects, *, batch_size, runs, rival, **_):
     """Goes over the training data of all subjects; returns what the line says."""
-    from img2eeg_jax.data import batches as pipeline
-    from img2eeg_jax.data.shards import builder
+    from img2eeg_jax.data import batches
+    from img2eeg_jax.data.shards import store  # noqa: F401 (its import takes seconds)
 
-    concepts = layout.read_image_set(data_dir).concepts("training")
     start = time.perf_counter()
+    shards = open_shards(data_dir, subjects)
+    opening = time.perf_counter() - start
+    concepts = set(shards.concepts["training"])
     data = examples.load_encoding_data(
-        builder.default_shards_dir(data_dir),
+        shards,
         subjects=subjects,
-        image_size=IMAGE_SIZE,
         channels=None,
         window_s=None,
-        n_validation_concepts=min(100, len(set(concepts)) - 1),
+        n_validation_concepts=min(100, len(concepts) - 1),
         split_seed=0,
-        concepts=concepts,
     )
-    opening = time.perf_counter() - start
-    seconds = []
+    loading = time.perf_counter() - start
+    modules = {"": batches} | ({"rival_": load_module(rival)} if rival else {})
+    rates = {prefix: [] for prefix in modules}
     for epoch in range(runs):
-        start = time.perf_counter()
-        for _batch in pipeline.batches(
-            data.train, batch_size=batch_size, seed=0, epoch=epoch
-        ):
-            pass
-        seconds.append(time.perf_counter() - start)
-    rates = [len(data.train.index) / value for value in seconds]
-    return {
-        "images_per_second": round(statistics.median(rates)),
-        "all_images_per_second": [round(value) for value in rates],
-        "opening_seconds": round(opening, 1),
+        for prefix, module in modules.items():
+            start = time.perf_counter()
+            for _batch in module.batches(
+                data.train, batch_size=batch_size, seed=0, epoch=epoch
+            ):
+                pass
+            seconds = time.perf_counter() - start
+            rates[prefix].append(len(data.train.index) / seconds)
+    line = {}
+    for prefix, values in rates.items():
+        line[f"{prefix}images_per_second"] = round(statistics.median(values))
+        line[f"{prefix}all_images_per_second"] = [round(value) for value in values]
+    return line | {
+        "opening_seconds": round(opening, 2),
+        "loading_seconds": round(loading, 1),
         "subjects": len(subjects),
         "batch_size": batch_size,
         "peak_gb": round(peak_gb(), 2),
@@ -174,9 +188,7 @@ def pipeline(data_dir, subjects, *, batch_size, runs, **_):
 
 def eeg(data_dir, subjects, *, runs, **_):
     """Averages the EEG of one subject, of two and so on."""
-    from img2eeg_jax.data.shards import builder, store
-
-    shards_dir = builder.default_shards_dir(data_dir)
+    shards = open_shards(data_dir, subjects)
     n_bytes = sum(
         layout.eeg_path(data_dir, subjects[0], partition).stat().st_size / 2
         for partition in layout.PARTITIONS
@@ -188,7 +200,7 @@ def eeg(data_dir, subjects, *, runs, **_):
             start = time.perf_counter()
             for subject in subjects[:n_subjects]:
                 for partition in layout.PARTITIONS:
-                    store.load_mean_eeg(shards_dir, subject, partition)
+                    shards.eeg(subject).means(partition)
             values.append(time.perf_counter() - start)
         seconds[n_subjects] = statistics.median(values)
     return {
@@ -205,12 +217,8 @@ def formats(data_dir, subjects, *, batch_size, runs, **_):
     """Gathers random batches in three ways, each on one thread."""
     from array_record.python import array_record_data_source, array_record_module
 
-    from img2eeg_jax.data.shards import builder, store
-
     del subjects
-    images = store.load_images(
-        builder.default_shards_dir(data_dir), IMAGE_SIZE, "training"
-    )
+    images = open_shards(data_dir, ()).images["training"]
     in_memory = images[:4096]
     n_images = len(in_memory)
     with tempfile.TemporaryDirectory(dir=data_dir) as folder:
@@ -253,6 +261,23 @@ def formats(data_dir, subjects, *, batch_size, runs, **_):
         "batch_size": batch_size,
         "images_read": n_images,
     }
+
+
+def open_shards(data_dir, subjects):
+    """Opens the shards that `build` makes."""
+    from img2eeg_jax.data.shards import builder
+    from img2eeg_jax.data.shards.store import Shards
+
+    shards_dir = builder.default_shards_dir(data_dir)
+    return Shards.open(shards_dir, image_size=IMAGE_SIZE, subjects=subjects)
+
+
+def load_module(path):
+    """Imports a Python file that lies anywhere."""
+    spec = importlib.util.spec_from_file_location("rival", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def peak_gb(who=resource.RUSAGE_SELF):

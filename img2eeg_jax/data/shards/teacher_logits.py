@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from img2eeg_jax.data.shards.tensorflow_setup import tf
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import expecting, unexpected
 
 _FOLDER = "teacher_logits"
 _IMAGES_A_PART = 2048
@@ -37,7 +38,8 @@ def key(teacher_variables: Mapping[str, Any], images: str, image_size: int) -> s
       A SHA-256, 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([images, image_size]).encode())
-    for name, value in sorted(_flatten(teacher_variables)):
+    flat = traverse_util.flatten_dict(teacher_variables, sep="/")
+    for name, value in sorted(flat.items()):
         array = np.asarray(value)
         digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
         digest.update(array.tobytes())
@@ -110,14 +112,6 @@ def load_teacher_logits(
     return np.concatenate(parts)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def _parts(
     shards_dir: str | os.PathLike, key: str, partition: str, n_images: int
 ) -> Iterator[tuple[str, np.ndarray]]:
@@ -163,10 +157,8 @@ def _write(path: str, logits: np.ndarray) -> None:
     content = io.BytesIO()
     np.save(content, logits)
     temporary = f"{path}.{os.getpid()}.tmp"
-    try:
+    with expecting(path, "a file that can be written", tf.errors.OpError):
         tf.io.gfile.makedirs(os.path.dirname(path))
         with tf.io.gfile.GFile(temporary, "wb") as file:
             file.write(content.getvalue())
         tf.io.gfile.rename(temporary, path, overwrite=True)
-    except tf.errors.OpError as error:
-        raise unexpected(path, "a file that can be written", error) from error

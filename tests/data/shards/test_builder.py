@@ -10,7 +10,7 @@ import PIL
 import pytest
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.shards import builder, folders
+from img2eeg_jax.data.shards import builder, folders, tfds_builder
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.shards.tensorflow_setup import tf
 from img2eeg_jax.errors import InputError
@@ -130,6 +130,66 @@ def test_data_set_may_move_with_its_shards(tiny, build, tmp_path):
 
 def _metadata(data_dir, name):
     return folders.read_metadata(data_dir / "shards", name)
+
+
+def test_shards_alone_are_enough(tiny, build, tmp_path, snapshot):
+    build((1, 2))
+    folder = tiny.rename(tmp_path / "elsewhere") / "shards"
+    before = snapshot(folder)
+    for data_dir in ("", tiny):
+        shards = builder.open_or_build(
+            data_dir, folder, subjects=(1, 2), image_size=16, log=pytest.fail
+        )
+        assert shards.eeg(2).read("test").shape[0] == len(shards.images["test"]) == 4
+    assert snapshot(folder) == before
+    # What is missing is told by its own name: the shards, or the data set named.
+    arguments = {"subjects": (1, 3), "image_size": 16}
+    with pytest.raises(InputError, match="expected shards of sub-03, found none"):
+        builder.open_or_build("", folder, **arguments)
+    with pytest.raises(InputError, match=r"image_metadata.npy: expected"):
+        builder.open_or_build(tiny, folder, **arguments)
+
+
+def test_opening_builds_what_is_stale(tiny, build):
+    build()
+    _write(tiny, 1, "test", lambda eeg: -eeg)
+    shards = builder.open_or_build(
+        tiny, tiny / "shards", subjects=(1,), image_size=16, log=lambda line: None
+    )
+    expected = layout.read_eeg(tiny, 1, "test").eeg
+    np.testing.assert_array_equal(shards.eeg(1).read("test"), expected)
+
+
+@pytest.mark.parametrize("data_dir", ["data", "not there", ""])
+def test_folder_of_shards(tmp_path, data_dir):
+    (tmp_path / "data").mkdir()
+    if data_dir:
+        data_dir = tmp_path / data_dir
+    fallback = tmp_path / "run/shards"
+    assert builder.shards_folder("gs://b/s", data_dir, fallback) == "gs://b/s"
+    found = builder.shards_folder("", data_dir, fallback)
+    expected = tmp_path / "data/shards" if data_dir == tmp_path / "data" else fallback
+    assert found == expected
+    (tmp_path / "data").chmod(0o555)
+    assert builder.shards_folder("", data_dir, fallback) == fallback
+
+
+def test_what_is_read_back_is_compared(tiny, build, snapshot, monkeypatch):
+    """Builds whose files do not hold what was written are refused."""
+    before = snapshot(tiny)
+    original = tfds_builder._decoded
+
+    def wrong(info, paths, batch_size):
+        for block in original(info, paths, batch_size):
+            key = "image" if "image" in block else "eeg"
+            block = {name: values.copy() for name, values in block.items()}
+            block[key][-1] += 1
+            yield block
+
+    monkeypatch.setattr(tfds_builder, "_decoded", wrong)
+    with pytest.raises(InputError, match="expected what was written"):
+        build()
+    assert snapshot(tiny) == before
 
 
 def test_metadata_say_where_the_images_are_from(tiny, build):

@@ -59,24 +59,6 @@ def _files(shards_dir, name, partition):
     return sorted(folder.glob(f"*-{partition}.tfrecord*"))
 
 
-def test_images_at_random(tiny, build):
-    build()
-    assert len(_files(tiny / "shards", "images-16", "training")) == 3
-    images = _open(tiny).images["training"]
-    expected = _direct(tiny, "training")
-    assert (images.shape, images.dtype, len(images)) == (expected.shape, np.uint8, 15)
-    for rows in ([14, 0, 7, 7], np.array([3]), slice(2, 11, 3), [], [-1]):
-        np.testing.assert_array_equal(images[rows], expected[rows])
-    np.testing.assert_array_equal(images[5], expected[5])
-    np.testing.assert_array_equal(np.stack(list(images)), expected)
-    taken = images.take(np.array([9, 2, 4]))
-    assert taken.shape == (3, 16, 16, 3)
-    np.testing.assert_array_equal(taken[[2, 0]], expected[[4, 9]])
-    np.testing.assert_array_equal(taken.take(np.array([1])), expected[[2]])
-    with pytest.raises(IndexError):
-        images[15]
-
-
 def test_eeg_in_several_files(tiny, build):
     build()
     assert len(_files(tiny / "shards", "sub-01", "training")) > 1
@@ -125,6 +107,48 @@ def test_halves_of_one_repetition(tiny, build):
     mean, halves = _open(tiny).eeg(1).means("test", halves_of=[2, 0])
     np.testing.assert_array_equal(halves[0], mean[[2, 0]])
     assert np.isnan(halves[1]).all()
+
+
+def test_what_describes_them(tiny, build):
+    record = {"format": 1, "choices": {"mvnn": "none"}, "unit": "V"}
+    layout.record_path(tiny, 2).write_text(json.dumps(record))
+    build(subjects=(1, 2))
+    shards = _open(tiny, (1, 2))
+    image_set = layout.read_image_set(tiny)
+    for partition in layout.PARTITIONS:
+        assert shards.concepts[partition] == image_set.concepts(partition)
+        assert list(shards.image_list[partition]) == [
+            f"{path.parent.name}/{path.name}" for path in image_set.files(partition)
+        ]
+    assert shards.image_list_sha256 == layout.image_list_digest(image_set)
+    assert [shards.eeg(one).preprocessing for one in (1, 2)] == [None, record]
+    assert {shards.eeg(one).axes.unit for one in (1, 2)} == {"V"}
+    assert shards.eeg(1).n_repetitions == {"training": 2, "test": 6}
+
+
+def test_noise_free_responses_of_simulated_data(tiny, build):
+    build()
+    eeg = _open(tiny).eeg(1)
+    assert eeg.simulated
+    for partition in layout.PARTITIONS:
+        expected = layout.noise_free_response(tiny, 1, partition)
+        np.testing.assert_array_equal(eeg.noise_free(partition), expected)
+    channels, times_s = eeg.axes.ch_names, eeg.axes.times_s
+    found = eeg.noise_free("test", (channels[4],), (times_s[7], times_s[9]))
+    np.testing.assert_array_equal(found, expected[:, [4], 7:10])
+    np.testing.assert_array_equal(
+        eeg.read("test", (channels[4],), (times_s[7], times_s[9])),
+        layout.read_eeg(tiny, 1, "test").eeg[:, :, [4], 7:10],
+    )
+
+
+def test_measured_data_have_no_noise_free_responses(tiny, build):
+    layout.synthetic_path(tiny).unlink()
+    build()
+    eeg = _open(tiny).eeg(1)
+    assert not eeg.simulated
+    assert eeg.noise_free("test") is None
+    assert eeg.axes.unit == "unknown"
 
 
 def test_axes_that_are_not_there(tiny, build):
@@ -218,16 +242,6 @@ def test_files_that_are_not_what_was_written(tiny, build, name, damage):
     assert len(_open(tiny).images["test"]) == 4
 
 
-def test_images_of_another_file(tiny, build):
-    build()
-    first, second, _ = _files(tiny / "shards", "images-16", "training")
-    second.write_bytes(first.read_bytes())
-    images = _open(tiny).images["training"]
-    np.testing.assert_array_equal(images[[4]], _direct(tiny, "training")[[4]])
-    with pytest.raises(InputError, match=r"00001-of-.*expected image 7, found image 2"):
-        images[[4, 7]]
-
-
 def test_eeg_with_a_wrong_bit(tiny, build):
     """TFDS compares checksums."""
     build()
@@ -238,18 +252,6 @@ def test_eeg_with_a_wrong_bit(tiny, build):
     with pytest.raises(InputError, match="expected complete shards") as caught:
         _open(tiny).eeg(1).read("test")
     assert "\n" not in str(caught.value)
-
-
-def test_images_that_vanish_later(tiny, build):
-    build()
-    images = _open(tiny).images["test"]
-    (path,) = _files(tiny / "shards", "images-16", "test")
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"test.tfrecord.*expected \d+ bytes"):
-        images[[0, 3]]
-    path.unlink()
-    with pytest.raises(InputError, match="No such file"):
-        images[[0]]
 
 
 def test_eeg_of_another_list_of_images(tiny, build):
