@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from img2eeg_jax.axes import UNKNOWN
 from img2eeg_jax.checkpoints import run_folder
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.store import CheckpointStore
@@ -84,25 +83,12 @@ class Workdir(contextlib.AbstractContextManager):
         if restored is None:
             return None
         state, description, progress = restored
-        self._check_data(description)
+        if other := description.data_difference(self.description):
+            data = "the data that the run started with"
+            raise unexpected(self.folder, data, other)
         self._store.discard_after(int(state.step))
         self.progress = Progress(**progress)
         return state
-
-    def _check_data(self, saved: Description) -> None:
-        expected = self.description
-        if saved.signal.eeg.unit == UNKNOWN:
-            # Checkpoints of format 1 name no unit.
-            axes = dataclasses.replace(saved.signal.eeg, unit=expected.signal.eeg.unit)
-            signal = dataclasses.replace(saved.signal, eeg=axes)
-            saved = dataclasses.replace(saved, signal=signal)
-        for key in ("zscore", "signal"):
-            if getattr(saved, key) != getattr(expected, key):
-                raise unexpected(
-                    self.folder,
-                    "the data that the run started with",
-                    f"data with another {key}",
-                )
 
     def go_back(self, like: TrainState, step: int) -> TrainState:
         """Takes over an earlier checkpoint, or the start, `like`, if `step` is 0.
