@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from helpers.compilation import quick_xla_flags
-from helpers.sources import ROOT, SOURCES, check_exceptions
+from helpers.sources import ROOT, SOURCES
 
 # Rule 1. Each module of the core may import those before it, and `OUTSIDE`.
 CORE = (
@@ -52,11 +52,6 @@ HOMES = {
 # Rule 4. Who scores, converts and predicts does not train.
 NO_TRAINING = ("prediction/", "evaluation/", "interop/", "linear/", "app/")
 PURE_TRAINING = ("img2eeg_jax.training.step",)
-
-# (module, path) that break rules 2 and 3 for now, and paths that break rule 4. These
-# lists may only shrink.
-NOT_AT_HOME = ()
-NEED_TRAINING = ()
 
 BLOCKED = (
     "tensorflow",
@@ -125,12 +120,12 @@ def test_core_imports_downwards(module):
 @pytest.mark.parametrize("module", HOMES)
 def test_imported_only_at_home(module):
     strangers = [
-        (module, path)
+        path
         for path, tree in SOURCES.values()
         if any(is_within(name, module) for name in imports(ast.walk(tree)))
         and not path.startswith(HOMES[module])
     ]
-    check_exceptions(strangers, {pair for pair in NOT_AT_HOME if pair[0] == module})
+    assert strangers == []
 
 
 def test_only_training_needs_training():
@@ -144,7 +139,7 @@ def test_only_training_needs_training():
             for name in imports(ast.walk(tree))
         )
     ]
-    check_exceptions(needing, NEED_TRAINING)
+    assert needing == []
 
 
 def test_pmap_only_in_parallel():
