@@ -148,14 +148,7 @@ def load_encoding_data(
     numbers = (subjects,) if isinstance(subjects, int) else tuple(subjects)
     epoch_axes = _common_axes(shards, numbers)
     rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
-    eeg_rows = rows
-    if shuffle_eeg_seed is not None:
-        n_training = len(shards.images["training"])
-        order = shuffle_rows(np.arange(n_training), shuffle_eeg_seed)
-        eeg_rows = {
-            name: order[chosen] if _PARTITION_OF[name] == "training" else chosen
-            for name, chosen in rows.items()
-        }
+    eeg_rows = _eeg_rows(rows, len(shards.images["training"]), shuffle_eeg_seed)
     axes = epoch_axes.select(channels, window_s)
     eeg, halves, statistics = _read_zscored(
         shards, numbers, channels, window_s, axes, eeg_rows, zscore
@@ -163,14 +156,7 @@ def load_encoding_data(
     if isinstance(subjects, int):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
         halves = halves[:, :, 0]
-    splits = {
-        name: Split(
-            images=shards.images[_PARTITION_OF[name]].take(chosen),
-            response=eeg[name],
-            index=chosen.astype(np.int32),
-        )
-        for name, chosen in rows.items()
-    }
+    splits = _make_splits(shards, rows, eeg)
     return EncodingData(
         train=splits["training"],
         validation=splits.get("validation"),
@@ -193,6 +179,32 @@ def _rows_of_splits(
     )
     rows = {"training": train, "test": np.arange(len(shards.images["test"]))}
     return rows | ({"validation": validation} if len(validation) else {})
+
+
+def _eeg_rows(
+    rows: dict[str, np.ndarray], n_training: int, shuffle_seed: int | None
+) -> dict[str, np.ndarray]:
+    """Returns the rows whose responses each split gets; others if they are shuffled."""
+    if shuffle_seed is None:
+        return rows
+    order = shuffle_rows(np.arange(n_training), shuffle_seed)
+    return {
+        name: order[chosen] if _PARTITION_OF[name] == "training" else chosen
+        for name, chosen in rows.items()
+    }
+
+
+def _make_splits(
+    shards: "Shards", rows: dict[str, np.ndarray], eeg: dict[str, np.ndarray]
+) -> dict[str, Split]:
+    return {
+        name: Split(
+            images=shards.images[_PARTITION_OF[name]].take(chosen),
+            response=eeg[name],
+            index=chosen.astype(np.int32),
+        )
+        for name, chosen in rows.items()
+    }
 
 
 def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
