@@ -148,51 +148,22 @@ def load_encoding_data(
     numbers = (subjects,) if isinstance(subjects, int) else tuple(subjects)
     epoch_axes = _common_axes(shards, numbers)
     rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
-    eeg_rows = rows
-    if shuffle_eeg_seed is not None:
-        n_training = len(shards.images["training"])
-        order = shuffle_rows(np.arange(n_training), shuffle_eeg_seed)
-        eeg_rows = {
-            name: order[chosen] if _PARTITION_OF[name] == "training" else chosen
-            for name, chosen in rows.items()
-        }
+    eeg_rows = _eeg_rows(rows, len(shards.images["training"]), shuffle_eeg_seed)
     axes = epoch_axes.select(channels, window_s)
-    shape = (len(numbers), *axes.shape)
-    eeg = {
-        name: np.empty((len(chosen), *shape), np.float32)
-        for name, chosen in rows.items()
-    }
-    halves = np.empty((2, len(rows.get("validation", ())), *shape), np.float32)
-    statistics = []
-    # Filled subject by subject: all of them are most of the memory that training takes.
-    for position, subject in enumerate(numbers):
-        responses, of_halves = _read_means(
-            shards.eeg(subject), channels, window_s, eeg_rows
-        )
-        statistics.append(_fit(responses, axes, zscore))
-        for name, response in responses.items():
-            statistics[-1].apply(response, out=eeg[name][:, position])
-        statistics[-1].apply(of_halves, out=halves[:, :, position])
-        del responses, response, of_halves
+    eeg, halves, statistics = _read_zscored(
+        shards, numbers, channels, window_s, axes, eeg_rows, zscore
+    )
     if isinstance(subjects, int):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
         halves = halves[:, :, 0]
-        common = statistics[0]
-    else:
-        common = stack_zscores(statistics)
-    splits = {
-        name: Split(
-            images=shards.images[_PARTITION_OF[name]].take(chosen),
-            response=eeg[name],
-            index=chosen.astype(np.int32),
-        )
-        for name, chosen in rows.items()
-    }
+    splits = _make_splits(shards, rows, eeg)
     return EncodingData(
         train=splits["training"],
         validation=splits.get("validation"),
         test=splits["test"],
-        zscore=common,
+        zscore=statistics[0]
+        if isinstance(subjects, int)
+        else stack_zscores(statistics),
         axes=axes,
         epoch_times_s=epoch_axes.times_s,
         validation_halves=halves if "validation" in splits else None,
@@ -208,6 +179,32 @@ def _rows_of_splits(
     )
     rows = {"training": train, "test": np.arange(len(shards.images["test"]))}
     return rows | ({"validation": validation} if len(validation) else {})
+
+
+def _eeg_rows(
+    rows: dict[str, np.ndarray], n_training: int, shuffle_seed: int | None
+) -> dict[str, np.ndarray]:
+    """Returns the rows whose responses each split gets; others if they are shuffled."""
+    if shuffle_seed is None:
+        return rows
+    order = shuffle_rows(np.arange(n_training), shuffle_seed)
+    return {
+        name: order[chosen] if _PARTITION_OF[name] == "training" else chosen
+        for name, chosen in rows.items()
+    }
+
+
+def _make_splits(
+    shards: "Shards", rows: dict[str, np.ndarray], eeg: dict[str, np.ndarray]
+) -> dict[str, Split]:
+    return {
+        name: Split(
+            images=shards.images[_PARTITION_OF[name]].take(chosen),
+            response=eeg[name],
+            index=chosen.astype(np.int32),
+        )
+        for name, chosen in rows.items()
+    }
 
 
 def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
@@ -236,6 +233,38 @@ def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
                 f"{len(axes.times_s)}, or others",
             )
     return common
+
+
+def _read_zscored(
+    shards: "Shards",
+    subjects: Sequence[int],
+    channels: Sequence[str] | None,
+    window_s: tuple[float, float] | None,
+    axes: Axes,
+    rows: dict[str, np.ndarray],
+    zscore: str,
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[ZScore]]:
+    """Reads z-scored responses with an axis of subjects.
+
+    Returns:
+      f32[image, subject, channel, time] of each split; the validation's halves, f32[2,
+      image, subject, channel, time]; and each subject's statistics.
+    """
+    shape = (len(subjects), *axes.shape)
+    eeg = {name: np.empty((len(of), *shape), np.float32) for name, of in rows.items()}
+    halves = np.empty((2, len(rows.get("validation", ())), *shape), np.float32)
+    statistics = []
+    # Filled subject by subject: all of them are most of the memory that training takes.
+    for position, subject in enumerate(subjects):
+        responses, of_halves = _read_means(
+            shards.eeg(subject), channels, window_s, rows
+        )
+        statistics.append(_fit(responses, axes, zscore))
+        for name, response in responses.items():
+            statistics[-1].apply(response, out=eeg[name][:, position])
+        statistics[-1].apply(of_halves, out=halves[:, :, position])
+        del responses, response, of_halves
+    return eeg, halves, statistics
 
 
 def _read_means(

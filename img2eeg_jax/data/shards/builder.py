@@ -49,9 +49,9 @@ def shards_folder(
     """
     if shards_dir:
         return shards_dir
-    data_dir = pathlib.Path(data_dir)
-    if not data_dir.is_dir():
+    if not data_dir or not os.path.isdir(data_dir):
         return fallback
+    data_dir = pathlib.Path(data_dir)
     # The mode, because root may write to a folder that is meant to stay as it is.
     is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
     with_data = default_shards_dir(data_dir)

@@ -47,6 +47,9 @@ class RecordLayout:
           path: a file of records of one length.
           n_records: how many it holds.
           decoded: ``image`` and ``index`` of the first records, as arrays.
+
+        Raises:
+          InputError: they do not hold these as plain bytes.
         """
         n_bytes = path.stat().st_size // n_records
         with open(path, "rb") as file:
@@ -60,7 +63,10 @@ class RecordLayout:
             )
 
         image = offset("image", 0)
-        return cls(n_bytes, image, offset("index", image + decoded[0]["image"].nbytes))
+        index = offset("index", image + decoded[0]["image"].nbytes)
+        if image < 0 or index < 0:
+            raise unexpected(path, "records that hold images as they are", "others")
+        return cls(n_bytes, image, index)
 
 
 class ImageRows:
