@@ -191,7 +191,7 @@ class Trainer:
             self.limits.num_epochs,
             n_images,
             done=done,
-            label=self._common_label(),
+            label=self._label(),
             is_shown=bool(self._written) and self.shows_bar,
         ) as bar:
             for batch in batches:
@@ -265,14 +265,12 @@ class Trainer:
             row = workdir.progress.history[-1] if is_epoch else None
             workdir.save(states[i], self.selection.loss(row) if is_epoch else None)
 
-    def _common_label(self) -> str:
-        """Returns the label of all that is printed: that of the run, if it is one."""
-        return self.workdirs[0].label if len(self.workdirs) == 1 else ""
+    def _label(self, network: int | None = None) -> str:
+        """Returns the label of a network's run; of all, if there is only one."""
+        is_clear = network is not None or len(self.workdirs) == 1
+        return self.workdirs[network or 0].label if is_clear else ""
 
     def _print(self, line: str, network: int | None = None) -> None:
         """Prints a line of all networks, or of one; nothing if it is empty."""
         if self._written and line:
-            label = self._common_label()
-            if network is not None:
-                label = self.workdirs[network].label
-            print(f"{label} {line}".strip(), flush=True)
+            print(f"{self._label(network)} {line}".strip(), flush=True)
