@@ -82,7 +82,7 @@ def test_work_directory_with_a_bracket_is_refused(quick_config, data_dir, tmp_pa
 
 def test_teacher_without_a_task_is_refused(quick_config, data_dir, trained, tmp_path):
     config = quick_config(data_dir, teacher=str(trained))
-    with pytest.raises(InputError, match=r"config\.task: expected"):
+    with pytest.raises(InputError, match=r"`task`: expected"):
         experiment.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
