@@ -6,7 +6,12 @@ import pytest
 
 from configs import image2eeg, realnet
 from helpers import seeded
-from helpers.golden_weights import relative_error, seeded_variables
+from helpers.golden_weights import (
+    compiled_forward,
+    relative_error,
+    seeded_variables,
+)
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet
@@ -29,8 +34,7 @@ def run(request, golden_dir):
     epoch_times_s = np.arange(-20, 80) / 100
     layout = SignalLayout.for_eeg(
         config.signal,
-        [f"ch{i}" for i in range(17)],
-        epoch_times_s[20:40],
+        Axes([f"ch{i}" for i in range(17)], epoch_times_s[20:40]),
         epoch_times_s,
     )
     model = ReAlNet(**experiment.model_arguments(config, layout))
@@ -53,7 +57,8 @@ def run(request, golden_dir):
         batch = {"image": images[rows], "response": eeg[rows], "mask": mask}
         state, sums = step(state, teacher_variables, batch)
         losses.append([float(sums[name][0] / sums[name][1]) for name in LOSSES])
-    outputs = jax.jit(model.apply)(state.variables, normalise_pixels(images[:2]))
+    forward = compiled_forward(model)
+    outputs, _ = forward(state.variables, normalise_pixels(images[:2]))
     return request.param, golden, np.array(losses), before, state, outputs
 
 
