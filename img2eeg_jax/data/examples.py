@@ -62,11 +62,6 @@ class EncodingData:
     validation_halves: np.ndarray | None = None
 
 
-def average_repetitions(eeg: np.ndarray) -> np.ndarray:
-    """Returns the mean over repetitions (axis 1), f32[image, channel, time]."""
-    return eeg.mean(axis=1, dtype=np.float64).astype(np.float32)
-
-
 def split_by_concept(
     concepts: Sequence[str], n_validation_concepts: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -223,15 +218,14 @@ def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
                 f"the first subject's channels {', '.join(common.ch_names)}",
                 ", ".join(axes.ch_names),
             )
-        common = dataclasses.replace(
-            common, unit=axes.unit if axes.unit == common.unit else UNKNOWN
-        )
-        if axes != dataclasses.replace(common, unit=axes.unit):
+        if not np.array_equal(axes.times_s, common.times_s):
             raise unexpected(
                 where,
                 f"the first subject's {len(common.times_s)} times",
                 f"{len(axes.times_s)}, or others",
             )
+        if axes.unit != common.unit:
+            common = dataclasses.replace(common, unit=UNKNOWN)
     return common
 
 
