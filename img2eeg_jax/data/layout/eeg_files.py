@@ -98,10 +98,7 @@ def write_eeg(
 
 
 def check_alignment(
-    image_set: ImageSet,
-    eeg: PreprocessedEEG,
-    partition: str,
-    path: str | os.PathLike,
+    image_set: ImageSet, eeg: PreprocessedEEG, partition: str, path: str | os.PathLike
 ) -> None:
     """Checks that a partition has one EEG row for each image.
 

@@ -206,11 +206,7 @@ class Shards:
 
     @classmethod
     def open(
-        cls,
-        shards_dir: str | os.PathLike,
-        *,
-        image_size: int,
-        subjects: Sequence[int],
+        cls, shards_dir: str | os.PathLike, *, image_size: int, subjects: Sequence[int]
     ) -> "Shards":
         """Opens shards; checks that they are complete and of one list of images.
 
