@@ -148,17 +148,16 @@ def load_encoding_data(
     eeg, halves, statistics = _read_zscored(
         shards, numbers, channels, window_s, axes, eeg_rows, zscore
     )
+    together = stack_zscores(statistics)
     if isinstance(subjects, int):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
-        halves = halves[:, :, 0]
+        halves, (together,) = halves[:, :, 0], statistics
     splits = _make_splits(shards, rows, eeg)
     return EncodingData(
         train=splits["training"],
         validation=splits.get("validation"),
         test=splits["test"],
-        zscore=statistics[0]
-        if isinstance(subjects, int)
-        else stack_zscores(statistics),
+        zscore=together,
         axes=axes,
         epoch_times_s=epoch_axes.times_s,
         validation_halves=halves if "validation" in splits else None,

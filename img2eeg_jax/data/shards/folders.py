@@ -200,11 +200,15 @@ def upload(folder: pathlib.Path, shards_dir: str, name: str) -> None:
 
 
 def _read_json(path: str) -> dict[str, Any]:
+    expected = "the description of shards"
     with (
-        expecting(path, "the description of shards", tf.errors.OpError, ValueError),
+        expecting(path, expected, tf.errors.OpError, ValueError),
         tf.io.gfile.GFile(path) as file,
     ):
-        return json.loads(file.read())
+        found = json.loads(file.read())
+    if not isinstance(found, dict):
+        raise unexpected(path, expected, type(found).__name__)
+    return found
 
 
 def _cached(address: str, metadata: dict[str, Any]) -> pathlib.Path:

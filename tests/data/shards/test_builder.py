@@ -108,10 +108,11 @@ def test_changed_image_is_built_again(tiny, build):
     np.testing.assert_array_equal(images[3], images[4])
 
 
-def test_damaged_description_is_built_again(tiny, build):
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_description_is_built_again(tiny, build, content):
     build()
     path = next((tiny / "shards/things_eeg2/sub-01").rglob("metadata.json"))
-    path.write_text("{")
+    path.write_text(content)
     (line,) = build()
     assert "damaged" in line
     assert build() == []
