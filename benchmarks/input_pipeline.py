@@ -125,7 +125,7 @@ def build(data_dir, subjects, *, processes, **_):
     start = time.perf_counter()
     builder.ensure_shards(
         data_dir,
-        builder.default_shards_dir(data_dir),
+        layout.shards_path(data_dir),
         subjects=subjects,
         image_size=IMAGE_SIZE,
         processes=processes,
@@ -265,10 +265,9 @@ def formats(data_dir, subjects, *, batch_size, runs, **_):
 
 def open_shards(data_dir, subjects):
     """Opens the shards that `build` makes."""
-    from img2eeg_jax.data.shards import builder
     from img2eeg_jax.data.shards.store import Shards
 
-    shards_dir = builder.default_shards_dir(data_dir)
+    shards_dir = layout.shards_path(data_dir)
     return Shards.open(shards_dir, image_size=IMAGE_SIZE, subjects=subjects)
 
 

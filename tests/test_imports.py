@@ -265,14 +265,14 @@ class TestConfigs:
 
     @pytest.mark.parametrize("name", MODULES)
     def test_every_key_is_read(self, name):
-        from img2eeg_jax.data.sources.synthetic import write_synthetic
+        from img2eeg_jax.data.sources.synthetic import Parameters
 
         config = importlib.import_module(f"configs.{name}").get_config().to_dict()
         synthetic = config.get("synthetic", {})
         nested = {key for key, value in config.items() if isinstance(value, dict)}
         assert nested <= {"synthetic"}
         assert set(config) - self.keys_read() == set()
-        assert set(synthetic) <= set(inspect.signature(write_synthetic).parameters)
+        assert set(synthetic) <= set(inspect.signature(Parameters).parameters)
 
     def test_an_unread_key_would_be_found(self):
         assert "learning_rate" in self.keys_read()

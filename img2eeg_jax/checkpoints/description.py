@@ -77,7 +77,9 @@ class Description:
         """
         if self.subjects is None or subject not in self.subjects:
             raise unexpected(
-                "subject", f"one of {list(self.subjects or ())}", subject or "none"
+                "subject",
+                f"one of {list(self.subjects or ())}",
+                f"{subject or 'none'}; they share this network, `subject` names one",
             )
         position = self.subjects.index(subject)
         shape = self.model["signal_shape"][1:]

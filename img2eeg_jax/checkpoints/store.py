@@ -108,10 +108,7 @@ class CheckpointStore:
         )
 
     def _write(
-        self,
-        state: TrainState,
-        documents: dict[str, Any],
-        selection_loss: float | None,
+        self, state: TrainState, documents: dict[str, Any], selection_loss: float | None
     ) -> None:
         arrays = {"variables": state.variables, "optimizer": _optimizer_item(state)}
         metrics = None if selection_loss is None else {"loss": selection_loss}
@@ -310,10 +307,10 @@ def _read_items(
         restored = _restore_items(manager, step, items)
         checksums = restored.pop("checksums", None)
         for name, tree in expected.items():
-            found = _read_shapes(source / name)
-            if checksums and found.keys() != checksums[name].keys():
+            found = _read_structure(source / name)
+            if checksums and trees.shapes_of(found).keys() != checksums[name].keys():
                 raise ValueError(f"{name}/ has other arrays than were saved")
-            trees.compare_shapes(str(source), found, trees.shapes_of(tree))
+            trees.check_shapes(str(source), found, tree)
         items = {
             name: ocp.args.StandardRestore(_host_like(tree))
             for name, tree in expected.items()
@@ -333,8 +330,8 @@ def _restore_items(
     return dict(manager.restore(step, args=ocp.args.Composite(**items)))
 
 
-def _read_shapes(folder: pathlib.Path) -> trees.Shapes:
-    """Returns the shapes of an item's arrays, by name, having read them one by one.
+def _read_structure(folder: pathlib.Path) -> Any:
+    """Returns Orbax's description of an item's arrays, having read them one by one.
 
     Orbax reads all at once: if one fails, the others go on and print tracebacks.
     """
@@ -346,7 +343,7 @@ def _read_shapes(folder: pathlib.Path) -> trees.Shapes:
         raise ValueError(f"no arrays in {folder.name}/")
     for key in keys:
         arrays.read(key).result()
-    return trees.shapes_of(ocp.StandardCheckpointHandler().metadata(folder))
+    return ocp.StandardCheckpointHandler().metadata(folder)
 
 
 @contextlib.contextmanager
@@ -359,9 +356,7 @@ def _reading(source: pathlib.Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, OSError) as error:
         reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         message = unexpected(
-            source,
-            "a checkpoint of img2eeg_jax",
-            f"one that cannot be read ({reason})",
+            source, "a checkpoint of img2eeg_jax", f"one that cannot be read ({reason})"
         )
         raise DamagedError(str(message)) from error
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from img2eeg_jax.errors import unexpected
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 def variable_shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
     """Returns the shapes and dtypes of a model's variables; computes nothing.
@@ -27,7 +25,7 @@ def variable_shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
     return dict(jax.eval_shape(model.init, jax.random.key(0), image))
 
 
-def shapes_of(tree: Any) -> Shapes:
+def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each array of a tree, by name."""
     return {name: tuple(leaf.shape) for name, leaf in _named_leaves(tree).items()}
 
@@ -43,18 +41,11 @@ def check_shapes(source: str, found: Any, expected: Any) -> None:
     Raises:
       InputError: naming the first variable that is missing, left over or mis-shaped.
     """
-    compare_shapes(source, shapes_of(found), shapes_of(expected))
-
-
-def compare_shapes(source: str, found: Shapes, expected: Shapes) -> None:
-    """Compares the shapes of two trees; see `check_shapes`."""
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise unexpected(
-                f"{source}: {name}",
-                str(expected.get(name, "nothing")),
-                found.get(name, "nothing"),
-            )
+    there, wanted = shapes_of(found), shapes_of(expected)
+    for name in sorted(there.keys() | wanted.keys()):
+        shape, other = wanted.get(name, "nothing"), there.get(name, "nothing")
+        if shape != other:
+            raise unexpected(f"{source}: {name}", str(shape), other)
 
 
 def checksums(arrays: dict[str, Any], documents: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,6 @@ def batches(
         )
     rows = _rows_of_batches(len(split.index), batch_size, seed, epoch)[first_step:]
     rows = np.split(rows, process_count, axis=1)[process_index]
-
     if not len(rows):
         return
     reading = _Reading(functools.partial(_read, split), rows)
@@ -119,16 +118,16 @@ class _Reading:
         # An empty batch tells the names and types, which tf.data must know beforehand.
         self._empty = read(rows[0, :0])
         self._errors: list[Exception] = []
-        self._number = next(self._numbers)
-        self._open[self._number] = self
+        self._number = number = next(self._numbers)
         types = [tf.as_dtype(value.dtype) for value in self._empty.values()]
         dataset = tf.data.Dataset.from_tensor_slices(rows).map(
             tf.autograph.experimental.do_not_convert(
-                lambda one: tf.numpy_function(_read_values, [self._number, one], types)
+                lambda one: tf.numpy_function(_read_values, [number, one], types)
             ),
             num_parallel_calls=_THREADS,
             deterministic=True,
         )
+        self._open[number] = self
         self._iterator: Iterator[tuple] = as_numpy(dataset.prefetch(_AHEAD))
 
     def values(self, rows: np.ndarray) -> list[np.ndarray]:

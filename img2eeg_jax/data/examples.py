@@ -62,11 +62,6 @@ class EncodingData:
     validation_halves: np.ndarray | None = None
 
 
-def average_repetitions(eeg: np.ndarray) -> np.ndarray:
-    """Returns the mean over repetitions (axis 1), f32[image, channel, time]."""
-    return eeg.mean(axis=1, dtype=np.float64).astype(np.float32)
-
-
 def split_by_concept(
     concepts: Sequence[str], n_validation_concepts: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -153,17 +148,16 @@ def load_encoding_data(
     eeg, halves, statistics = _read_zscored(
         shards, numbers, channels, window_s, axes, eeg_rows, zscore
     )
+    together = stack_zscores(statistics)
     if isinstance(subjects, int):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
-        halves = halves[:, :, 0]
+        halves, (together,) = halves[:, :, 0], statistics
     splits = _make_splits(shards, rows, eeg)
     return EncodingData(
         train=splits["training"],
         validation=splits.get("validation"),
         test=splits["test"],
-        zscore=statistics[0]
-        if isinstance(subjects, int)
-        else stack_zscores(statistics),
+        zscore=together,
         axes=axes,
         epoch_times_s=epoch_axes.times_s,
         validation_halves=halves if "validation" in splits else None,
@@ -223,15 +217,14 @@ def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
                 f"the first subject's channels {', '.join(common.ch_names)}",
                 ", ".join(axes.ch_names),
             )
-        common = dataclasses.replace(
-            common, unit=axes.unit if axes.unit == common.unit else UNKNOWN
-        )
-        if axes != dataclasses.replace(common, unit=axes.unit):
+        if not np.array_equal(axes.times_s, common.times_s):
             raise unexpected(
                 where,
                 f"the first subject's {len(common.times_s)} times",
                 f"{len(axes.times_s)}, or others",
             )
+        if axes.unit != common.unit:
+            common = dataclasses.replace(common, unit=UNKNOWN)
     return common
 
 

@@ -130,11 +130,8 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
         found = ", ".join(file for _, file in ranked) or "none"
         raise unexpected(
             place,
-            (
-                f"weights{whose} named encoder, best_model_params, "
-                "epochN_model_params, "
-                f"realnet or cornet_s ({', '.join(SUFFIXES)})"
-            ),
+            f"weights{whose} named encoder, best_model_params, epochN_model_params, "
+            f"realnet or cornet_s ({', '.join(SUFFIXES)})",
             found,
         )
     best = min(rank for rank, _ in mine)

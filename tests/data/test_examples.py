@@ -54,13 +54,6 @@ def averaged(tiny_original):
     return result
 
 
-def test_average_repetitions(eeg):
-    mean = examples.average_repetitions(eeg.eeg)
-    expected = sum(eeg.eeg[:, k].astype(np.float64) for k in range(3)) / 3
-    np.testing.assert_allclose(mean, expected, rtol=1e-6)
-    assert mean.dtype == np.float32
-
-
 def test_split_by_concept():
     concepts = ["b", "a", "c", "a", "b", "d", "d", "d"]
     seen = set()

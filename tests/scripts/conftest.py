@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from helpers.commands import TINY, Commands, check_done
+from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
 
@@ -57,7 +58,7 @@ def data_original(tmp_path_factory):
     synthetic.write_synthetic(data_dir, **parameters)
     builder.ensure_shards(
         data_dir,
-        builder.default_shards_dir(data_dir),
+        layout.shards_path(data_dir),
         subjects=(1,),
         image_size=TINY["image_size"],
         log=lambda _: None,

@@ -98,10 +98,7 @@ def write_eeg(
 
 
 def check_alignment(
-    image_set: ImageSet,
-    eeg: PreprocessedEEG,
-    partition: str,
-    path: str | os.PathLike,
+    image_set: ImageSet, eeg: PreprocessedEEG, partition: str, path: str | os.PathLike
 ) -> None:
     """Checks that a partition has one EEG row for each image.
 
@@ -118,10 +115,8 @@ def check_alignment(
     if len(eeg.eeg) != n_images:
         raise unexpected(
             path,
-            (
-                f"{n_images} EEG rows, one for each {partition} image of "
-                f"{metadata_path(image_set.root)}"
-            ),
+            f"{n_images} EEG rows, one for each {partition} image of "
+            f"{metadata_path(image_set.root)}",
             len(eeg.eeg),
         )
 
@@ -218,10 +213,8 @@ def _as_epochs(values: Any, path: pathlib.Path) -> np.ndarray:
         raise unexpected(
             path,
             "finite EEG",
-            (
-                f"NaN or infinite values in {np.sum(~finite)} of {len(finite)} images, "
-                f"first in image row {np.argmin(finite)}"
-            ),
+            f"NaN or infinite values in {np.sum(~finite)} of {len(finite)} images, "
+            f"first in image row {np.argmin(finite)}",
         )
     return eeg
 

@@ -83,6 +83,11 @@ def noise_free_path(
     return folder / f"noise_free_{partition}.npy"
 
 
+def shards_path(data_dir: str | os.PathLike) -> pathlib.Path:
+    """Returns where a data set's shards lie unless the user says otherwise."""
+    return pathlib.Path(data_dir) / "shards"
+
+
 def synthetic_path(data_dir: str | os.PathLike) -> pathlib.Path:
     """Returns the path of the parameters of a simulated data set."""
     return pathlib.Path(data_dir) / "synthetic.json"

@@ -58,7 +58,7 @@ class Request:
         data_dir = pathlib.Path(self.data_dir)
         given = {
             "data_dir": data_dir,
-            "shards_dir": self.shards_dir or str(data_dir / "shards"),
+            "shards_dir": self.shards_dir or str(layout.shards_path(data_dir)),
             "mirror": tuple(self.mirror),
             "bids_root": pathlib.Path(self.bids_root) if self.bids_root else None,
         }

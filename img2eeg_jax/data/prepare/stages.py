@@ -65,15 +65,16 @@ def _preprocess_tasks(
                     functools.partial(_preprocess, request, subject, sessions, reason),
                 )
             )
-    folder = layout.metadata_path(request.data_dir).parent
+    metadata = layout.metadata_path(request.data_dir)
     if tasks and request.has("shards"):
         # Shards would refuse a damaged image only after the long work.
         check = functools.partial(_check_images, request)
-        tasks.insert(0, Task("check that images are readable", str(folder), 0.0, check))
+        where = str(metadata.parent)
+        tasks.insert(0, Task("check that images are readable", where, 0.0, check))
     if image_set is not None and not request.has_image_list():
         list_images = functools.partial(_list_images, request)
         tasks.append(
-            Task("list the images in the folders", str(folder), 0.0, list_images)
+            Task("list the images in the folders", str(metadata), 0.0, list_images)
         )
     return tasks
 

@@ -10,7 +10,7 @@ from img2eeg_jax.data.preprocessing import whitening
 from img2eeg_jax.data.preprocessing.choices import Choices
 from img2eeg_jax.data.preprocessing.epochs import Trials, names_of
 from img2eeg_jax.data.sources.session import Session
-from img2eeg_jax.errors import naming, unexpected
+from img2eeg_jax.errors import expecting, naming, unexpected
 
 
 def choose_sessions(
@@ -94,7 +94,9 @@ def whiten_session(
             "none",
         )
     files = [file for partition in used for file in trials[partition].files]
-    with naming(f"{names_of(files)}: MVNN"):
+    # NumPy raises a ValueError where it finds no eigenvalues, of infinite covariances.
+    invertible = expecting("", "a noise covariance that has an inverse", ValueError)
+    with naming(f"{names_of(files)}: MVNN"), invertible:
         covariances = [
             whitening.noise_covariance(
                 _groups(trials[partition]), choices.mvnn, max_bytes

@@ -32,11 +32,6 @@ from img2eeg_jax.files import check_room, scratch_dir
 from img2eeg_jax.provenance import changed_file
 
 
-def default_shards_dir(data_dir: str | os.PathLike) -> pathlib.Path:
-    """Returns where a data set's shards lie unless the user says otherwise."""
-    return pathlib.Path(data_dir) / "shards"
-
-
 def shards_folder(
     shards_dir: str, data_dir: str | os.PathLike, fallback: pathlib.Path
 ) -> str | pathlib.Path:
@@ -54,7 +49,7 @@ def shards_folder(
     data_dir = pathlib.Path(data_dir)
     # The mode, because root may write to a folder that is meant to stay as it is.
     is_writable = data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK)
-    with_data = default_shards_dir(data_dir)
+    with_data = layout.shards_path(data_dir)
     return with_data if is_writable or with_data.is_dir() else fallback
 
 

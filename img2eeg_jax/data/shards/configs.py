@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -129,11 +129,9 @@ class EEGConfig(tfds.core.BuilderConfig):
             axes.append(eeg.axes)
             self._read_noise_free(partition, (len(eeg.eeg), *eeg.axes.shape))
         if axes[0] != axes[1]:
-            raise unexpected(
-                paths[1],
-                f"the channels and times of {paths[0]}",
-                "others",
-            )
+            counts = ["{} and {}".format(*each.shape) for each in axes]
+            expected = f"the channels and times of {paths[0]} ({counts[0]})"
+            raise unexpected(paths[1], expected, f"others ({counts[1]})")
 
     def examples(self, partition: str) -> Iterator[dict[str, np.ndarray]]:
         """Yields `eeg` f32[repetition, channel, time] of each image of a partition.
@@ -156,7 +154,7 @@ class EEGConfig(tfds.core.BuilderConfig):
     def _simulated(self) -> bool:
         return layout.is_simulated(self.image_set.root)
 
-    def _paths(self, path_of: Any) -> list[pathlib.Path]:
+    def _paths(self, path_of: Callable[..., pathlib.Path]) -> list[pathlib.Path]:
         """Returns the path of each partition."""
         root = self.image_set.root
         return [path_of(root, self.subject, name) for name in layout.PARTITIONS]
@@ -169,11 +167,11 @@ class EEGConfig(tfds.core.BuilderConfig):
     ) -> np.ndarray | None:
         root = self.image_set.root
         response = layout.noise_free_response(root, self.subject, partition)
-        if response is not None and response.shape != shape:
+        if response is not None and np.shape(response) != shape:
             raise unexpected(
                 layout.noise_free_path(root, self.subject, partition),
                 f"responses of shape {shape}, as the EEG has",
-                response.shape,
+                np.shape(response),
             )
         return response
 

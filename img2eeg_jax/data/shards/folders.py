@@ -67,10 +67,13 @@ class Configuration:
           what: what was expected instead of the damage.
 
         Raises:
-          InputError: something shows that the files are damaged.
+          InputError: something shows that the files are damaged; one that comes from
+            within passes as it is.
         """
         try:
             yield
+        except InputError:
+            raise
         except (tf.errors.OpError, OSError, ValueError, KeyError, TypeError) as error:
             if is_remote(self.address):
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -155,7 +158,8 @@ def open_configuration(shards_dir: str | os.PathLike, name: str) -> Configuratio
                 if n_found != n_bytes:
                     raise ValueError(f"{n_found} of {n_bytes} bytes in {file_name}")
             if opened.n_examples(partition) != n_examples:
-                raise ValueError(f"{n_examples} examples")
+                n_found = opened.n_examples(partition)
+                raise ValueError(f"{n_found} of {n_examples} examples")
     return opened
 
 
@@ -196,11 +200,15 @@ def upload(folder: pathlib.Path, shards_dir: str, name: str) -> None:
 
 
 def _read_json(path: str) -> dict[str, Any]:
+    expected = "the description of shards"
     with (
-        expecting(path, "the description of shards", tf.errors.OpError, ValueError),
+        expecting(path, expected, tf.errors.OpError, ValueError),
         tf.io.gfile.GFile(path) as file,
     ):
-        return json.loads(file.read())
+        found = json.loads(file.read())
+    if not isinstance(found, dict):
+        raise unexpected(path, expected, type(found).__name__)
+    return found
 
 
 def _cached(address: str, metadata: dict[str, Any]) -> pathlib.Path:

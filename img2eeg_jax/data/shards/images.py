@@ -148,10 +148,8 @@ class ImageRows:
                 # Threads share no position, and the lock of Python is not held.
                 n_read = os.preadv(file.fileno(), [images[place], after], starts[place])
                 if n_read != n_bytes + after.nbytes:
-                    raise unexpected(
-                        path, f"{n_bytes} bytes at {starts[place]}", n_read
-                    )
+                    expected = f"{n_bytes + after.nbytes} bytes at {starts[place]}"
+                    raise unexpected(path, expected, n_read)
                 if index[0] != chosen[place]:
-                    raise unexpected(
-                        path, f"image {chosen[place]}", f"image {index[0]}"
-                    )
+                    found = f"image {index[0]}"
+                    raise unexpected(path, f"image {chosen[place]}", found)

@@ -10,6 +10,7 @@ import numpy as np
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
+from img2eeg_jax.data.layout.paths import check_partition
 from img2eeg_jax.data.shards import folders
 from img2eeg_jax.data.shards.images import ImageRows, RecordLayout
 from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tfds
@@ -79,8 +80,8 @@ class SubjectEEG:
           f32[image, repetition, channel, time], in row order.
 
         Raises:
-          InputError: the shards are damaged, there is no such channel, or no sample in
-            the window.
+          InputError: the shards are damaged, or there is no such partition or channel,
+            or no sample in the window.
         """
         take = self._take(channels, window_s)
         return self._reduce(partition, "eeg", lambda eeg, first: take(eeg))
@@ -155,6 +156,7 @@ class SubjectEEG:
 
         `reduce` is told the row of a block's first image, too.
         """
+        check_partition(partition)
         result, n_read = None, 0
         n_examples = self._files.n_examples(partition)
         with self._files.told_damaged(f"complete shards of the {partition} partition"):
@@ -204,11 +206,7 @@ class Shards:
 
     @classmethod
     def open(
-        cls,
-        shards_dir: str | os.PathLike,
-        *,
-        image_size: int,
-        subjects: Sequence[int],
+        cls, shards_dir: str | os.PathLike, *, image_size: int, subjects: Sequence[int]
     ) -> "Shards":
         """Opens shards; checks that they are complete and of one list of images.
 
@@ -222,7 +220,7 @@ class Shards:
 
         Raises:
           InputError: there are no such shards, they are damaged, or EEG is of another
-            list of images.
+            list of images or has another number of rows.
         """
         files = folders.open_configuration(shards_dir, folders.images_name(image_size))
         with files.told_damaged("a complete description of images"):
@@ -238,6 +236,15 @@ class Shards:
                     f"EEG of the images of {files.name}",
                     "EEG of another list of images",
                 )
+            for partition in layout.PARTITIONS:
+                n_images = files.n_examples(partition)
+                n_rows = one._files.n_examples(partition)
+                if n_rows != n_images:
+                    raise unexpected(
+                        one._files.address,
+                        f"as many {partition} images as EEG rows",
+                        f"{n_images} and {n_rows}",
+                    )
         shape = (image_size, image_size, 3)
         return cls(
             shards_dir=os.fspath(shards_dir),

@@ -103,11 +103,8 @@ def load_teacher_logits(
     for path, rows in _parts(shards_dir, key, partition, n_images):
         logits = _read(path, len(rows))
         if logits is None:
-            raise unexpected(
-                path,
-                f"the teacher's logits of {len(rows)} images",
-                "none that are complete",
-            )
+            expected = f"the teacher's logits of {len(rows)} images"
+            raise unexpected(path, expected, "none that are complete")
         parts.append(logits)
     return np.concatenate(parts)
 
@@ -130,10 +127,8 @@ def _compute(
         raise unexpected(
             "teacher",
             f"finite logits of {len(images)} images",
-            (
-                f"an array of shape {logits.shape}, {np.sum(~np.isfinite(logits))} not "
-                "finite"
-            ),
+            f"an array of shape {logits.shape}, {np.sum(~np.isfinite(logits))} not "
+            "finite",
         )
     return logits
 

@@ -151,7 +151,7 @@ def _check_written(info: tfds.core.DatasetInfo, config: Config) -> dict[str, Any
         first = itertools.islice(_decoded(info, [path], 1), _RECORDS_SEARCHED)
         one_by_one = [{key: value[0] for key, value in b.items()} for b in first]
         record = RecordLayout.find(path, n_records, one_by_one)
-    digest, n_repetitions = hashlib.sha256(), {}
+    digest, n_repetitions, is_right = hashlib.sha256(), {}, True
     for partition, of_partition in files.items():
         rows, n_read = None, 0
         if record is not None:
@@ -160,18 +160,16 @@ def _check_written(info: tfds.core.DatasetInfo, config: Config) -> dict[str, Any
         paths = [path for path, _ in of_partition]
         for block in _decoded(info, paths, _RECORDS_AT_A_TIME):
             expected = np.arange(n_read, n_read + len(block["index"]))
-            is_right = np.array_equal(block.pop("index"), expected)
+            is_right &= np.array_equal(block.pop("index"), expected)
             if rows is not None:
                 is_right &= np.array_equal(rows[expected], block["image"])
             else:
                 n_repetitions[partition] = block["eeg"].shape[1]
-            if not is_right:
-                raise unexpected(paths[0].parent, "what was written", "something else")
             for position in range(len(expected)):
                 for name in sorted(block):
                     digest.update(np.ascontiguousarray(block[name][position]))
             n_read += len(expected)
-    if digest.hexdigest() != info.metadata["data_sha256"]:
+    if not is_right or digest.hexdigest() != info.metadata["data_sha256"]:
         raise unexpected(paths[0].parent, "what was written", "something else")
     described = {
         partition: [[path.name, n, path.stat().st_size] for path, n in of_partition]

@@ -109,8 +109,8 @@ def find_sessions(
     if not sessions:
         raise unexpected(
             folder,
-            f"recordings "
-            f"*_eeg.{{vhdr,edf,bdf,set}}{f' of task-{task}' if task else ''}",
+            "recordings *_eeg.{vhdr,edf,bdf,set}"
+            + (f" of task-{task}" if task else ""),
             "none",
         )
     return sessions

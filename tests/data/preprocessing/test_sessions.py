@@ -15,7 +15,8 @@ from helpers.preprocessed import (
     run,
 )
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.preprocessing import sessions
+from img2eeg_jax.data.preprocessing import epochs, sessions
+from img2eeg_jax.data.sources import recordings
 from img2eeg_jax.errors import InputError
 
 
@@ -97,3 +98,13 @@ def test_all_repetitions_are_as_many_as_every_image_has(raw):
 def test_too_few_repetitions_for_whitening_are_refused(raw):
     choices = dataclasses.replace(OFFICIAL, training_repetitions=1, test_repetitions=1)
     refuse(raw, choices, "MVNN: time: expected at least 2 observations")
+
+
+def test_values_that_overflow_are_refused(raw):
+    session = recordings.find_sessions(raw, 1)[0]
+    trials = epochs.read_trials(session, "training", OFFICIAL, 1e9)
+    trials = sessions.keep_repetitions(trials, "training", OFFICIAL)
+    huge = {"training": dataclasses.replace(trials, eeg=np.sign(trials.eeg) * 1e200)}
+    words = "training.npy: MVNN: expected a noise covariance that has an inverse"
+    with np.errstate(all="ignore"), pytest.raises(InputError, match=words):
+        sessions.whiten_session(huge, OFFICIAL, 1e9)

@@ -24,7 +24,7 @@ def build(tiny):
         lines = []
         builder.ensure_shards(
             tiny,
-            builder.default_shards_dir(tiny),
+            layout.shards_path(tiny),
             subjects=subjects,
             image_size=image_size,
             processes=processes,
@@ -46,7 +46,7 @@ def _open(data_dir, subjects=(1,), image_size=16):
 
 
 def test_default_folder(tiny):
-    assert builder.default_shards_dir(tiny) == tiny / "shards"
+    assert layout.shards_path(tiny) == tiny / "shards"
 
 
 def test_round_trip_equals_direct_reading(tiny, build):
@@ -108,10 +108,11 @@ def test_changed_image_is_built_again(tiny, build):
     np.testing.assert_array_equal(images[3], images[4])
 
 
-def test_damaged_description_is_built_again(tiny, build):
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_description_is_built_again(tiny, build, content):
     build()
     path = next((tiny / "shards/things_eeg2/sub-01").rglob("metadata.json"))
-    path.write_text("{")
+    path.write_text(content)
     (line,) = build()
     assert "damaged" in line
     assert build() == []

@@ -264,6 +264,38 @@ def test_eeg_of_another_list_of_images(tiny, build):
         _open(tiny)
 
 
+def test_eeg_with_another_number_of_rows(tiny, build):
+    build()
+    folder = pathlib.Path(folders.config_dir(tiny / "shards", "sub-01"))
+    metadata = json.loads((folder / "metadata.json").read_text())
+    metadata["files"]["test"][0][1] += 1
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match="found 5 of 4 examples"):
+        _open(tiny)
+    info = json.loads((folder / "dataset_info.json").read_text())
+    (split,) = (split for split in info["splits"] if split["name"] == "test")
+    split["shardLengths"][0] = str(int(split["shardLengths"][0]) + 1)
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match=r"sub-01.*test images.*found 4 and 5$"):
+        _open(tiny)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"channels": ["X"]}, "channels: expected different names .*, found X$"),
+        ({"window_s": (5, 6)}, "window: expected a window in .*, found 5 to 6 s$"),
+        ({"partition": "dev"}, "partition: expected one of training, test, found"),
+    ],
+)
+def test_what_eeg_does_not_have_is_no_damage(tiny, build, asked, words):
+    build()
+    eeg = _open(tiny).eeg(1)
+    for read in (eeg.read, eeg.means, eeg.noise_free):
+        with pytest.raises(InputError, match=f"^{words}"):
+            read(**{"partition": "test"} | asked)
+
+
 class TestAddress:
     """Shards that lie where only TensorFlow can reach them."""
 

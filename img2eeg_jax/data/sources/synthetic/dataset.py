@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -70,37 +71,19 @@ class Parameters:
             )
 
 
-def write_synthetic(
-    data_dir: str | os.PathLike,
-    *,
-    seed: int = 0,
-    n_training_concepts: int = 240,
-    images_per_concept: int = 10,
-    n_test_concepts: int = 100,
-    image_size: int = 64,
-    training_repetitions: int = 4,
-    test_repetitions: int = 20,
-    subjects: Sequence[int] = (1,),
-) -> bool:
+def write_synthetic(data_dir: str | os.PathLike, **parameters: Any) -> bool:
     """Writes a synthetic data set, as a whole or not at all.
 
     To one that is there and differs in its subjects only, those missing are added, so
     that the files are the same as if all had been written at once.
 
-    Besides the files of the layout it holds ``synthetic.json`` (the arguments),
+    Besides the files of the layout it holds ``synthetic.json`` (the parameters),
     ``properties.csv`` (what each image was drawn from) and, for each subject, the
     responses without noise.
 
     Args:
       data_dir: folder to make. A data set already there is never overwritten.
-      seed: seed of everything random.
-      n_training_concepts: number of concepts in the training partition.
-      images_per_concept: images of each training concept; test concepts have one.
-      n_test_concepts: number of other concepts, in the test partition.
-      image_size: height and width of the images in pixels.
-      training_repetitions: EEG trials of each training image.
-      test_repetitions: EEG trials of each test image.
-      subjects: subject numbers, from 1.
+      **parameters: those of `Parameters` that are not to be its defaults.
 
     Returns:
       True if something was written, False if all of it was there.
@@ -108,32 +91,22 @@ def write_synthetic(
     Raises:
       InputError: a number is out of range, or the folder holds something else.
     """
-    parameters = Parameters(
-        seed=seed,
-        n_training_concepts=n_training_concepts,
-        images_per_concept=images_per_concept,
-        n_test_concepts=n_test_concepts,
-        image_size=image_size,
-        training_repetitions=training_repetitions,
-        test_repetitions=test_repetitions,
-        subjects=tuple(subjects),
-    )
+    wanted = Parameters(**parameters)
     target = pathlib.Path(data_dir).absolute()
-    present = _present_subjects(target, parameters)
-    missing = set(parameters.subjects) - set(present)
-    if not missing:
+    present = _present_subjects(target, wanted)
+    if set(wanted.subjects) <= set(present):
         return False
     if present:
-        _add_subjects(target, parameters, present)
+        _add_subjects(target, wanted, present)
         return True
     with scratch_dir(target.parent, target.name) as scratch:
         new = scratch / "data"
-        _write(new, parameters)
+        _write(new, wanted)
         try:
             os.replace(new, target)
         except OSError:
             # Another process may have been faster.
-            if set(parameters.subjects) <= set(_present_subjects(target, parameters)):
+            if set(wanted.subjects) <= set(_present_subjects(target, wanted)):
                 return False
             raise
     return True
