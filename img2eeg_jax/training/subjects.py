@@ -24,8 +24,8 @@ AUTO = "auto"
 
 Folders = Sequence[pathlib.Path]
 
-# (folders of networks that are trained together, devices, whether it is the first of
-# this process) → None; builds and trains them.
+# (folders of networks that are trained together, devices, whether they are the first of
+# those that are trained at the same time) → None; builds and trains them.
 Train = Callable[[Folders, DataParallel, bool], None]
 
 
