@@ -70,7 +70,7 @@ def main() -> None:
 
         from img2eeg_jax.interop import transfer
 
-    # Of attempts that failed and were repeated.
+    # The hub's client logs attempts that failed and were repeated.
     logging.set_verbosity_error()
     if _TO_TORCH.value:
         summary = transfer.export_weights(

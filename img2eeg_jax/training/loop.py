@@ -152,7 +152,8 @@ class Trainer:
         self, requests: Requests, meter: run_progress.Meter, trace: run_progress.Trace
     ) -> None:
         """Takes the steps that are left of an epoch, and saves."""
-        # What is there now stays: collections need not go through it again and again.
+        # Most of what is in memory now stays to the end of the run; frozen, the garbage
+        # collector does not go through it again between steps.
         gc.collect()
         gc.freeze()
         active = self._active()
@@ -163,7 +164,7 @@ class Trainer:
             requests.note_save()
         if must_stop and not self._is_over():
             self._save(self._active())
-            # Only what is on disk may be promised.
+            # StoppedBySignal promises that the state is on disk.
             for workdir in self._written:
                 workdir.wait()
             raise StoppedBySignal(f"stopped at step {self.step}")

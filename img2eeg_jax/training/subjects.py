@@ -76,7 +76,7 @@ def _train_one_by_one(folders: Folders, train: Train) -> None:
         try:
             train([folder], parallel, True)
         except InputError as error:
-            # The other processes need not know of it.
+            # Other processes, which may not have failed, would wait for this one.
             if parallel.process_count > 1:
                 raise
             errors.append(error)
@@ -159,21 +159,11 @@ def _restore(
     """Takes over the last checkpoints of networks that are trained in step.
 
     A run that is ahead of the others, because the session before was killed between
-    two networks' saves, goes back to the step that all have. Runs that stopped early
-    stay behind. One network alone is the simplest case.
-
-    Args:
-      workdirs: the networks' folders, whose progress is set.
-      starts: the networks' states before the first step.
-      selection: tells which runs stopped early.
-      num_epochs: of the whole run.
+    two networks' saves, goes back to the step that all have; standing at different
+    steps for another reason is refused. Runs that stopped early stay behind.
 
     Returns:
       The states, all at one step.
-
-    Raises:
-      InputError: checkpoints cannot be used, or the runs stand at different steps for
-        another reason.
     """
     states = [
         workdir.restore(start) or start

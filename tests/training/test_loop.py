@@ -1,5 +1,6 @@
 """The epochs of a run, over fake steps: nothing is compiled."""
 
+import contextlib
 import csv
 import dataclasses
 import gc
@@ -127,9 +128,12 @@ class TestEpochs:
         assert "validation loss" not in out
         assert "best" not in out
 
-    def test_heap_is_as_it_was(self, tmp_path):
+    @pytest.mark.parametrize("poisoned", [(), (2,)])
+    def test_heap_is_as_it_was(self, tmp_path, poisoned):
+        """Also after an error."""
         frozen = gc.get_freeze_count()
-        trainer(tmp_path, Steps()).train(never)
+        with contextlib.suppress(InputError):
+            trainer(tmp_path, Steps(poisoned=poisoned)).train(never)
         assert gc.get_freeze_count() == frozen
 
 
