@@ -10,7 +10,7 @@ from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.examples import split_by_concept
 from img2eeg_jax.data.shards import builder
-from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import naming
@@ -67,14 +67,23 @@ class DataSource:
         if self.synthetic is not None:
             return synthetic.AXES, range(self.synthetic["n_training_concepts"])
         subject, folder = self.subjects[0], self._folder()
-        of_data = {"subjects": self.subjects, "image_size": self.image_size}
-        if builder.needs_data(self.data_dir or "", folder, **of_data):
-            image_set = layout.read_image_set(self.data_dir)
-            if builder.reasons_to_build(image_set, folder, **of_data):
-                axes = layout.read_eeg(self.data_dir, subject, "test").axes
-                return axes, image_set.concepts("training")
-        shards = self._open(folder)
-        return shards.eeg(subject).axes, shards.concepts["training"]
+        if not builder.needs_data(
+            self.data_dir or "",
+            folder,
+            subjects=self.subjects,
+            image_size=self.image_size,
+        ):
+            shards = self._open(folder)
+            return shards.eeg(subject).axes, shards.concepts["training"]
+        image_set = layout.read_image_set(self.data_dir)
+        is_stale = builder.reasons_to_build(
+            image_set, folder, subjects=(subject,), image_size=None
+        )
+        if is_stale:
+            axes = layout.read_eeg(self.data_dir, subject, "test").axes
+        else:
+            axes = SubjectEEG.open(folder, subject).axes
+        return axes, image_set.concepts("training")
 
     def open(self) -> Shards:
         """Opens the shards; of several processes the first builds what is missing.
