@@ -309,6 +309,20 @@ class TestLossesThatAreNotFinite:
             one.train(never)
         assert not [*(tmp_path / "checkpoints").iterdir()]
 
+    def test_network_that_is_not_finite_is_not_saved(self, tmp_path):
+        """After the last step, whose loss is of the network before it."""
+
+        class Overflowing(Steps):
+            def train_step(self, *arguments):
+                state, metrics = super().train_step(*arguments)
+                w = np.full((1,), np.inf, np.float32)
+                return state.replace(params={"w": w}), metrics
+
+        one = trainer(tmp_path, Overflowing(), selection_split=None, ceiling=None)
+        with pytest.raises(InputError, match="step 4: expected a finite network"):
+            one.train(never)
+        assert not [*(tmp_path / "checkpoints").iterdir()]
+
     def test_skipped_steps_are_counted(self, tmp_path, capsys):
         steps = Steps(skipped=[6])
         trainer(tmp_path, steps, counts_skipped=True).train(never)
