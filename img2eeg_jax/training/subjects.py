@@ -21,6 +21,7 @@ SIDE_BY_SIDE = "side_by_side"
 VMAPPED = "vmapped"
 SHARED_BACKBONE = "shared_backbone"
 AUTO = "auto"
+MODES = (AUTO, ONE_BY_ONE, SIDE_BY_SIDE, VMAPPED, SHARED_BACKBONE)
 
 Folders = Sequence[pathlib.Path]
 
