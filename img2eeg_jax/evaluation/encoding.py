@@ -135,10 +135,7 @@ def checked_pair(
 
 
 def _scores_over_halvings(
-    candidates: Sequence[NDArray[np.float64]],
-    eeg: NDArray,
-    n_splits: int,
-    seed: int,
+    candidates: Sequence[NDArray[np.float64]], eeg: NDArray, n_splits: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Correlates each candidate, and the other half, with the half.
 

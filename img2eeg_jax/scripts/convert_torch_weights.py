@@ -74,10 +74,7 @@ def main() -> None:
     logging.set_verbosity_error()
     if _TO_TORCH.value:
         summary = transfer.export_weights(
-            _INPUT.value,
-            _OUTPUT.value,
-            which=_WHICH.value,
-            overwrite=_OVERWRITE.value,
+            _INPUT.value, _OUTPUT.value, which=_WHICH.value, overwrite=_OVERWRITE.value
         )
     else:
         summary = transfer.import_weights(

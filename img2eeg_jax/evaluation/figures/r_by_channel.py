@@ -61,10 +61,7 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping[str, Any]) -> No
 
 
 def _channel_bars(
-    axes: Axes,
-    ch_names: Sequence[str],
-    per_channel: Mapping[str, NDArray],
-    main: str,
+    axes: Axes, ch_names: Sequence[str], per_channel: Mapping[str, NDArray], main: str
 ) -> None:
     at = np.arange(len(ch_names))
     axes.bar(at, per_channel[main], width=0.7, **labels.style(main))
