@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     config.weight_decay = 0.0  # decoupled, of kernels only
     config.max_gradient_norm = 0.0  # longer gradients are scaled to it; 0 for any
     config.accumulate_steps = 1  # batches an update
-    # Of averaged parameters, a step; they are then used. 0 for none.
+    # Of a running average of the parameters, which is validated and kept; 0 for none.
     config.ema_decay = 0.0
     config.nonfinite = "stop"  # or "skip" steps whose loss or gradient is not finite
     config.seed = 2023  # of initial weights, data order and validation split

@@ -12,7 +12,7 @@ from configs import default
 def get_config() -> ConfigDict:
     """Returns the config; every key can be set as --config.KEY=VALUE."""
     config = default.get_config()
-    # What `data.synthetic` writes into WORKDIR/data, where data_dir is "".
+    # What `data.sources.synthetic` writes into WORKDIR/data, where data_dir is "".
     config.synthetic = ConfigDict()
     config.synthetic.seed = 0
     config.synthetic.n_training_concepts = 240

@@ -77,9 +77,10 @@ class Description:
         """
         if self.subjects is None or subject not in self.subjects:
             raise unexpected(
-                "subject",
-                f"one of {list(self.subjects or ())}",
-                f"{subject or 'none'}; they share this network, `subject` names one",
+                "",
+                f"one of the subjects {list(self.subjects or ())} that share this "
+                "network",
+                f"{subject or 'none'}; `subject` names one",
             )
         position = self.subjects.index(subject)
         shape = self.model["signal_shape"][1:]

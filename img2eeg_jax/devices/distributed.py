@@ -8,10 +8,11 @@ import jax
 
 from img2eeg_jax.errors import InputError, first_line, unexpected
 
-# After so long without a sign of life a process counts as dead, and the others end.
+# A process without a sign of life for so long counts as dead, and the others end.
 _HEARTBEAT_S = 60
 
-# Side by side, subjects end when they end: who is done waits for the others so long.
+# How long a process that is done waits for others: subjects that are trained side by
+# side end at different times.
 _SHUTDOWN_S = 7 * 24 * 3600
 
 
@@ -31,9 +32,9 @@ def start(
     Raises:
       InputError: the environment does not tell, or the others do not come.
     """
-    # What processes without GPU or TPU send their sums with.
+    # Processes without GPU or TPU add up over all of them by Gloo.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # It would take SIGTERM, which we answer ourselves.
+    # JAX's preemption service would take SIGTERM, at which a run saves and stops.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -90,8 +91,7 @@ def naming_failures() -> Iterator[None]:
             ) from error
         if jax.process_count() == 1:
             raise
+        where, expected = jax.process_index(), jax.process_count()
         raise unexpected(
-            f"process {jax.process_index()}",
-            f"{jax.process_count()} processes",
-            f"one gone: {found}",
+            f"process {where}", f"{expected} processes", f"one gone: {found}"
         ) from error

@@ -36,9 +36,7 @@ class DataParallel:
     """
 
     def __init__(
-        self,
-        devices: Sequence[jax.Device] | None = None,
-        n_subjects: int | None = None,
+        self, devices: Sequence[jax.Device] | None = None, n_subjects: int | None = None
     ):
         """Takes all devices of all processes unless `devices` names local ones."""
         self.devices = tuple(devices or jax.local_devices())

@@ -125,11 +125,8 @@ def checked_pair(
     """
     eeg = np.asarray(eeg)
     if eeg.ndim != 4 or 0 in eeg.shape:
-        raise unexpected(
-            "EEG",
-            "a filled array [image, repetition, channel, time]",
-            f"shape {eeg.shape}",
-        )
+        expected = "a filled array [image, repetition, channel, time]"
+        raise unexpected("EEG", expected, f"shape {eeg.shape}")
     prediction = _checked_response("prediction", prediction, eeg.shape)
     if len(eeg) < min_images:
         raise unexpected("correlation over images", f"at least {min_images}", len(eeg))
@@ -138,10 +135,7 @@ def checked_pair(
 
 
 def _scores_over_halvings(
-    candidates: Sequence[NDArray[np.float64]],
-    eeg: NDArray,
-    n_splits: int,
-    seed: int,
+    candidates: Sequence[NDArray[np.float64]], eeg: NDArray, n_splits: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Correlates each candidate, and the other half, with the half.
 

@@ -13,7 +13,6 @@ from img2eeg_jax.data.shards.images import ImageRows
 from img2eeg_jax.data.shards.store import SubjectEEG
 from img2eeg_jax.data.zscore import ZScore, fit_zscore
 from img2eeg_jax.errors import naming, unexpected
-from img2eeg_jax.signal_layout import SignalLayout
 
 
 @dataclass(frozen=True)
@@ -111,23 +110,16 @@ def _read(
     """Returns the test partition's `eeg` and `noise_free` of `Measured`."""
     signal = checkpoint.description.signal
     wanted = signal.eeg.ch_names, tuple(signal.axes.times_s[[0, -1]])
-    _check_times(signal, measured.axes.select(*wanted).times_s)
+    expected_s, n_times = signal.axes.times_s, measured.axes.select(*wanted).shape[1]
+    if n_times != len(expected_s):
+        expected = f"{len(expected_s)} in {expected_s[0]:g}..{expected_s[-1]:g} s"
+        raise unexpected("times", expected, n_times)
     zscore = checkpoint.description.zscore or _fit_zscore(measured, *wanted)
     eeg = signal.measured(zscore.apply(measured.read("test", *wanted)))
     noise_free = measured.noise_free("test", *wanted)
     if noise_free is not None:
         noise_free = signal.measured(zscore.apply(noise_free))
     return eeg, noise_free
-
-
-def _check_times(signal: SignalLayout, times_s: np.ndarray) -> None:
-    expected_s = signal.axes.times_s
-    if len(times_s) != len(expected_s):
-        raise unexpected(
-            "times",
-            f"{len(expected_s)} in {expected_s[0]:g}..{expected_s[-1]:g} s",
-            len(times_s),
-        )
 
 
 def _fit_zscore(

@@ -108,7 +108,7 @@ def result_table(summary: Mapping[str, Any]) -> str:
     for name, metric in METRICS.items():
         if name in summary:
             r = summary[name]
-            # Of a single repetition, or of EEG that is constant over images.
+            # r is None of a single repetition, or of EEG that is constant over images.
             value = "undefined" if r is None else f"{r:6.3f}"
             lines.append(f"  {metric.label:<30}{value}")
     return "\n".join(lines)
@@ -117,8 +117,5 @@ def result_table(summary: Mapping[str, Any]) -> str:
 def _check_predicts_eeg(checkpoint: Checkpoint) -> None:
     signal = checkpoint.description.signal
     if not signal.is_eeg:
-        raise unexpected(
-            checkpoint.path,
-            "a network that predicts EEG",
-            f"one that predicts {signal.kind}, which has no EEG scores",
-        )
+        found = f"one that predicts {signal.kind}, which has no EEG scores"
+        raise unexpected(checkpoint.path, "a network that predicts EEG", found)

@@ -77,12 +77,8 @@ def _check_axes(axes: Axes, metrics: Mapping[str, NDArray[np.float64]]) -> None:
         raise unexpected("times", "increasing seconds", "another order")
     for metric, r in metrics.items():
         if r.shape != axes.shape:
-            raise unexpected(
-                metric,
-                f"shape {axes.shape} for {n_channels} channel names and {n_times} "
-                "times",
-                r.shape,
-            )
+            fits = f"{n_channels} channel names and {n_times} times"
+            raise unexpected(metric, f"shape {axes.shape} for {fits}", r.shape)
 
 
 def _json(values: NDArray[np.float64] | np.float64) -> list | float | None:

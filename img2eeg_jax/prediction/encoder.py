@@ -38,12 +38,9 @@ class Encoder:
         Raises:
           InputError: the network is a CORnet-S, which predicts no signal.
         """
-        if checkpoint.description.kind != "realnet":
-            raise unexpected(
-                checkpoint.path,
-                "a network that predicts EEG",
-                checkpoint.description.kind,
-            )
+        kind = checkpoint.description.kind
+        if kind != "realnet":
+            raise unexpected(checkpoint.path, "a network that predicts EEG", kind)
         self.checkpoint = checkpoint
         self._parallel = DataParallel()
 
@@ -120,7 +117,7 @@ class Encoder:
             axes=self.axes,
             names=map(str, range(len(signal)) if names is None else names),
             subject=self.description.subject,
-            # Of a channel mean they are the channels', which tell nothing of the mean.
+            # The statistics of single channels tell nothing of a channel mean.
             zscore=self.description.zscore if meaning.window is None else None,
         )
 

@@ -101,7 +101,7 @@ def define(
       text: for --help.
     """
     holder = flags.DEFINE(_Parser(read, form), name, default, text)
-    # Else --help would show the default's value.
+    # --help shows the default's text, not the value that is read from it.
     flags.FLAGS[name].default_as_str = repr(default)
     return holder
 

@@ -70,14 +70,11 @@ def main() -> None:
 
         from img2eeg_jax.interop import transfer
 
-    # Of attempts that failed and were repeated.
+    # The hub's client logs attempts that failed and were repeated.
     logging.set_verbosity_error()
     if _TO_TORCH.value:
         summary = transfer.export_weights(
-            _INPUT.value,
-            _OUTPUT.value,
-            which=_WHICH.value,
-            overwrite=_OVERWRITE.value,
+            _INPUT.value, _OUTPUT.value, which=_WHICH.value, overwrite=_OVERWRITE.value
         )
     else:
         summary = transfer.import_weights(

@@ -189,7 +189,7 @@ def main() -> None:
             from img2eeg_jax.data.shards.store import Shards
             from img2eeg_jax.training import teacher
 
-        # Refused now rather than after what comes before its turn.
+        # A checkpoint that cannot be used is refused before the stages start.
         loaded = load_checkpoint(_TEACHER.value)
     prepare.prepare(request, log=common.say)
     if _TEACHER.value:

@@ -7,19 +7,14 @@ from ml_collections import ConfigDict
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import AREAS
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES
+from img2eeg_jax.training.subjects import MODES
 
 _CHOICES = {
     "zscore": ("training", "training_and_test"),
     "signal": (CHANNELS_BY_TIMES, CHANNEL_MEAN),
     "precision": ("float32", "tf32", "bfloat16"),
     "remat": ("none", "elementwise", "areas"),
-    "subjects_mode": (
-        "auto",
-        "one_by_one",
-        "side_by_side",
-        "vmapped",
-        "shared_backbone",
-    ),
+    "subjects_mode": MODES,
     "nonfinite": ("stop", "skip"),
     "task": ("none", "mse", "cross_entropy"),
     "correlation": ("pearson", "spearman"),

@@ -98,9 +98,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     logits = None
     with jax.default_matmul_precision(plan.precision), distributed.naming_failures():
         shards = plan.source.open()
-        found = shards.eeg(shards.subjects[0]).axes
-        # Shards that were there have been built anew, from other EEG.
-        networks = networks if found == axes else load_networks(config, found)
         if networks.teacher is not None and not config.teacher_batch_stats:
             model = networks.teacher.clone(axis_name=None)
             logits = teacher.load_logits(shards, model, networks.teacher_variables)
@@ -322,8 +319,8 @@ def build_limits(
       config: see configs/default.py.
       started_s: `time.monotonic()` at the command's start.
       parallel: the devices of the session.
-      is_first: whether it is the first of this process: JAX traces all that a process
-        does, so one trace is enough.
+      is_first: whether its steps may be traced: of sessions side by side only the
+        first one's are, because JAX traces all that a process does.
     """
     return Limits(
         num_epochs=config.num_epochs,

@@ -108,26 +108,21 @@ class Trainer:
         return is_early or self._progress().epoch >= self.limits.num_epochs
 
     def _train(self, requests: Requests) -> None:
+        num_epochs = self.limits.num_epochs
         self.state = resume_in_step(
-            self.parallel,
-            self.workdirs,
-            self.state,
-            self.selection,
-            self.limits.num_epochs,
+            self.parallel, self.workdirs, self.state, self.selection, num_epochs
         )
         self.step = int(np.max(self.state.step))
         for workdir in self._written:
             workdir.write_config()
         if self._is_over():
-            n_done = self._progress().epoch
-            self._print(run_progress.over_line(n_done, self.limits.num_epochs))
+            self._print(run_progress.over_line(self._progress().epoch, num_epochs))
             return
         for workdir in self._written:
             workdir.start()
         if self.step:
-            self._print(
-                f"going on from step {self.step}, epoch {self._progress().epoch + 1}"
-            )
+            epoch = self._progress().epoch + 1
+            self._print(f"going on from step {self.step}, epoch {epoch}")
         self.state = self.parallel.replicate(self.state)
         meter = run_progress.Meter(
             self.flops_per_image * len(self.workdirs), self.limits.peak_tflops
@@ -152,7 +147,8 @@ class Trainer:
         self, requests: Requests, meter: run_progress.Meter, trace: run_progress.Trace
     ) -> None:
         """Takes the steps that are left of an epoch, and saves."""
-        # What is there now stays: collections need not go through it again and again.
+        # Most of what is in memory now stays to the end of the run; frozen, the garbage
+        # collector does not go through it again between steps.
         gc.collect()
         gc.freeze()
         active = self._active()
@@ -163,7 +159,7 @@ class Trainer:
             requests.note_save()
         if must_stop and not self._is_over():
             self._save(self._active())
-            # Only what is on disk may be promised.
+            # StoppedBySignal promises that the state is on disk.
             for workdir in self._written:
                 workdir.wait()
             raise StoppedBySignal(f"stopped at step {self.step}")

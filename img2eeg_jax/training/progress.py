@@ -128,7 +128,7 @@ def epoch_line(
         line += f", {name} loss {row[f'{name}_total']:.4g}"
         line += f", {name} r {row[f'{name}_r']:.3f}"
         if ceiling is not None:
-            # One network of several subjects has their mean.
+            # A network that subjects share has the mean of their ceilings.
             line += f" (ceiling {np.mean(ceiling):.3f})"
     if row.get("train_skipped"):
         line += f", {row['train_skipped']:.0f} steps skipped"

@@ -37,10 +37,7 @@ class Requests:
     """When to stop and when to save within an epoch: the same in all processes."""
 
     def __init__(
-        self,
-        parallel: DataParallel,
-        limits: Limits,
-        stop_requested: Callable[[], bool],
+        self, parallel: DataParallel, limits: Limits, stop_requested: Callable[[], bool]
     ):
         """Counts the minutes between saves from now on.
 

@@ -10,10 +10,10 @@ from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.examples import split_by_concept
 from img2eeg_jax.data.shards import builder
-from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.devices.parallel import DataParallel
-from img2eeg_jax.errors import InputError, naming
+from img2eeg_jax.errors import naming
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class DataSource:
         n_validation_concepts: int,
         split_seed: int,
     ) -> Axes:
-        """Returns all the axes of the EEG that is there; writes nothing.
+        """Returns all the axes of the EEG that `open` will give; writes nothing.
 
         Args:
           channels: that will be asked for, see `load_encoding_data`.
@@ -66,15 +66,24 @@ class DataSource:
     def _axes_and_concepts(self) -> tuple[Axes, Sequence]:
         if self.synthetic is not None:
             return synthetic.AXES, range(self.synthetic["n_training_concepts"])
-        try:
-            shards = self._open(self._folder())
-            return shards.eeg(self.subjects[0]).axes, shards.concepts["training"]
-        except InputError:
-            # There are no shards yet, or they will be built anew.
-            if self.data_dir is None:
-                raise
-        concepts = layout.read_image_set(self.data_dir).concepts("training")
-        return layout.read_eeg(self.data_dir, self.subjects[0], "test").axes, concepts
+        subject, folder = self.subjects[0], self._folder()
+        if not builder.needs_data(
+            self.data_dir or "",
+            folder,
+            subjects=self.subjects,
+            image_size=self.image_size,
+        ):
+            shards = self._open(folder)
+            return shards.eeg(subject).axes, shards.concepts["training"]
+        image_set = layout.read_image_set(self.data_dir)
+        is_stale = builder.reasons_to_build(
+            image_set, folder, subjects=(subject,), image_size=None
+        )
+        if is_stale:
+            axes = layout.read_eeg(self.data_dir, subject, "test").axes
+        else:
+            axes = SubjectEEG.open(folder, subject).axes
+        return axes, image_set.concepts("training")
 
     def open(self) -> Shards:
         """Opens the shards; of several processes the first builds what is missing.

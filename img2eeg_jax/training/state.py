@@ -59,7 +59,7 @@ def create_state(
     """Returns the state before the first step."""
     params = variables["params"]
     return TrainState(
-        # A copy, because both are donated.
+        # A copy, because a step overwrites both in place.
         ema_params=jax.tree.map(jnp.copy, params) if with_ema else None,
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],

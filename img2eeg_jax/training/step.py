@@ -79,10 +79,9 @@ def make_train_step(
       A batch is a dict of `image` u8[b, h, w, 3], `response` f32[b, channel, time]
       (z-scored EEG), `mask` f32[b] and, of a cached teacher, `teacher_logits`
       f32[b, class]. EEG of several subjects, f32[b, subject, channel, time], trains one
-      network for all of them,
-      whose signal has an axis of subjects; their losses are averaged. Losses are (sum,
-      count) over all devices, so that sums over batches divide to means over images;
-      `skipped` counts steps.
+      network for all of them, whose signal has an axis of subjects; their losses are
+      averaged. Losses are (sum, count) over all devices, so that sums over batches
+      divide to means over images; `skipped` counts steps.
 
     Raises:
       ValueError: the recipe needs a teacher's logits, and the batch has none.

@@ -21,11 +21,12 @@ SIDE_BY_SIDE = "side_by_side"
 VMAPPED = "vmapped"
 SHARED_BACKBONE = "shared_backbone"
 AUTO = "auto"
+MODES = (AUTO, ONE_BY_ONE, SIDE_BY_SIDE, VMAPPED, SHARED_BACKBONE)
 
 Folders = Sequence[pathlib.Path]
 
-# (folders of networks that are trained together, devices, whether it is the first of
-# this process) → None; builds and trains them.
+# (folders of networks that are trained together, devices, whether they are the first of
+# those that are trained at the same time) → None; builds and trains them.
 Train = Callable[[Folders, DataParallel, bool], None]
 
 
@@ -76,7 +77,7 @@ def _train_one_by_one(folders: Folders, train: Train) -> None:
         try:
             train([folder], parallel, True)
         except InputError as error:
-            # The other processes need not know of it.
+            # Other processes, which may not have failed, would wait for this one.
             if parallel.process_count > 1:
                 raise
             errors.append(error)
@@ -159,21 +160,11 @@ def _restore(
     """Takes over the last checkpoints of networks that are trained in step.
 
     A run that is ahead of the others, because the session before was killed between
-    two networks' saves, goes back to the step that all have. Runs that stopped early
-    stay behind. One network alone is the simplest case.
-
-    Args:
-      workdirs: the networks' folders, whose progress is set.
-      starts: the networks' states before the first step.
-      selection: tells which runs stopped early.
-      num_epochs: of the whole run.
+    two networks' saves, goes back to the step that all have; standing at different
+    steps for another reason is refused. Runs that stopped early stay behind.
 
     Returns:
       The states, all at one step.
-
-    Raises:
-      InputError: checkpoints cannot be used, or the runs stand at different steps for
-        another reason.
     """
     states = [
         workdir.restore(start) or start

@@ -38,10 +38,7 @@ def load_teacher(
 
 
 def load_logits(
-    shards: Shards,
-    teacher: nn.Module,
-    variables: dict[str, Any],
-    batch_size: int = 64,
+    shards: Shards, teacher: nn.Module, variables: dict[str, Any], batch_size: int = 64
 ) -> dict[str, np.ndarray]:
     """Computes a teacher's logits, or reads those kept.
 

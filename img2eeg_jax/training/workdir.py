@@ -101,11 +101,8 @@ class Workdir(contextlib.AbstractContextManager):
             self.progress = Progress()
             return like
         if step not in self._store.steps():
-            raise unexpected(
-                self.folder,
-                f"a checkpoint of step {step}, the last that all runs have",
-                self._store.steps(),
-            )
+            expected = f"a checkpoint of step {step}, the last that all runs have"
+            raise unexpected(self.folder, expected, self._store.steps())
         return self.restore(like, step)
 
     def step_before(self, step: int) -> int:
@@ -150,9 +147,6 @@ def check_finite(step: int, what: str, value: Any) -> None:
     """
     value = np.asarray(value)
     if not np.isfinite(value).all():
-        found = value[~np.isfinite(value)].flat[0]
-        raise unexpected(
-            f"step {step}",
-            f"a finite {what}",
-            f"{found}; the checkpoints before it are kept",
-        )
+        first = value[~np.isfinite(value)].flat[0]
+        found = f"{first}; the checkpoints before it are kept"
+        raise unexpected(f"step {step}", f"a finite {what}", found)

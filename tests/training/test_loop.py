@@ -1,5 +1,6 @@
 """The epochs of a run, over fake steps: nothing is compiled."""
 
+import contextlib
 import csv
 import dataclasses
 import gc
@@ -127,9 +128,12 @@ class TestEpochs:
         assert "validation loss" not in out
         assert "best" not in out
 
-    def test_heap_is_as_it_was(self, tmp_path):
+    @pytest.mark.parametrize("poisoned", [(), (2,)])
+    def test_heap_is_as_it_was(self, tmp_path, poisoned):
+        """Also after an error."""
         frozen = gc.get_freeze_count()
-        trainer(tmp_path, Steps()).train(never)
+        with contextlib.suppress(InputError):
+            trainer(tmp_path, Steps(poisoned=poisoned)).train(never)
         assert gc.get_freeze_count() == frozen
 
 
@@ -302,6 +306,20 @@ class TestLossesThatAreNotFinite:
     def test_of_validation(self, tmp_path):
         one = trainer(tmp_path, Steps(validation={4: np.nan}))
         with pytest.raises(InputError, match="step 4: expected a finite validation"):
+            one.train(never)
+        assert not [*(tmp_path / "checkpoints").iterdir()]
+
+    def test_network_that_is_not_finite_is_not_saved(self, tmp_path):
+        """After the last step, whose loss is of the network before it."""
+
+        class Overflowing(Steps):
+            def train_step(self, *arguments):
+                state, metrics = super().train_step(*arguments)
+                w = np.full((1,), np.inf, np.float32)
+                return state.replace(params={"w": w}), metrics
+
+        one = trainer(tmp_path, Overflowing(), selection_split=None, ceiling=None)
+        with pytest.raises(InputError, match="step 4: expected a finite network"):
             one.train(never)
         assert not [*(tmp_path / "checkpoints").iterdir()]
 

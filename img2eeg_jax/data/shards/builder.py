@@ -76,10 +76,7 @@ def open_or_build(
     Raises:
       InputError: see `ensure_shards` and `Shards.open`.
     """
-    names = [folders.images_name(image_size), *map(layout.subject_name, subjects)]
-    has_data = data_dir and layout.metadata_path(data_dir).parent.is_dir()
-    is_built = all(folders.exists(shards_dir, name) for name in names)
-    if has_data or (data_dir and not is_built):
+    if needs_data(data_dir, shards_dir, subjects=subjects, image_size=image_size):
         ensure_shards(
             data_dir,
             shards_dir,
@@ -89,6 +86,24 @@ def open_or_build(
             log=log,
         )
     return Shards.open(shards_dir, image_size=image_size, subjects=subjects)
+
+
+def needs_data(
+    data_dir: str | os.PathLike,
+    shards_dir: str | os.PathLike,
+    *,
+    subjects: Sequence[int],
+    image_size: int,
+) -> bool:
+    """Tells whether `open_or_build` compares shards with their data set.
+
+    It does not where shards are complete and the data set has gone or is not named;
+    the arguments are the same.
+    """
+    if not data_dir or layout.metadata_path(data_dir).parent.is_dir():
+        return bool(data_dir)
+    names = [folders.images_name(image_size), *map(layout.subject_name, subjects)]
+    return not all(folders.exists(shards_dir, name) for name in names)
 
 
 def ensure_shards(

@@ -1,4 +1,4 @@
-"""Which scores a figure shows, and in which words."""
+"""Which scores a figure shows, in which words and colours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,19 +6,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from img2eeg_jax.evaluation.figures import canvas
 from img2eeg_jax.evaluation.metrics import METRICS
 
+# Those drawn in blue have no entry.
+_COLOURS = {
+    "best_possible_r": canvas.GREEN,
+    "noise_ceiling_lower": "black",
+    "permutation_r": canvas.VERMILION,
+}
 
-def main_metric(metrics: Mapping[str, ArrayLike]) -> tuple[str, str]:
-    """Returns the name and label of the official score, or of its stand-in."""
+
+def main_metric(metrics: Mapping[str, ArrayLike]) -> str:
+    """Returns the name of the official score, or of its stand-in."""
     is_known = known(metrics, "encoding_r") is not None
-    name = "encoding_r" if is_known else "encoding_r_all_repetitions"
-    return name, label(name)
+    return "encoding_r" if is_known else "encoding_r_all_repetitions"
 
 
-def label(name: str) -> str:
-    """Returns the metric's label in figures."""
-    return METRICS[name].short_label
+def style(name: str) -> dict[str, str]:
+    """Returns a metric's `label` and `color`, the same in all figures."""
+    colour = _COLOURS.get(name, canvas.BLUE)
+    return {"label": METRICS[name].short_label, "color": colour}
 
 
 def known(metrics: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64] | None:

@@ -41,7 +41,7 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping[str, Any]) -> No
         )
         for metric in summary["per_channel"][ch_names[0]]
     }
-    main, label = labels.main_metric(per_channel)
+    main = labels.main_metric(per_channel)
     info = _topomap_info(ch_names)
     bars_width = max(4.5, 1.2 + 0.17 * len(ch_names))
     map_width = 0 if info is None else 3.8
@@ -51,8 +51,8 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping[str, Any]) -> No
     else:
         ratios = [bars_width, map_width]
         bars, scalp = figure.subplots(1, 2, width_ratios=ratios)
-        _topomap(scalp, per_channel[main], info, label)
-    _channel_bars(bars, ch_names, per_channel, main, label)
+        _topomap(scalp, per_channel[main], info, labels.style(main)["label"])
+    _channel_bars(bars, ch_names, per_channel, main)
     bars.set_xlabel("channel")
     bars.set_ylabel(f"Pearson r, {labels.window_label(summary['window_s'])}")
     bars.set_title(labels.title(summary))
@@ -61,43 +61,19 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping[str, Any]) -> No
 
 
 def _channel_bars(
-    axes: Axes,
-    ch_names: Sequence[str],
-    per_channel: Mapping[str, NDArray],
-    main: str,
-    label: str,
+    axes: Axes, ch_names: Sequence[str], per_channel: Mapping[str, NDArray], main: str
 ) -> None:
     at = np.arange(len(ch_names))
-    axes.bar(at, per_channel[main], width=0.7, color=canvas.BLUE, label=label)
+    axes.bar(at, per_channel[main], width=0.7, **labels.style(main))
     lower = labels.known(per_channel, "noise_ceiling_lower")
     if lower is not None:
-        axes.hlines(
-            lower,
-            at - 0.4,
-            at + 0.4,
-            color="black",
-            lw=2,
-            label=labels.label("noise_ceiling_lower"),
-        )
+        style = labels.style("noise_ceiling_lower")
+        axes.hlines(lower, at - 0.4, at + 0.4, lw=2, **style)
     best = labels.known(per_channel, "best_possible_r")
     if best is not None:
-        axes.plot(
-            at,
-            best,
-            "D",
-            color=canvas.GREEN,
-            ms=4,
-            label=labels.label("best_possible_r"),
-        )
+        axes.plot(at, best, "D", ms=4, **labels.style("best_possible_r"))
     control = per_channel["permutation_r"]
-    axes.plot(
-        at,
-        control,
-        "o",
-        color=canvas.VERMILION,
-        ms=3,
-        label=labels.label("permutation_r"),
-    )
+    axes.plot(at, control, "o", ms=3, **labels.style("permutation_r"))
     axes.axhline(0, color="black", lw=0.6)
     rotation = 90 if len(ch_names) > 6 else 0
     size = "small" if len(ch_names) > 20 else "medium"

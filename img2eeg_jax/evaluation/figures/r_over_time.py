@@ -22,7 +22,7 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
     """
     per_time = summary["per_time"]
     times_ms = np.asarray(per_time["times_s"], np.float64) * 1e3
-    main, label = labels.main_metric(per_time)
+    main = labels.main_metric(per_time)
     figure = canvas.new_figure(6.5, 4.2)
     axes = figure.subplots()
     _mark_window(axes, times_ms, summary["window_s"])
@@ -30,25 +30,11 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
     _noise_ceiling(axes, times_ms, per_time)
     best = labels.known(per_time, "best_possible_r")
     if best is not None:
-        best_label = labels.label("best_possible_r")
-        canvas.line(axes, times_ms, best, color=canvas.GREEN, ls="--", label=best_label)
-    control = labels.numbers(per_time["permutation_r"])
-    canvas.line(
-        axes,
-        times_ms,
-        control,
-        color=canvas.VERMILION,
-        lw=1,
-        label=labels.label("permutation_r"),
-    )
-    canvas.line(
-        axes,
-        times_ms,
-        labels.numbers(per_time[main]),
-        color=canvas.BLUE,
-        lw=2,
-        label=label,
-    )
+        style = labels.style("best_possible_r")
+        canvas.line(axes, times_ms, best, ls="--", **style)
+    for name, width in (("permutation_r", 1), (main, 2)):
+        r = labels.numbers(per_time[name])
+        canvas.line(axes, times_ms, r, lw=width, **labels.style(name))
     axes.set_xlabel("time after image onset (ms)")
     axes.set_ylabel("Pearson r over images")
     canvas.tidy(axes)
