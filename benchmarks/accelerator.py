@@ -21,8 +21,8 @@ Where not installed, set PYTHONPATH to the repository. A try on CPU, about 100 s
   that rate, validation aside.
 
 Each runs in a process of its own. What fails, or takes too long, has an `error` in its
-line. `flop_utilisation` is of `--peak_tflops`, whatever the precision. Needs neither
-TensorFlow nor MNE nor data.
+line. `flop_utilisation` is of `--peak_tflops`, whatever the precision. Needs
+TensorFlow, which reads the batches of `minute_...`, but no data.
 """
 
 import dataclasses

@@ -225,7 +225,7 @@ def test_published_recipes_train_and_score(
     loaded = load_checkpoint(workdir)
     # The first epoch cannot be selected: 24 images in batches of 8.
     assert loaded.step == 6
-    assert loaded.description.model["signal_shape"] == [*shape]
+    assert loaded.description.model["signal_shape"] == shape
     check_done(commands.run("eval.py", f"--checkpoint={workdir}", "--n_splits=5"))
     metrics = json.loads((workdir / "eval" / "metrics.json").read_text())
     eeg = loaded.description.signal.eeg
