@@ -12,7 +12,7 @@ from img2eeg_jax.data.zscore import ZScore, fit_zscore, pooled_zscore, stack_zsc
 from img2eeg_jax.errors import unexpected
 
 if TYPE_CHECKING:
-    from img2eeg_jax.data.shards.images import ImageRows
+    from img2eeg_jax.data.shards.image_rows import ImageRows
     from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 
 # Which images a split is of.

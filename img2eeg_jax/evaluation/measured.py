@@ -9,7 +9,7 @@ import numpy as np
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
-from img2eeg_jax.data.shards.images import ImageRows
+from img2eeg_jax.data.shards.image_rows import ImageRows
 from img2eeg_jax.data.shards.store import SubjectEEG
 from img2eeg_jax.data.zscore import ZScore, fit_zscore
 from img2eeg_jax.errors import naming, unexpected

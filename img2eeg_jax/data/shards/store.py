@@ -12,7 +12,7 @@ from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.layout.paths import check_partition
 from img2eeg_jax.data.shards import folders
-from img2eeg_jax.data.shards.images import ImageRows, RecordLayout
+from img2eeg_jax.data.shards.image_rows import ImageRows, RecordLayout
 from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tfds
 from img2eeg_jax.errors import unexpected
 

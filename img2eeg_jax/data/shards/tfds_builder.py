@@ -20,7 +20,7 @@ from tqdm import tqdm
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import folders
 from img2eeg_jax.data.shards.configs import Config, EEGConfig
-from img2eeg_jax.data.shards.images import ImageRows, RecordLayout
+from img2eeg_jax.data.shards.image_rows import ImageRows, RecordLayout
 from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf, tfds
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.provenance import SourceFile

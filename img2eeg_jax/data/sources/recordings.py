@@ -10,7 +10,6 @@ channel, or the number that ends the name of a BrainVision marker of type Stimul
 
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import mne
 import numpy as np
 
 from img2eeg_jax.data import layout
+from img2eeg_jax.data.sources import markers
 from img2eeg_jax.data.sources.session import (
     Recording,
     Session,
@@ -28,9 +28,6 @@ from img2eeg_jax.data.sources.session import (
     numbered_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
-
-# Above this number float64 does not hold every integer.
-_LARGEST_TRIGGER = 2**53
 
 
 def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
@@ -141,7 +138,7 @@ def _read_npy(
     eeg = [row for row, kind in enumerate(ch_types) if kind == "eeg"]
     chosen = choose_channels([ch_names[row] for row in eeg], channels, path)
     rows = [eeg[index] for index in chosen]
-    events = _find_events(data[stim], sfreq_hz, path)
+    events = markers.of_stim_values(data[stim], sfreq_hz, path)
     info = mne.create_info([ch_names[row] for row in rows], sfreq_hz, "eeg")
     # A copy, so that the channels left out need no memory.
     eeg_v = np.array(data[rows], np.float64)
@@ -158,37 +155,6 @@ def _sampling_rate(value: Any, path: pathlib.Path) -> float:
     return sfreq_hz
 
 
-def _find_events(stim: np.ndarray, sfreq_hz: float, path: pathlib.Path) -> np.ndarray:
-    """Returns i64[event, (sample, trigger)] of a stim channel [1, sample]."""
-    info = mne.create_info(["stim"], sfreq_hz, "stim")
-    raw = mne.io.RawArray(np.asarray(stim, np.float64), info, verbose="ERROR")
-    return _events_of_raw(raw, "stim", path)
-
-
-def _events_of_raw(
-    raw: mne.io.BaseRaw, stim_channel: str, path: pathlib.Path
-) -> np.ndarray:
-    """Finds triggers by MNE's defaults, as the official preprocessing does.
-
-    A trigger at the first sample is no event, nor is one that follows a larger one
-    without a zero between.
-    """
-    # By row: MNE takes a channel's name for a type where both are "stim".
-    values = raw.get_data([raw.ch_names.index(stim_channel)])
-    # MNE would take absolute values and drop decimals; NaN compares as False.
-    is_trigger = (values >= 0) & (values <= _LARGEST_TRIGGER)
-    is_trigger &= values == np.rint(values)
-    if not is_trigger.all():
-        raise unexpected(
-            path,
-            "triggers, integers from 0, on the stim channel",
-            f"{values[~is_trigger][0]:g}",
-        )
-    with expecting(path, "triggers on the stim channel", ValueError):
-        events = mne.find_events(raw, stim_channel, verbose="ERROR")
-    return events[:, [0, 2]] - [raw.first_samp, 0]
-
-
 def _read_brainvision(
     path: pathlib.Path, channels: str | Sequence[str]
 ) -> tuple[mne.io.BaseRaw, np.ndarray]:
@@ -197,20 +163,7 @@ def _read_brainvision(
         raw = mne.io.read_raw_brainvision(path, verbose="ERROR")
         stim = mne.pick_types(raw.info, stim=True)
         if len(stim):
-            events = _events_of_raw(raw, raw.ch_names[stim[0]], path)
+            events = markers.of_stim_channel(raw, raw.ch_names[stim[0]], path)
         else:
-            events = _events_of_markers(raw)
+            events = markers.of_annotations(raw)
         return load_channels(raw, channels, path), events
-
-
-def _events_of_markers(raw: mne.io.BaseRaw) -> np.ndarray:
-    """Reads markers such as `Stimulus/S 12`; those of other types are no triggers."""
-    triggers = {
-        name: int(match[1])
-        for name in set(raw.annotations.description)
-        if (match := re.fullmatch(r"Stimulus/.*?(\d+)", name))
-    }
-    if not triggers:
-        return np.empty((0, 2), np.int64)
-    events, _ = mne.events_from_annotations(raw, event_id=triggers, verbose="ERROR")
-    return events[:, [0, 2]] - [raw.first_samp, 0]

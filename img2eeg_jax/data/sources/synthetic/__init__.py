@@ -13,7 +13,7 @@ from img2eeg_jax.data.sources.synthetic.dataset import (
     present_subjects,
     write_synthetic,
 )
-from img2eeg_jax.data.sources.synthetic.images import (
+from img2eeg_jax.data.sources.synthetic.drawing import (
     PROPERTY_NAMES,
     draw_images,
     image_properties,

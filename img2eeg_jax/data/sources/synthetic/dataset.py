@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.sources.synthetic.images import (
+from img2eeg_jax.data.sources.synthetic.drawing import (
     PROPERTY_NAMES,
     draw_images,
     image_properties,

@@ -7,7 +7,7 @@ import mne
 import numpy as np
 
 from img2eeg_jax.axes import VOLTS, Axes
-from img2eeg_jax.data.sources.synthetic.images import (
+from img2eeg_jax.data.sources.synthetic.drawing import (
     IS_CIRCULAR,
     PROPERTY_NAMES,
     RANGES,

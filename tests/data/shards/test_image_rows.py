@@ -5,7 +5,7 @@ import pytest
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder, folders, tfds_builder
-from img2eeg_jax.data.shards.images import ImageRows, RecordLayout
+from img2eeg_jax.data.shards.image_rows import ImageRows, RecordLayout
 from img2eeg_jax.errors import InputError
 
 
