@@ -99,13 +99,16 @@ def test_run_of_four_devices_goes_on_with_one(
     assert "going on from step 40, epoch 3\n" in result.stdout
     assert last_checkpoint(workdir)[0] == 80
 
-    def losses(folder):
+    def rows(folder):
         return np.loadtxt(folder / "metrics.csv", delimiter=",", skiprows=1)
 
-    # Adam amplifies the rounding in which 4 devices differ from 1.
-    np.testing.assert_allclose(
-        losses(workdir), losses(uninterrupted), rtol=0.05, atol=0.02
-    )
+    found, expected = rows(workdir), rows(uninterrupted)
+    # Adam amplifies the rounding in which 4 devices differ from 1: with the epochs.
+    *losses, r = range(found.shape[1])
+    np.testing.assert_allclose(found[0, losses], expected[0, losses], rtol=0.01)
+    np.testing.assert_allclose(found[:, losses], expected[:, losses], rtol=0.05)
+    # A correlation over 8 images, near 0, has no useful relative bound.
+    np.testing.assert_allclose(found[:, r], expected[:, r], atol=0.1)
 
 
 @pytest.mark.slow
