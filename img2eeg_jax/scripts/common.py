@@ -106,6 +106,36 @@ def define(
     return holder
 
 
+class _PathParser(flags.ArgumentParser):
+    """Reads a path, or an address; a ~ at its start is the home folder.
+
+    Shells leave the ~ of --flag=~/x as it is.
+    """
+
+    def parse(self, argument: Any) -> str:
+        """See the base class."""
+        return os.path.expanduser(super().parse(argument))
+
+
+class _PathsParser(flags.ListParser):
+    """Reads several paths, separated by commas; see `_PathParser`."""
+
+    def parse(self, argument: Any) -> list[str]:
+        """See the base class."""
+        return [os.path.expanduser(path) for path in super().parse(argument)]
+
+
+def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
+    """Defines a flag whose value is a path or an address; ~ is the home folder."""
+    return flags.DEFINE(_PathParser(), name, default, text)
+
+
+def define_paths(name: str, default: str | None, text: str) -> flags.FlagHolder:
+    """Defines a flag whose value is a list of what `define_path` takes."""
+    serializer = flags.CsvListSerializer(",")
+    return flags.DEFINE(_PathsParser(), name, default, text, serializer=serializer)
+
+
 def define_subjects(text: str) -> flags.FlagHolder:
     """Defines --subjects, whose value is a tuple of numbers, empty if not given."""
 

@@ -12,7 +12,7 @@ from img2eeg_jax.scripts import common
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Recipe, e.g. configs/demo.py.", lock_config=True
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if need be.")
+_WORKDIR = common.define_path("workdir", None, "Folder of the run; made if need be.")
 _DISTRIBUTED = flags.DEFINE_boolean(
     "distributed",
     False,

@@ -151,7 +151,7 @@ def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
     config = config.copy_and_resolve_references()
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
         if config[key] and not is_remote(config[key]):
-            config[key] = os.path.abspath(config[key])
+            config[key] = os.path.abspath(os.path.expanduser(config[key]))
     return config
 
 
