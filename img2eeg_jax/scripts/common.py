@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+import img2eeg_jax
 from img2eeg_jax.errors import InputError, StoppedBySignal
 
 BAD_INPUT = 1
@@ -66,8 +67,22 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
             _exit(BAD_INPUT)
 
     _flag_names.update(flag_names or {})
+    flags.DEFINE_flag(_VersionFlag(), module_name=main.__module__)
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
+
+
+class _VersionFlag(flags.BooleanFlag):
+    """Prints the version where it is parsed, so that it needs no other flags."""
+
+    def __init__(self) -> None:
+        super().__init__("version", False, "Print the version.")
+
+    def parse(self, argument: Any) -> None:
+        """See the base class."""
+        if self._parse(argument):
+            print(f"img2eeg_jax {img2eeg_jax.__version__}", flush=True)
+            sys.exit()
 
 
 class _Parser(flags.ArgumentParser):
