@@ -284,13 +284,18 @@ def _interrupted(*_: Any) -> NoReturn:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; wrong ones exit with a status of their own."""
+    if "config" in flags.FLAGS:
+        from img2eeg_jax.scripts import config_flag
+
+        argv = config_flag.expand_home(argv)
+        if missing := config_flag.missing_file(argv):
+            _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:
         return flags.FLAGS(argv)
-    except KeyError as error:
-        _stop(f"wrong flags: the config has no key {error.args[0]}", WRONG_FLAGS)
     except Exception as error:
         # A config file is a program, and may raise anything.
-        _stop(f"wrong flags: {error} (--help lists them)", WRONG_FLAGS)
+        unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
+        _stop(f"wrong flags: {unknown or f'{error} (--help lists them)'}", WRONG_FLAGS)
 
 
 def _stop(message: str, status: int) -> NoReturn:
