@@ -57,6 +57,9 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
         except (InputError, OSError) as error:
             _stop(f"error: {error}", BAD_INPUT)
         except StoppedBySignal as stop:
+            if not stop.has_saved:
+                end = "nothing is saved yet, and the same command starts anew"
+                _stop(f"{stop}: {end}", INTERRUPTED)
             _stop(f"{stop}; the same command goes on from there", STOPPED_BY_SIGNAL)
         except KeyboardInterrupt:
             _stop("interrupted", INTERRUPTED)

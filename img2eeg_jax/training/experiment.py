@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints.store import check_folder
+from img2eeg_jax.checkpoints.store import FOLDER, check_folder
 from img2eeg_jax.data import batches, examples, layout
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
@@ -80,7 +80,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
     Raises:
       InputError: something the user gave is wrong, or the loss became non-finite.
-      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
+      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved if
+        a step was taken.
     """
     started_s = time.monotonic()
     plan = _plan(config, pathlib.Path(workdir))
@@ -119,7 +120,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
                 )
                 trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
                 if parallel.any_process([stop.is_set()])[0]:
-                    raise StoppedBySignal("stopped before the first step")
+                    has_saved = any(any((f / FOLDER).glob("*")) for f in plan.configs)
+                    raise StoppedBySignal("stopped before the first step", has_saved)
                 trainer.train(stop.is_set)
 
         subjects.train_all(plan.how, [*plan.configs], train_networks)
