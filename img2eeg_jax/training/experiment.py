@@ -93,6 +93,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
         n_validation_concepts=config.validation_concepts,
         split_seed=config.seed,
     )
+    if cut := axes.cut(tuple(config.window_s)):
+        print(cut, flush=True)
     networks = load_networks(config, axes)
     if networks.teacher is None and config.task != "none":
         print("no teacher: the task loss is off", flush=True)
@@ -151,6 +153,8 @@ def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
 def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """Makes what a run records hold from any folder that it is used from."""
     config = config.copy_and_resolve_references()
+    for key in ("channels", "areas", "frozen_areas"):
+        config[key] = config_check.names(config[key])
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
         if config[key] and not is_remote(config[key]):
             config[key] = os.path.abspath(os.path.expanduser(config[key]))
