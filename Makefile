@@ -12,6 +12,7 @@ PYTEST_ARGS ?=
 .PHONY: demo test test-all lint lock clean
 
 demo: $(INSTALLED)
+	@echo "demo: trains on a synthetic data set and scores, into runs/demo: about 3 minutes on two cores"
 	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
 	$(BIN)/python eval.py --checkpoint=runs/demo
 
@@ -27,6 +28,7 @@ lint: $(INSTALLED)
 
 # The stamp comes last, so that an installation cut short is made again.
 $(INSTALLED): requirements.lock setup.cfg pyproject.toml
+	@echo "installing into $(VENV) what requirements.lock lists (JAX, TensorFlow, MNE, ...; 3 GB): about 3 minutes"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"expected Python 3.11-3.13, found {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock

@@ -10,6 +10,9 @@ from img2eeg_jax.errors import unexpected
 # Units of EEG. What is whitened (MVNN) has none; of published weights none is known.
 VOLTS, WHITENED, UNKNOWN = "V", "whitened", "unknown"
 
+# Times of a window that are further from image onset were meant as milliseconds.
+_FURTHEST_S = 10.0
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Axes:
@@ -106,15 +109,17 @@ class Axes:
           window_s: (first, last) in seconds from image onset; None for all.
 
         Raises:
-          InputError: it runs backwards, or holds no sample.
+          InputError: it runs backwards, holds no sample, or has a time further than
+            10 s from image onset.
         """
         times_s = self.times_s
         if window_s is None:
             return slice(0, len(times_s))
         first_s, last_s = window_s
-        half_s = np.median(np.diff(times_s)) / 2 if len(times_s) > 1 else 0.0
-        # A little less, so that rounding does not decide about ties.
-        tolerance_s = half_s * (1 - 1e-6)
+        if max(abs(first_s), abs(last_s)) > _FURTHEST_S:
+            expected = f"seconds from image onset, at most {_FURTHEST_S:g}"
+            raise unexpected("window", expected, f"{first_s} to {last_s}")
+        tolerance_s = self._tolerance_s
         start = int(np.searchsorted(times_s, first_s - tolerance_s, "left"))
         stop = int(np.searchsorted(times_s, last_s + tolerance_s, "right"))
         if first_s > last_s or start >= stop:
@@ -125,6 +130,28 @@ class Axes:
                 f"{first_s} to {last_s} s",
             )
         return slice(start, stop)
+
+    @property
+    def _tolerance_s(self) -> float:
+        """How far the ends of a window may be off: half a sample."""
+        times_s = self.times_s
+        half_s = np.median(np.diff(times_s)) / 2 if len(times_s) > 1 else 0.0
+        # A little less, so that rounding does not decide about ties.
+        return half_s * (1 - 1e-6)
+
+    def cut(self, window_s: tuple[float, float]) -> str | None:
+        """Returns which part of a window the data cover, in words; None for all of it.
+
+        Raises:
+          InputError: see `window`.
+        """
+        (first_s, last_s), taken_s = window_s, self.times_s[self.window(window_s)]
+        tolerance_s = self._tolerance_s
+        starts = self.times_s[0] - tolerance_s <= first_s
+        if starts and last_s <= self.times_s[-1] + tolerance_s:
+            return None
+        covered = f"{taken_s[0]:.3f} to {taken_s[-1]:.3f} s"
+        return f"the data cover {covered} of the window {first_s:g} to {last_s:g} s"
 
     def to_dict(self) -> dict:
         """Returns the axes in plain lists, which JSON keeps exactly."""

@@ -18,7 +18,15 @@ class InputError(ValueError):
 
 
 class StoppedBySignal(Exception):
-    """The run was asked to stop, and has saved its state."""
+    """The run was asked to stop.
+
+    Attributes:
+      has_saved: whether the same command goes on from a state that is on disk.
+    """
+
+    def __init__(self, message: str, has_saved: bool = True):
+        super().__init__(message)
+        self.has_saved = has_saved
 
 
 def unexpected(where: Any, expected: str, found: Any) -> InputError:

@@ -126,3 +126,28 @@ def test_times_are_a_copy_that_does_not_change(axes):
     assert mine.times_s[0] == 0
     with pytest.raises(ValueError, match="read-only"):
         mine.times_s[0] = 9
+
+
+# Times are -0.199 to 0.791 s, 10 ms apart.
+@pytest.mark.parametrize(
+    ("window_s", "covered"),
+    [
+        ((0.0, 0.6), None),
+        # Half a sample beyond either end is none.
+        ((-0.203, 0.795), None),
+        ((0.0, 0.9), "0.001 to 0.791 s of the window 0 to 0.9 s"),
+        ((-1, 0.2), "-0.199 to 0.201 s of the window -1 to 0.2 s"),
+        ((-5, 10), "-0.199 to 0.791 s of the window -5 to 10 s"),
+    ],
+)
+def test_window_that_is_cut_tells_what_the_data_cover(axes, window_s, covered):
+    expected = covered and f"the data cover {covered}"
+    assert axes.cut(window_s) == expected
+
+
+@pytest.mark.parametrize("window_s", [(0, 600), (-200, 0.8), (-10.1, 0.0)])
+def test_milliseconds_are_refused(axes, values, window_s):
+    for call in (axes.window, axes.cut, lambda w: axes.take(values, window_s=w)):
+        refuse(
+            lambda call=call: call(window_s), "window: expected seconds", "at most 10"
+        )

@@ -43,7 +43,8 @@ def evaluate(
       n_splits: random halvings of the repetitions.
       window_s: first and last time of the mean scores, seconds.
       seed: of the halvings and the permutations.
-      log: called with one line for each configuration of shards that is built.
+      log: called with one line for each configuration of shards that is built, and
+        where no epoch of the run has ended.
 
     Returns:
       What was written to `output`/metrics.json: see `summary.summarise`.
@@ -55,6 +56,8 @@ def evaluate(
     checkpoint = encoder.checkpoint
     _check_predicts_eeg(checkpoint)
     history = checkpoint.history
+    if not history and checkpoint.config is not None:
+        log(f"no epoch has ended yet: these are the weights of step {checkpoint.step}")
     measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
     prediction = encoder.predict(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}

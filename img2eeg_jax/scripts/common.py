@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+import img2eeg_jax
 from img2eeg_jax.errors import InputError, StoppedBySignal
 
 BAD_INPUT = 1
@@ -56,6 +57,9 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
         except (InputError, OSError) as error:
             _stop(f"error: {error}", BAD_INPUT)
         except StoppedBySignal as stop:
+            if not stop.has_saved:
+                end = "nothing is saved yet, and the same command starts anew"
+                _stop(f"{stop}: {end}", INTERRUPTED)
             _stop(f"{stop}; the same command goes on from there", STOPPED_BY_SIGNAL)
         except KeyboardInterrupt:
             _stop("interrupted", INTERRUPTED)
@@ -66,8 +70,22 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
             _exit(BAD_INPUT)
 
     _flag_names.update(flag_names or {})
+    flags.DEFINE_flag(_VersionFlag(), module_name=main.__module__)
     _list_flags_in_help(main.__module__)
     app.run(guarded, flags_parser=_parse_flags)
+
+
+class _VersionFlag(flags.BooleanFlag):
+    """Prints the version where it is parsed, so that it needs no other flags."""
+
+    def __init__(self) -> None:
+        super().__init__("version", False, "Print the version.")
+
+    def parse(self, argument: Any) -> None:
+        """See the base class."""
+        if self._parse(argument):
+            print(f"img2eeg_jax {img2eeg_jax.__version__}", flush=True)
+            sys.exit()
 
 
 class _Parser(flags.ArgumentParser):
@@ -104,6 +122,36 @@ def define(
     # --help shows the default's text, not the value that is read from it.
     flags.FLAGS[name].default_as_str = repr(default)
     return holder
+
+
+class _PathParser(flags.ArgumentParser):
+    """Reads a path, or an address; a ~ at its start is the home folder.
+
+    Shells leave the ~ of --flag=~/x as it is.
+    """
+
+    def parse(self, argument: Any) -> str:
+        """See the base class."""
+        return os.path.expanduser(super().parse(argument))
+
+
+class _PathsParser(flags.ListParser):
+    """Reads several paths, separated by commas; see `_PathParser`."""
+
+    def parse(self, argument: Any) -> list[str]:
+        """See the base class."""
+        return [os.path.expanduser(path) for path in super().parse(argument)]
+
+
+def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
+    """Defines a flag whose value is a path or an address; ~ is the home folder."""
+    return flags.DEFINE(_PathParser(), name, default, text)
+
+
+def define_paths(name: str, default: str | None, text: str) -> flags.FlagHolder:
+    """Defines a flag whose value is a list of what `define_path` takes."""
+    serializer = flags.CsvListSerializer(",")
+    return flags.DEFINE(_PathsParser(), name, default, text, serializer=serializer)
 
 
 def define_subjects(text: str) -> flags.FlagHolder:
@@ -239,13 +287,18 @@ def _interrupted(*_: Any) -> NoReturn:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; wrong ones exit with a status of their own."""
+    if "config" in flags.FLAGS:
+        from img2eeg_jax.scripts import config_flag
+
+        argv = config_flag.expand_home(argv)
+        if missing := config_flag.missing_file(argv):
+            _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:
         return flags.FLAGS(argv)
-    except KeyError as error:
-        _stop(f"wrong flags: the config has no key {error.args[0]}", WRONG_FLAGS)
     except Exception as error:
         # A config file is a program, and may raise anything.
-        _stop(f"wrong flags: {error} (--help lists them)", WRONG_FLAGS)
+        unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
+        _stop(f"wrong flags: {unknown or f'{error} (--help lists them)'}", WRONG_FLAGS)
 
 
 def _stop(message: str, status: int) -> NoReturn:

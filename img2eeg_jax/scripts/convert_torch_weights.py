@@ -16,13 +16,13 @@ def _read_times(text: str) -> list[float]:
     return times
 
 
-_INPUT = flags.DEFINE_string(
+_INPUT = common.define_path(
     "input",
     None,
     "File, folder, https://, file://, hf://OWNER/NAME[/PATH], or cornet_s. With "
     "--to_torch a checkpoint: work directory, or a converter's output folder.",
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = common.define_path(
     "output", "", "Folder to write; with --to_torch a .pt, .pth or .safetensors file."
 )
 _LIST = flags.DEFINE_boolean("list", False, "Print what is found, and write nothing.")

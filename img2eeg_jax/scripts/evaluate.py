@@ -4,12 +4,12 @@ from absl import flags
 
 from img2eeg_jax.scripts import common
 
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = common.define_path(
     "checkpoint", None, "Work directory, or a converter's output folder."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", "", "Data set; default: the run's own.")
+_DATA_DIR = common.define_path("data_dir", "", "Data set; default: the run's own.")
 _SUBJECT = common.define_subject("Whose EEG; default: the run's own subject.")
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = common.define_path(
     "output",
     "",
     "Folder; default: CHECKPOINT/eval, or CHECKPOINT/eval/sub-XX with --subjects.",

@@ -4,13 +4,13 @@ from absl import flags
 
 from img2eeg_jax.scripts import common
 
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = common.define_path(
     "checkpoint", None, "Work directory, or a converter's output folder."
 )
-_IMAGES = flags.DEFINE_list(
+_IMAGES = common.define_paths(
     "images", None, "Image files and folders (searched whole), separated by commas."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.")
+_OUTPUT = common.define_path("output", None, "The .npz file to write.")
 _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace what is at --output.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.")
 _SUBJECT = common.define_subject("Whose EEG, where subjects share a network.")

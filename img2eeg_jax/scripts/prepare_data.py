@@ -64,7 +64,7 @@ _COUNT = ("a number above 0, or all", _or("all", lambda text: _above_0(text, int
 
 # Field of `prepare.Request` → its flag.
 _REQUEST = {
-    "data_dir": flags.DEFINE_string(
+    "data_dir": common.define_path(
         "data_dir", None, "Folder in THINGS-EEG2's layout, or to become one."
     ),
     "source": flags.DEFINE_enum(
@@ -88,13 +88,13 @@ _REQUEST = {
     "mirror": flags.DEFINE_multi_string(
         "mirror", [], "Address to download from first; may be given several times."
     ),
-    "bids_root": flags.DEFINE_string(
+    "bids_root": common.define_path(
         "bids_root", "", "BIDS data set with the recordings."
     ),
     "image_column": flags.DEFINE_string(
         "image_column", "stim_file", "Column of its events tables that names the image."
     ),
-    "shards_dir": flags.DEFINE_string(
+    "shards_dir": common.define_path(
         "shards_dir", "", "Folder or address (gs://...); default: DATA_DIR/shards."
     ),
     "image_size": flags.DEFINE_integer(
@@ -159,7 +159,7 @@ _CHOICES = {field: common.define(field, *row) for field, row in _PARSED.items()}
 }
 
 _DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the plan, and do nothing.")
-_TEACHER = flags.DEFINE_string(
+_TEACHER = common.define_path(
     "teacher", "", "Checkpoint whose logits of all images are kept beside the shards."
 )
 

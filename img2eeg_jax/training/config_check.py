@@ -1,6 +1,8 @@
 """Checks of a config's values that need no data: wrong ones are refused at once."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -44,6 +46,15 @@ _SMALLEST = {
     "peak_tflops": 0.0,
     "seed": 0,
 }
+
+
+def names(values: Iterable[Any]) -> tuple[str, ...]:
+    """Returns names one by one, some of which may have been given with commas between.
+
+    A command line has "TP9,TP10" for one name, and reads names such as 1,2 as numbers.
+    """
+    words = [word.strip() for value in values for word in str(value).split(",")]
+    return tuple(word for word in words if word)
 
 
 def check_values(config: ConfigDict) -> None:

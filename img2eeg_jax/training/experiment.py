@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints.store import check_folder
+from img2eeg_jax.checkpoints.store import FOLDER, check_folder
 from img2eeg_jax.data import batches, examples, layout
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
@@ -80,7 +80,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
     Raises:
       InputError: something the user gave is wrong, or the loss became non-finite.
-      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved.
+      StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved if
+        a step was taken.
     """
     started_s = time.monotonic()
     plan = _plan(config, pathlib.Path(workdir))
@@ -92,6 +93,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
         n_validation_concepts=config.validation_concepts,
         split_seed=config.seed,
     )
+    if cut := axes.cut(tuple(config.window_s)):
+        print(cut, flush=True)
     networks = load_networks(config, axes)
     if networks.teacher is None and config.task != "none":
         print("no teacher: the task loss is off", flush=True)
@@ -119,7 +122,8 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
                 )
                 trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
                 if parallel.any_process([stop.is_set()])[0]:
-                    raise StoppedBySignal("stopped before the first step")
+                    has_saved = any(any((f / FOLDER).glob("*")) for f in plan.configs)
+                    raise StoppedBySignal("stopped before the first step", has_saved)
                 trainer.train(stop.is_set)
 
         subjects.train_all(plan.how, [*plan.configs], train_networks)
@@ -149,9 +153,11 @@ def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
 def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """Makes what a run records hold from any folder that it is used from."""
     config = config.copy_and_resolve_references()
+    for key in ("channels", "areas", "frozen_areas"):
+        config[key] = config_check.names(config[key])
     for key in ("data_dir", "shards_dir", "teacher", "init_from"):
         if config[key] and not is_remote(config[key]):
-            config[key] = os.path.abspath(config[key])
+            config[key] = os.path.abspath(os.path.expanduser(config[key]))
     return config
 
 

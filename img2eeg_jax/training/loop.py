@@ -123,6 +123,8 @@ class Trainer:
         if self.step:
             epoch = self._progress().epoch + 1
             self._print(f"going on from step {self.step}, epoch {epoch}")
+        n_images = len(self.train_split.index)
+        self._print(run_progress.batch_line(self.batch_size, n_images))
         self.state = self.parallel.replicate(self.state)
         meter = run_progress.Meter(
             self.flops_per_image * len(self.workdirs), self.limits.peak_tflops

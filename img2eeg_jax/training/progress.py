@@ -135,6 +135,16 @@ def epoch_line(
     return line
 
 
+def batch_line(batch_size: int, n_images: int) -> str:
+    """Returns what to say of a batch that a whole epoch does not fill; else ""."""
+    if batch_size <= n_images:
+        return ""
+    return (
+        f"a batch of {batch_size} is more than the {n_images} training images: an "
+        "epoch is one step, which costs as much as a full one"
+    )
+
+
 def over_line(n_done: int, num_epochs: int) -> str:
     """Returns what is printed of a run that is over when a session starts."""
     early = ", stopped early" if n_done < num_epochs else ""

@@ -111,8 +111,17 @@ def _train_side_by_side(folders: Folders, train: Train) -> None:
 
 
 def _raise_first(errors: Sequence[BaseException]) -> None:
-    """Raises what went wrong rather than that others were stopped."""
-    for error in sorted(errors, key=lambda error: isinstance(error, StoppedBySignal)):
+    """Raises what went wrong rather than that others were stopped.
+
+    Of those the first that has saved: the same command goes on.
+    """
+
+    def rank(error: BaseException) -> int:
+        if not isinstance(error, StoppedBySignal):
+            return 0
+        return 1 if error.has_saved else 2
+
+    for error in sorted(errors, key=rank):
         raise error
 
 

@@ -1,9 +1,12 @@
 import functools
+import subprocess
+import sys
 
 import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from helpers.commands import check_refused
 from img2eeg_jax.scripts import common
 
 
@@ -110,3 +113,29 @@ def test_ranges(script_flags):
         message = f"range_s={text}: expected FIRST,LAST"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--range_s={text}")
+
+
+@pytest.mark.parametrize(
+    ("has_saved", "line", "status"),
+    [
+        (True, "stopped at 3; the same command goes on from there", 75),
+        (
+            False,
+            "stopped at 3: nothing is saved yet, and the same command starts anew",
+            130,
+        ),
+    ],
+)
+def test_stop_promises_what_is_so(has_saved, line, status):
+    program = f"""
+from img2eeg_jax.errors import StoppedBySignal
+from img2eeg_jax.scripts import common
+
+def main():
+    raise StoppedBySignal("stopped at 3", {has_saved})
+
+common.run(main)
+"""
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    check_refused(result, f"^{line}$", status=status)

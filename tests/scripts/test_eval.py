@@ -46,6 +46,18 @@ def test_metrics_figures_and_table(commands, trained):
     assert f"{metrics['encoding_r']:.3f}" in result.stdout
 
 
+def test_run_without_a_finished_epoch_says_so(commands, trained):
+    """As one is that was stopped within its first epoch."""
+    (trained / "metrics.csv").unlink()
+    result = commands.run("eval.py", f"--checkpoint={trained}", "--n_splits=5")
+    check_done(result)
+    step = json.loads((trained / "eval" / "metrics.json").read_text())[
+        "checkpoint_step"
+    ]
+    line = f"no epoch has ended yet: these are the weights of step {step}\n"
+    assert result.stdout.count(line) == 1
+
+
 def test_missing_checkpoint(commands, tmp_path, snapshot):
     result = commands.run("eval.py", f"--checkpoint={tmp_path / 'none'}")
     check_refused(result, "none: expected a checkpoint", "found none")

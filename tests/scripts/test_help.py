@@ -1,3 +1,5 @@
+import importlib.metadata
+
 import pytest
 
 FLAGS = {
@@ -25,3 +27,13 @@ def test_help_shows_defaults_as_they_are_typed(commands):
         "off": "LOW,HIGH in Hz, or off",
     }.items():
         assert f"(default: '{default}')\n    ({form}" in help_text
+
+
+@pytest.mark.parametrize("script", [*FLAGS, "prepare_data.py"])
+def test_version(commands, script):
+    result = commands.run(script, "--version")
+    assert result.returncode == 0
+    version = importlib.metadata.version("img2eeg_jax")
+    assert result.stdout == f"img2eeg_jax {version}\n"
+    assert not result.stderr
+    assert "version:" in commands.run(script, "--help").stdout

@@ -1,5 +1,6 @@
 """Where a run's files and its data lie, and from where the commands are called."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from configs import n170
-from helpers.commands import ROOT, TINY, check_refused, config_flags
+from helpers.commands import ROOT, TINY, check_refused, config_flags, tiny_config
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.training import experiment
@@ -135,3 +136,57 @@ def test_installed_command_finds_the_configs(tmp_path):
         check=False,
     )
     check_refused(result, "batch_size: expected")
+
+
+# Script → a value for each of its flags that are paths.
+PATH_FLAGS = {
+    "train": {"workdir": "~/run"},
+    "evaluate": {"checkpoint": "~/run", "data_dir": "~", "output": "~/a b"},
+    "predict": {"checkpoint": "~/run", "images": "~/a,b,~/c", "output": "~/x.npz"},
+    "prepare_data": {
+        "data_dir": "~/data",
+        "bids_root": "~/bids",
+        "shards_dir": "gs://bucket/~",
+        "teacher": "./~",
+    },
+    "convert_torch_weights": {"input": "hf://owner/name", "output": "~/out"},
+}
+
+
+@pytest.mark.parametrize("script", PATH_FLAGS)
+def test_flags_know_the_home_folder(script):
+    """Shells replace a ~ at the start of a word only."""
+    given = PATH_FLAGS[script]
+    program = (
+        "import json, sys\nfrom absl import flags\n"
+        f"import img2eeg_jax.scripts.{script}\nflags.FLAGS(sys.argv)\n"
+        f"print(json.dumps([flags.FLAGS[name].value for name in {[*given]}]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *(f"--{k}={v}" for k, v in given.items())],
+        cwd=ROOT,
+        env=os.environ | {"HOME": "/home/me"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = {
+        name: "/home/me" + value[1:] if value.startswith("~") else value
+        for name, value in given.items()
+    }
+    if "images" in given:
+        expected["images"] = ["/home/me/a", "b", "/home/me/c"]
+    assert json.loads(result.stdout) == [*expected.values()]
+
+
+@pytest.mark.parametrize("key", ["data_dir", "shards_dir", "teacher", "init_from"])
+def test_keys_of_the_config_know_the_home_folder(key, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for value, expected in {
+        "~/x": "/home/me/x",
+        "./~": f"{os.getcwd()}/~",
+        "gs://bucket/~": "gs://bucket/~",
+        "": "",
+    }.items():
+        config = experiment._with_absolute_paths(tiny_config({key: value}))
+        assert config[key] == expected

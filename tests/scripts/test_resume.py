@@ -1,5 +1,7 @@
+import contextlib
 import pathlib
 import re
+import threading
 import time
 
 import numpy as np
@@ -18,7 +20,7 @@ from helpers.commands import (
 from helpers.runs import check_same_end, last_checkpoint
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
-from img2eeg_jax.errors import InputError
+from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training import experiment
 
 # 20 steps an epoch, so that a signal comes in the middle of one.
@@ -156,8 +158,25 @@ def test_stop_before_training_is_one_line(
     if result.returncode == 75:  # training had begun
         check_refused(result, "^stopped at step", status=75)
     else:
-        check_refused(result, "^interrupted$", status=130)
+        check_refused(result, "^interrupted$|: nothing is saved yet", status=130)
         assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("has_saved", [False, True])
+def test_stop_before_the_first_step(has_saved, trained, tmp_path, monkeypatch):
+    """Whether the same command goes on depends on the sessions before."""
+
+    @contextlib.contextmanager
+    def stop_signals():
+        stop = threading.Event()
+        stop.set()
+        yield stop
+
+    monkeypatch.setattr(experiment, "stop_signals", stop_signals)
+    workdir = trained if has_saved else tmp_path / "run"
+    with pytest.raises(StoppedBySignal, match="before the first step") as stopped:
+        experiment.train(tiny_config({"num_epochs": 3}), workdir)
+    assert stopped.value.has_saved is has_saved
 
 
 def test_changed_data_are_refused(trained, tmp_path, snapshot):

@@ -11,6 +11,7 @@ import pytest
 from helpers.commands import TINY, check_done, check_refused, config_flags, tiny_config
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.training import experiment
 
@@ -50,6 +51,48 @@ def test_progress_bar_tells_loss_rate_and_time_left(trained_original):
     _, result = trained_original
     done = r"epoch 2/2: 100%.* 16/16 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+image/s, loss=[\d.]+"
     assert re.search(done, result.stderr)
+
+
+def test_window_that_the_data_do_not_cover_is_told(tmp_path, monkeypatch, capsys):
+    """Before anything is loaded or written; the data end at 0.79 s."""
+
+    def refuse(*_):
+        raise InputError("enough")
+
+    monkeypatch.setattr(experiment, "load_networks", refuse)
+    for window_s in ((0.0, 2.0), (0.0, 0.6)):
+        with pytest.raises(InputError, match="enough"):
+            experiment.train(tiny_config({"window_s": window_s}), tmp_path / "run")
+    expected = "the data cover 0.000 to 0.790 s of the window 0 to 2 s\n"
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "warns"),
+    [
+        ("default", {}, True),
+        ("realnet", {}, True),
+        ("default", {"init_from": "nowhere"}, False),
+        ("default", {"learning_rate": 1e-3}, False),
+        ("default", {"width": 32}, False),
+        ("n170", {}, False),
+    ],
+)
+def test_random_weights_at_a_rate_for_trained_ones(
+    commands, tmp_path, config, changes, warns
+):
+    flags = config_flags(changes | {"data_dir": tmp_path}, f"configs/{config}.py")
+    result = commands.run("train.py", *flags, f"--workdir={tmp_path}/run")
+    check_refused(result, "^error: ")
+    lines = [line for line in result.stdout.splitlines() if "init_from" in line]
+    assert len(lines) == warns
+    for line in lines:
+        for part in (
+            "no --config.init_from: ",
+            " python convert_torch_weights.py --input=cornet_s --output=CORNET_S ",
+            " --config.init_from=CORNET_S",
+        ):
+            assert part in line
 
 
 def test_finished_run_is_left_alone(trained, snapshot, capsys):

@@ -137,3 +137,17 @@ def test_teacher_without_a_task():
 def test_our_configs(path):
     config = importlib.import_module(f"configs.{path.stem}").get_config()
     config_check.check_values(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), ()),
+        (("TP9,TP10",), ("TP9", "TP10")),
+        (("TP9, TP10", "Oz"), ("TP9", "TP10", "Oz")),
+        (("TP9", "TP10"), ("TP9", "TP10")),
+        ((1, 2), ("1", "2")),
+    ],
+)
+def test_names_with_commas_between(given, expected):
+    assert config_check.names(given) == expected

@@ -109,6 +109,15 @@ class TestEpochs:
             total += float(losses_of(step, np.array(rows))["total"][0])
         assert read_csv(tmp_path)[0]["train_total"] == total / n
 
+    def test_batch_of_more_than_all_images_is_told(self, tmp_path, capsys):
+        trainer(tmp_path, Steps(), batch_size=1000).train(never)
+        expected = "a batch of 1000 is more than the 7 training images: an epoch is one"
+        assert capsys.readouterr().out.count(expected) == 1
+
+    def test_batch_of_all_images_is_not(self, tmp_path, capsys):
+        trainer(tmp_path, Steps(), batch_size=N_TRAINING).train(never)
+        assert "a batch of" not in capsys.readouterr().out
+
     def test_validation(self, tmp_path, capsys):
         steps = Steps(validation={4: 3.0, 8: 2.5})
         trainer(tmp_path, steps).train(never)

@@ -84,6 +84,13 @@ def test_side_by_side_tells_an_error_rather_than_a_stop():
         subjects.train_all("side_by_side", FOLDERS, log)
 
 
+def test_side_by_side_tells_that_one_has_saved():
+    unsaved = StoppedBySignal("none", has_saved=False)
+    log = Log({FOLDERS[0]: unsaved, FOLDERS[3]: StoppedBySignal("saved")})
+    with pytest.raises(StoppedBySignal, match=r"^saved$"):
+        subjects.train_all("side_by_side", FOLDERS, log)
+
+
 def test_a_stop_ends_one_by_one():
     log = Log({FOLDERS[1]: StoppedBySignal("stopped")})
     with pytest.raises(StoppedBySignal):

@@ -1,0 +1,92 @@
+"""What is wrong with --config and its keys, in words: typos get the nearest name."""
+
+import difflib
+import itertools
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+
+def expand_home(argv: Sequence[str]) -> list[str]:
+    """Replaces a ~ at the start of the config's file, which shells leave as it is."""
+    return [
+        re.sub(r"^(--?config=)(~.*)$", lambda m: m[1] + os.path.expanduser(m[2]), word)
+        for word in argv
+    ]
+
+
+def missing_file(argv: Sequence[str]) -> str | None:
+    """Returns what to say of a config file that is not there; None if it is."""
+    for path in _files(argv):
+        if not os.path.isfile(path):
+            found = "a folder" if os.path.isdir(path) else "none"
+            names = _config_files(pathlib.Path(path).parent)
+            hint = _nearest(pathlib.Path(path).stem, names)
+            hint = f"; did you mean --config={names[hint]}?" if hint else ""
+            return f"--config={path}: expected a file, found {found}{hint}"
+    return None
+
+
+def unknown_key(argv: Sequence[str]) -> str | None:
+    """Returns what to say of the first --config.KEY that the config does not have.
+
+    Args:
+      argv: the command line.
+
+    Returns:
+      None if all keys are there, or the config cannot be loaded.
+    """
+    files = _files(argv)
+    if not files:
+        return None
+    try:
+        keys = list(_keys(_load(files[-1])))
+    except Exception:
+        # A config file is a program, and may raise anything.
+        return None
+    for word in argv:
+        match = re.match(r"--?(?:no)?config\.([^=]*)", word)
+        if match and match[1] not in keys:
+            hint = _nearest(match[1], keys)
+            hint = f"; did you mean --config.{hint}?" if hint else ""
+            found = f"--config.{match[1]}"
+            return f"{files[-1]}: expected a key of the config, found {found}{hint}"
+    return None
+
+
+def _files(argv: Sequence[str]) -> list[str]:
+    """Returns the files that --config=FILE and --config FILE name."""
+    values = [word.split("=", 1)[1] for word in argv if re.match("--?config=", word)]
+    pairs = itertools.pairwise(argv)
+    values += [value for word, value in pairs if word in ("-config", "--config")]
+    # What follows a colon is an argument of `get_config`.
+    return [value.split(":", 1)[0] for value in values]
+
+
+def _config_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns name → path of the configs in a folder, and else of ours."""
+    paths = [*pathlib.Path("configs").glob("*.py"), *folder.glob("*.py")]
+    return {path.stem: path for path in sorted(paths)}
+
+
+def _load(path: str) -> ConfigDict:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[])
+    values(["", f"--config={path}"])
+    return values.config
+
+
+def _keys(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Yields all keys, those of dicts within as ``synthetic.seed``."""
+    for key, value in config.items():
+        yield prefix + key
+        if isinstance(value, ConfigDict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name.lower(), names, n=1)), None)
