@@ -5,6 +5,8 @@ Summed over devices and divided, the pair is the loss of the whole batch; only
 `contrast` needs to know the device axis, because it pairs images across devices.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,43 +129,98 @@ def contrast(
     return _masked_sum(1 - matching + others, mask)
 
 
-def moments(signal: Array, target: Array, mask: Array) -> SumAndCount:
-    """Sums over images of what a correlation over images is made of.
+def moments(
+    signal: Array, target: Array, mask: Array, *, axis_name: str | None = None
+) -> SumAndCount:
+    """What a correlation over the images of all batches is made of, of one batch.
+
+    Float32 is too short for a variance that is the difference of two large numbers.
+    So values are taken from those of the batch's first real row, an exact difference
+    where they are close, then from the mean of the differences, and scaled to at most
+    1 before they are squared.
 
     Args:
       signal: f32[batch, ..., n].
       target: of the same shape.
       mask: f32[batch], 0 on padding rows.
+      axis_name: mapped axis that the batch is split over, or None.
 
     Returns:
-      (f32[5, ..., n] sums of signal, target, their squares and their product, number of
-      real rows).
+      (f32[9, ..., n], number of real rows), of all devices: of signal and target the
+      first real row, the mean less that row and the scale; then the sums of their
+      scaled squares and products. `add_moments` takes them.
 
     Raises:
       ValueError: shapes differ.
     """
     _check_same_shape(signal, target)
-    values = jnp.stack([signal, target, signal**2, target**2, signal * target])
-    sums = jnp.tensordot(
-        values, mask, axes=((1,), (0,)), precision=lax.Precision.HIGHEST
-    )
-    return sums, mask.sum()
+
+    def over_devices(reduce: Callable[..., Array], x: Array) -> Array:
+        return x if axis_name is None else reduce(x, axis_name)
+
+    values, is_real = jnp.stack([signal, target]), mask > 0
+    has_rows, count = is_real.any(), over_devices(lax.psum, mask.sum())
+    is_first = has_rows
+    if axis_name is not None:
+        device = lax.axis_index(axis_name)
+        n_devices = lax.axis_size(axis_name)
+        first = lax.pmin(jnp.where(has_rows, device, n_devices), axis_name)
+        is_first = device == first
+    row = jnp.where(is_first, values[:, jnp.argmax(is_real)], 0)
+    row = over_devices(lax.psum, row)
+    is_real = is_real.reshape(-1, *(1,) * (signal.ndim - 1))
+    values = jnp.where(is_real, values - row[:, None], 0)
+    mean = over_devices(lax.psum, values.sum(1)) / jnp.maximum(count, 1)
+    values = jnp.where(is_real, values - mean[:, None], 0)
+    scale = over_devices(lax.pmax, jnp.abs(values).max(1))
+    x, y = values / jnp.where(scale > 0, scale, 1)[:, None]
+    sums = over_devices(lax.psum, jnp.stack([x * x, y * y, x * y]).sum(1))
+    return jnp.concatenate([row, mean, scale, sums]), count
 
 
-def correlation(sums: np.ndarray, count: float) -> np.ndarray:
-    """Computes Pearson r over images from `moments`.
+def add_moments(
+    total: SumAndCount | None, batch: SumAndCount
+) -> tuple[np.ndarray, float]:
+    """Adds a batch's `moments` to those of the batches before, in float64.
 
     Args:
-      sums: f64[5, ..., n], added up over batches.
-      count: number of images.
+      total: what this returned of the batches before; None if there were none.
+      batch: what `moments` returned.
 
     Returns:
-      f64[..., n]; NaN where signal or target does not vary.
+      (f64[5, ..., n], the means of signal and target and the sums of their squares
+      and products about the means; number of images).
     """
-    x, y, xx, yy, xy = np.asarray(sums, np.float64) / count
-    variances = (xx - x**2) * (yy - y**2)
+    values, count = np.asarray(batch[0], np.float64), float(batch[1])
+    row, mean, scale, sums = values[:2], values[2:4], values[4:6], values[6:]
+    scales = np.stack([*scale**2, scale[0] * scale[1]])
+    added = np.concatenate([row + mean, sums * scales])
+    if total is None or not total[1]:
+        return added, count
+    before, count_before = total
+    if not count:
+        return total
+    n = count_before + count
+    # Chan, Golub & LeVeque (1983).
+    x, y = between = added[:2] - before[:2]
+    apart = np.stack([x * x, y * y, x * y]) * (count_before * count / n)
+    means = before[:2] + between * (count / n)
+    return np.concatenate([means, before[2:] + added[2:] + apart]), n
+
+
+def correlation(sums: np.ndarray) -> np.ndarray:
+    """Computes Pearson r over images.
+
+    Args:
+      sums: f64[5, ..., n], what `add_moments` returned of all batches.
+
+    Returns:
+      f64[..., n], from -1 to 1; NaN where signal or target does not vary.
+    """
+    _, _, xx, yy, xy = sums
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(variances > 0, (xy - x * y) / np.sqrt(variances), np.nan)
+        r = np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1, 1)
+    return np.where((xx > 0) & (yy > 0), r, np.nan)
 
 
 def _unit_rows(x: Array) -> Array:

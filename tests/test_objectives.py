@@ -223,12 +223,86 @@ class TestContrast:
             objectives.contrast(*random_pair(), ones(BATCH), correlation="kendall")
 
 
+def correlation_of(batches, axis_name=None):
+    """Returns r over the images of batches, each (signal, target, mask)."""
+    of_batch = functools.partial(objectives.moments, axis_name=axis_name)
+    if axis_name is not None:
+        of_batch = jax.pmap(of_batch, axis_name, out_axes=None)
+        batches = [
+            [x.reshape(2, len(x) // 2, *x.shape[1:]) for x in batch]
+            for batch in batches
+        ]
+    total = None
+    for batch in batches:
+        total = objectives.add_moments(total, jax.device_get(of_batch(*batch)))
+    return objectives.correlation(total[0])
+
+
+def numpy_correlation(batches):
+    """Returns the same in float64, column by column."""
+    signal, target = (
+        np.concatenate([batch[i][batch[2] > 0] for batch in batches]).astype(float)
+        for i in (0, 1)
+    )
+    return np.array(
+        [
+            [np.corrcoef(x, y)[0, 1] for x, y in zip(xs, ys, strict=True)]
+            for xs, ys in zip(signal.T, target.T, strict=True)
+        ]
+    ).T
+
+
+class TestCorrelation:
+    @pytest.mark.parametrize("axis_name", [None, "batch"])
+    @pytest.mark.parametrize("spread", [1e-30, 1.0, 1e25])
+    @pytest.mark.parametrize("offset", [0.0, 1e3, -1e6])
+    def test_like_numpy_in_float64(self, offset, spread, axis_name):
+        """Offsets in spreads; batches of their own mean, padding that is not finite."""
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            batches = []
+            for n_real in rng.integers(0, 9, 4 + seed):
+                signal, target = rng.standard_normal((2, 8, 2, N))
+                signal += rng.uniform(-1, 1, N) * target + rng.normal()
+                mask = np.zeros(8, np.float32)
+                mask[rng.permutation(8)[:n_real]] = 1
+                pair = [
+                    np.float32(spread * (x + offset)) for x in (signal, target[::-1])
+                ]
+                for x in pair:
+                    x[mask == 0] = np.nan
+                batches.append((*pair, mask))
+            found = correlation_of(batches, axis_name)
+            np.testing.assert_allclose(found, numpy_correlation(batches), atol=3e-6)
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, -3e7])
+    def test_constant_is_nan(self, value):
+        signal, target = random_pair()
+        signal[:, 0] = target[:, 1] = value
+        batches = [(signal, target, ones(BATCH)), (signal, target[::-1], ones(BATCH))]
+        found = correlation_of(batches)
+        np.testing.assert_array_equal(np.isnan(found), [True, True] + [False] * (N - 2))
+
+    def test_is_never_outside_one(self):
+        """A prediction of two neighbouring numbers, and an exact multiple of it."""
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            x = np.where(
+                rng.random((50, N)) < 0.5, 0.1, np.nextafter(0.1, 1, dtype="f")
+            )
+            x = x.astype(np.float32)
+            r = correlation_of([(x, -2 * x, ones(50)), (x[:7], -2 * x[:7], ones(7))])
+            assert (r >= -1).all()
+            np.testing.assert_allclose(r, -1, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "loss",
     [
         objectives.mean_squared_error,
         objectives.cross_entropy_to_argmax,
         objectives.contrast,
+        objectives.moments,
     ],
 )
 def test_error_names_both_shapes(loss):

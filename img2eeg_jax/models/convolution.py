@@ -261,8 +261,8 @@ conv.defvjp(_conv_forward, _conv_backward)
 def max_pool(x: Array) -> Array:
     """Takes the maximum over 3 × 3 windows at stride 2, padded by 1 on each side.
 
-    The gradient goes to the first of equal values, row by row, as in PyTorch. XLA's own
-    gradient sorts on CPU.
+    The gradient goes to the first of equal values, row by row, and a window with a NaN
+    gives NaN, as in PyTorch. XLA's own gradient sorts on CPU.
 
     Args:
       x: [batch, height, width, channel].
@@ -276,5 +276,6 @@ def max_pool(x: Array) -> Array:
         window = every(x, axis, 2)
         x = window(0)
         for offset in (1, 2):
-            x = jnp.where(window(offset) > x, window(offset), x)
+            other = window(offset)
+            x = jnp.where((other > x) | jnp.isnan(other), other, x)
     return x

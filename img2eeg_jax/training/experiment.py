@@ -406,7 +406,10 @@ def _build_trainer(
         train_split=data.train,
         selection_split=getattr(data, config.select_by),
         selection=build_selection(config),
-        ceiling=networks.ceiling(data.validation_halves)
+        ceiling=networks.ceiling(
+            data.validation_halves,
+            [shards.eeg(number).n_repetitions["training"] for number in numbers],
+        )
         if config.select_by == "validation"
         else None,
         batch_size=config.batch_size,

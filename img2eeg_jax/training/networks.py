@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -71,11 +71,14 @@ class Networks:
         state = create_state(variables, optimizer, with_ema=with_ema)
         return jax.tree.map(np.asarray, state)
 
-    def ceiling(self, halves: np.ndarray | None) -> list[float] | None:
+    def ceiling(
+        self, halves: np.ndarray | None, n_repetitions: Sequence[int]
+    ) -> list[float] | None:
         """Returns the r that a perfect prediction would reach, for each subject.
 
         Args:
           halves: see `EncodingData.validation_halves`.
+          n_repetitions: of each subject, that the halves are of.
 
         Returns:
           None if it is not known.
@@ -83,7 +86,9 @@ class Networks:
         if halves is None:
             return None
         measured = self.signal.measured(halves.astype(np.float64))
-        ceiling = np.atleast_1d(spearman_brown_ceiling(measured))
+        if measured.ndim == 4:
+            measured = measured[:, :, np.newaxis]
+        ceiling = spearman_brown_ceiling(measured, n_repetitions)
         return None if np.isnan(ceiling).any() else ceiling.tolist()
 
     def describe(self, **origin: Any) -> Description:

@@ -141,14 +141,16 @@ def make_loss_step(
 
     Returns:
       (model's variables, teacher's variables, batch) → losses, and as `moments` what
-      `objectives.correlation` makes r over images of.
+      `objectives.add_moments` takes for r over images.
     """
     losses = _make_losses(model, recipe, teacher, axis_name)
 
     def loss_step(variables: Any, teacher_variables: Any, batch: Batch) -> Metrics:
         _check_batch(batch)
         sums, _ = losses(variables, teacher_variables, batch, train=False)
-        return _sum_over_devices(sums, axis_name)
+        # Moments are of all devices already.
+        moments = sums.pop("moments")
+        return _sum_over_devices(sums, axis_name) | {"moments": moments}
 
     return loss_step
 
@@ -209,7 +211,9 @@ def _make_losses(
         signal, target = _by_subject(recipe, signal, batch["response"])
         sums = _generation(recipe, signal, target, mask, axis_name)
         if not train:
-            sums["moments"] = objectives.moments(signal, target, mask)
+            sums["moments"] = objectives.moments(
+                signal, target, mask, axis_name=axis_name
+            )
         sums["task"] = jnp.zeros(()), mask.sum()
         if recipe.task != "none":
             teacher_logits = batch.get("teacher_logits")

@@ -90,15 +90,14 @@ def validate(
     """
     n_networks = parallel.n_subjects or 1
     sums = [{} for _ in range(n_networks)]
-    moments = [[0.0, 0.0] for _ in range(n_networks)]
+    moments = [None] * n_networks
     for batch in batches:
         metrics = jax.device_get(loss_step(variables, teacher_variables, batch))
         for i, of_network in enumerate(parallel.take_apart(metrics)):
             _add_sums(sums[i], of_network, LOSSES)
-            for j, values in enumerate(of_network["moments"]):
-                moments[i][j] = moments[i][j] + np.float64(values)
-    for of_network, (totals, count) in zip(sums, moments, strict=True):
-        r = objectives.correlation(totals, count)
+            moments[i] = objectives.add_moments(moments[i], of_network["moments"])
+    for of_network, (totals, _) in zip(sums, moments, strict=True):
+        r = objectives.correlation(totals)
         of_network["r"] = float(np.nan_to_num(r).mean())
     return sums
 

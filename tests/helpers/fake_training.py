@@ -9,6 +9,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from img2eeg_jax import objectives
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.data.examples import Split
@@ -123,12 +124,13 @@ class Steps:
         done = int(np.max(variables["batch_stats"]["n"]))
         loss = np.float32(self.validation.get(done, 1.0) * len(rows))
         count = np.float32(len(rows))
-        # A signal that is the EEG, upside down.
-        x = np.float32(rows)
-        sums = np.stack([x.sum(), -x.sum(), (x**2).sum(), (x**2).sum(), -(x**2).sum()])
-        return {name: (loss, count) for name in LOSSES} | {
-            "moments": (sums[:, np.newaxis], count)
-        }
+        # A signal that is the EEG, upside down; and padding, for there may be no rows.
+        x, mask = (
+            np.float32([*rows, 0])[:, np.newaxis],
+            np.float32([1] * len(rows) + [0]),
+        )
+        moments = objectives.moments(x, -x, mask)
+        return {name: (loss, count) for name in LOSSES} | {"moments": moments}
 
 
 def trainer(folder, steps, **changes):

@@ -126,6 +126,20 @@ class TestMaxPool:
         (found,) = vjp(grad)
         np.testing.assert_allclose(found, reference.grad.permute(0, 2, 3, 1), rtol=1e-6)
 
+    @pytest.mark.parametrize("place", [(0, 0), (2, 3), (5, 7), (3, 4)])
+    def test_nan_spreads_to_its_windows_as_in_pytorch(self, place):
+        x = draw(0, 2, 6, 8, 3)
+        x[0, *place, 1] = x[1, 2, 2, 0] = x[1, 2, 3, 0] = np.nan
+        reference = torch.tensor(x.transpose(0, 3, 1, 2), requires_grad=True)
+        expected = torch.nn.functional.max_pool2d(reference, 3, 2, 1)
+        expected.backward(torch.ones_like(expected))
+        out, vjp = jax.vjp(convolution.max_pool, x)
+        expected = expected.detach().permute(0, 2, 3, 1).numpy()
+        assert np.isnan(expected).any()
+        np.testing.assert_array_equal(out, expected)
+        (found,) = vjp(np.ones(out.shape, np.float32))
+        np.testing.assert_array_equal(found, reference.grad.permute(0, 2, 3, 1))
+
 
 def batch_norm(x, train=True, mask=None, mean=0, var=1, **arguments):
     """Applies BatchNorm with scale 2 and bias 1; returns output, new mean, new var."""

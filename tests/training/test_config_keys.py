@@ -123,7 +123,9 @@ def observe(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment.Networks, "initial_state", initial_state)
     monkeypatch.setattr(experiment, "make_train_step", make_train_step)
     monkeypatch.setattr(DataParallel, "train_step", lambda *_: None)
-    of_subject = types.SimpleNamespace(preprocessing=None)
+    of_subject = types.SimpleNamespace(
+        preprocessing=None, n_repetitions={"training": 3}
+    )
     shards = types.SimpleNamespace(image_list_sha256="", eeg=lambda _: of_subject)
 
     def build(config):
