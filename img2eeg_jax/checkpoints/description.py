@@ -65,6 +65,15 @@ class Description:
         }
         object.__setattr__(self, "model", arguments)
 
+    @property
+    def precision(self) -> str:
+        """Of its matrix products, as `config.precision`; float32 of converted weights.
+
+        A network whose config tells of none has that of its module.
+        """
+        own = self.model.get("dtype", "float32")
+        return (self.config or {}).get("precision", own)
+
     def build_model(self, **changes: Any) -> nn.Module:
         """Rebuilds the module; `changes` override its arguments."""
         return MODELS[self.kind](**{**self.model, **changes})

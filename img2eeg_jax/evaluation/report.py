@@ -103,9 +103,11 @@ def default_output(
 def result_table(summary: Mapping[str, Any]) -> str:
     """Returns the main scores of `summarise` as lines of text."""
     start, stop = summary["window_s"]
+    n_channels = len(summary["ch_names"])
+    channels = "1 channel" if n_channels == 1 else f"{n_channels} channels"
     lines = [
         f"{summary['n_images']} test images, {summary['n_repetitions']} repetitions, "
-        f"mean of {len(summary['ch_names'])} channels and "
+        f"mean of {channels} and "
         f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
     ]
     for name, metric in METRICS.items():

@@ -15,6 +15,7 @@ from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.prediction.prediction import Prediction, Z
@@ -123,7 +124,13 @@ class Encoder:
 
     @functools.cached_property
     def _step(self) -> Any:
-        return self._parallel.predict_step(make_predict_step(self.checkpoint.model))
+        step = make_predict_step(self.checkpoint.model)
+
+        def in_precision_of_training(variables: Any, batch: Any) -> Any:
+            with matmul_precision(self.description.precision):
+                return step(variables, batch)
+
+        return self._parallel.predict_step(in_precision_of_training)
 
     @functools.cached_property
     def _variables(self) -> Any:

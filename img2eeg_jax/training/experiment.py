@@ -24,6 +24,7 @@ from img2eeg_jax.data.sources import http
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
+from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import StoppedBySignal, unexpected
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
@@ -36,13 +37,6 @@ from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.source import DataSource
 from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
 from img2eeg_jax.training.workdir import Workdir
-
-# Matrix products of float32 numbers, as `jax.default_matmul_precision` names them.
-_MATMUL_PRECISION = {
-    "float32": "highest",
-    "tf32": "tensorfloat32",
-    "bfloat16": "default",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +54,6 @@ class _Plan:
     how: str
     configs: Mapping[pathlib.Path, ConfigDict]
     source: DataSource
-
-    @property
-    def precision(self) -> str:
-        """The name that JAX has for the precision of matrix products."""
-        return _MATMUL_PRECISION[self.config.precision]
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -99,7 +88,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     if networks.teacher is None and config.task != "none":
         print("no teacher: the task loss is off", flush=True)
     logits = None
-    with jax.default_matmul_precision(plan.precision), distributed.naming_failures():
+    with matmul_precision(config.precision), distributed.naming_failures():
         shards = plan.source.open()
         if networks.teacher is not None and not config.teacher_batch_stats:
             model = networks.teacher.clone(axis_name=None)
@@ -114,7 +103,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
             limits = build_limits(config, started_s, parallel, is_first)
             with (
                 # Each thread has a precision of its own.
-                jax.default_matmul_precision(plan.precision),
+                matmul_precision(config.precision),
                 distributed.naming_failures(),
             ):
                 trainer = _build_trainer(

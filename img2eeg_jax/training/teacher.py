@@ -14,6 +14,7 @@ from img2eeg_jax.data.examples import EncodingData, Split
 from img2eeg_jax.data.shards import teacher_logits
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
 
@@ -112,7 +113,7 @@ def _make_compute(
 
     def compute(images: np.ndarray) -> np.ndarray:
         batch = {"image": images, "mask": np.ones(len(images), np.float32)}
-        with jax.default_matmul_precision("highest"):
+        with matmul_precision("float32"):
             logits = step(variables, parallel.split(batch))
         return parallel.merge(logits, batch["mask"])
 

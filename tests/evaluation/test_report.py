@@ -21,3 +21,9 @@ def test_table_of_what_is_known():
         "  noise ceiling, upper           0.400",
         "  permutation control            0.500",
     ]
+
+
+def test_table_of_one_channel():
+    summary = {"n_images": 20, "n_repetitions": 8, "ch_names": ["O1"]}
+    table = report.result_table(summary | {"window_s": [0.1, 0.2]})
+    assert table == "20 test images, 8 repetitions, mean of 1 channel and 100-200 ms"

@@ -1,6 +1,8 @@
 """The encoder: right rows for any number of images, compiled once."""
 
+import dataclasses
 import logging
+import re
 
 import jax
 import numpy as np
@@ -56,6 +58,35 @@ def test_each_image_has_its_prediction_whatever_their_number(tmp_path):
         np.testing.assert_allclose(signal, expected[:n], atol=1e-5)
     # An iterable is read a batch at a time.
     np.testing.assert_array_equal(encoder.signal(iter(everything)), signal)
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype", "expected"),
+    [
+        ({"precision": "float32"}, "float32", "HIGHEST"),
+        ({"precision": "tf32"}, "float32", "HIGH"),
+        ({"precision": "bfloat16"}, "bfloat16", "DEFAULT"),
+        (None, "float32", "HIGHEST"),
+        ({}, "bfloat16", "DEFAULT"),
+    ],
+)
+def test_precision_is_that_of_training(tmp_path, monkeypatch, config, dtype, expected):
+    """Whatever is JAX's default where it is called: TF32 on GPUs that have it."""
+    loaded = checkpoint(tmp_path)
+    description = dataclasses.replace(
+        loaded.description, config=config, model={"dtype": dtype}
+    )
+    monkeypatch.setitem(descriptions.MODELS, "realnet", lambda dtype: Toy())
+    encoder = Encoder(dataclasses.replace(loaded, description=description))
+    batch = encoder._parallel.split(
+        {"image": images(8), "mask": np.ones(8, np.float32)}
+    )
+    for outside in ("bfloat16", "highest"):
+        with jax.default_matmul_precision(outside):
+            text = encoder._step.lower(encoder._variables, batch).as_text()
+        # The linear layers' is HIGHEST whatever the network's.
+        (convolution,) = re.findall(r".*stablehlo.convolution.*", text)
+        assert re.findall(r"<precision (\w+)>", convolution) == [expected] * 2
 
 
 def test_compiles_each_batch_size_once(tmp_path, caplog):

@@ -17,6 +17,7 @@ from img2eeg_jax.data.examples import EncodingData
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.devices.precision import MATMUL_PRECISION
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.training import experiment
 
@@ -147,7 +148,7 @@ def observe(monkeypatch, tmp_path):
             **seen,
             "source": dataclasses.replace(plan.source, workdir=None),
             "how": plan.how,
-            "precision": plan.precision,
+            "precision": MATMUL_PRECISION[plan.config.precision],
             "whose": [workdir.description.subject for workdir in trainer.workdirs],
             "signal": networks.signal.to_dict(),
             "model": networks.arguments,
