@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from img2eeg_jax.data.shards.image_rows import ImageRows
     from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 
-# Which images a split is of.
+# Split → the partition that its images are of.
 _PARTITION_OF = {"training": "training", "validation": "training", "test": "test"}
 
 

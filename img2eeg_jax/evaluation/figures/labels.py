@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from img2eeg_jax.evaluation.figures import canvas
 from img2eeg_jax.evaluation.metrics import METRICS
 
-# Those drawn in blue have no entry.
+# Metrics drawn in blue have no entry.
 _COLOURS = {
     "best_possible_r": canvas.GREEN,
     "noise_ceiling_lower": "black",
