@@ -30,7 +30,7 @@ SUFFIXES = (".pt", ".pth", SAFETENSORS)
 # Where training scripts keep the weights in what they save.
 CONTAINERS = ("state_dict", "model_state_dict", "model")
 
-# What else they save, which may hold tensors that are not weights.
+# Names of what training checkpoints hold beside weights, tensors among it.
 _EXTRAS = re.compile(r"(optim|sched|scaler|rng).*|.*_?(optimizer|scheduler)")
 
 

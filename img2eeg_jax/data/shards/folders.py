@@ -28,7 +28,7 @@ from img2eeg_jax.files import scratch_dir
 # The builder's name, and the version of what it writes.
 NAME = "things_eeg2"
 VERSION = "3.0.0"
-# What TFDS knows of a configuration, and what we add to it.
+# TFDS describes a configuration in the first file, we in the second.
 INFO_FILE = "dataset_info.json"
 METADATA_FILE = "metadata.json"
 

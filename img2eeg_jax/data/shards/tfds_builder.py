@@ -25,7 +25,7 @@ from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf, tfds
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.provenance import SourceFile
 
-# What TFDS recommends for a file is 100 to 200 MB.
+# TFDS recommends files of 100 to 200 MB.
 _BYTES_A_SHARD = 128 * 2**20
 # Records read back at a time; a block of THINGS-EEG2's test EEG is 35 MB.
 _RECORDS_AT_A_TIME = 64
