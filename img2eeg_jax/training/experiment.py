@@ -420,8 +420,13 @@ def _build_workdirs(
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
         zscore, whose = data.zscore, {"subject": numbers[position]}
+        pairings = data.pairings
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
+            pairings = {
+                split: pairing.of_subject(numbers[position])
+                for split, pairing in pairings.items()
+            }
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
         description = networks.describe(
@@ -433,6 +438,7 @@ def _build_workdirs(
                 "image_list_sha256": shards.image_list_sha256,
                 "preprocessing": shards.eeg(numbers[position]).preprocessing,
             },
+            pairings=pairings,
             **whose,
         )
         is_one_of_several = folder.name == layout.subject_name(numbers[position])

@@ -49,6 +49,7 @@ def describe(**changes):
         signal=signal,
         zscore=ZScore(0 * one, one),
         config={"seed": SEED},
+        pairings={},
     )
     return dataclasses.replace(description, **changes)
 

@@ -15,6 +15,7 @@ from configs import default, demo
 from helpers import fake_training
 from img2eeg_jax.data.examples import EncodingData
 from img2eeg_jax.data.sources import synthetic
+from img2eeg_jax.data.pairing import Pairing
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import MATMUL_PRECISION
@@ -94,6 +95,7 @@ def observe(monkeypatch, tmp_path):
             zscore=ZScore(ones, ones),
             axes=synthetic.AXES,
             epoch_times_s=synthetic.AXES.times_s,
+            pairings={"training": Pairing.of([], {1: [], 2: []})},
             validation_halves=halves,
         )
 

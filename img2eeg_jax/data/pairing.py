@@ -1,0 +1,95 @@
+"""Which image goes with which EEG: digests that tell without either of them."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from img2eeg_jax.provenance import digest_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairing:
+    """The rows of a split: its images, and the EEG of some subjects beside them.
+
+    All but `order` stay the same if images and EEG are put in another order together.
+
+    Attributes:
+      images: digest of the images, in any order.
+      order: digest of the images in the order of the rows.
+      eeg: subject → digest of the rows of EEG, in any order.
+      pairs: subject → digest of the rows, each an image with its EEG, in any order.
+    """
+
+    images: str
+    order: str
+    eeg: Mapping[int, str]
+    pairs: Mapping[int, str]
+
+    @classmethod
+    def of(cls, images: Sequence[str], eeg: Mapping[int, Sequence[str]]) -> "Pairing":
+        """Describes rows.
+
+        Args:
+          images: the digest of each image, in row order.
+          eeg: subject → the digest of each row of EEG, from `row_digests`.
+        """
+        return cls(
+            images=digest_of(sorted(images)),
+            order=digest_of(list(images)),
+            eeg={subject: digest_of(sorted(rows)) for subject, rows in eeg.items()},
+            pairs={
+                subject: digest_of(sorted(zip(images, rows, strict=True)))
+                for subject, rows in eeg.items()
+            },
+        )
+
+    @classmethod
+    def from_dict(cls, entries: Mapping) -> "Pairing":
+        """Rebuilds a pairing from `to_dict`, also through JSON."""
+        by_subject = {
+            name: {int(subject): digest for subject, digest in entries[name].items()}
+            for name in ("eeg", "pairs")
+        }
+        return cls(entries["images"], entries["order"], **by_subject)
+
+    def to_dict(self) -> dict:
+        """Returns the pairing in plain values; JSON makes text of the subjects."""
+        by_subject = {
+            name: {str(subject): digest for subject, digest in digests.items()}
+            for name, digests in (("eeg", self.eeg), ("pairs", self.pairs))
+        }
+        return {"images": self.images, "order": self.order, **by_subject}
+
+    def of_subject(self, subject: int) -> "Pairing":
+        """Returns the pairing of the images with one subject's EEG."""
+        return dataclasses.replace(
+            self,
+            eeg={subject: self.eeg[subject]},
+            pairs={subject: self.pairs[subject]},
+        )
+
+    def difference(self, other: "Pairing") -> str | None:
+        """Returns what another pairing has instead, in words; None if all is the same.
+
+        Images and EEG that were put in another order together are the same.
+        """
+        if self.pairs == other.pairs:
+            return None
+        if self.images == other.images:
+            same_eeg = self.eeg == other.eeg
+            return "images paired with other EEG" if same_eeg else "other EEG"
+        return "other images"
+
+
+def row_digests(mean_eeg: np.ndarray) -> list[str]:
+    """Returns the SHA-256 of each row of EEG.
+
+    Args:
+      mean_eeg: f32[image, channel, time], averaged over repetitions, not z-scored.
+    """
+    return [
+        hashlib.sha256(np.ascontiguousarray(row, np.float32)).hexdigest()
+        for row in mean_eeg
+    ]
