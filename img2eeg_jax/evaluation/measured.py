@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from img2eeg_jax.checkpoints.load import Checkpoint
-from img2eeg_jax.data import layout
+from img2eeg_jax.data import duplicates, layout
 from img2eeg_jax.data.pairing import Pairing, row_digests
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.image_rows import ImageRows
@@ -53,7 +53,7 @@ def load_measured(
         whose shards are enough.
       subject: whose EEG; None for the one it was trained on, or the data's only one.
       log: called with one line for each configuration of shards that is built, and
-        for each way in which the data are not those of training.
+        for each way in which the data are not those of training, or test nothing.
 
     Raises:
       InputError: no data set or subject is named where one must be, the data do not
@@ -74,6 +74,8 @@ def load_measured(
         raw = _read(checkpoint, shards.eeg(subject))
         _check_same_data(checkpoint, shards, subject, raw, is_own=not given, log=log)
         eeg, noise_free = _in_z(checkpoint, shards.eeg(subject), raw)
+    if repeated := duplicates.warning(shards):
+        log(repeated)
     images, names = shards.images["test"], shards.image_list["test"]
     return Measured(subject, images, names, eeg, noise_free)
 

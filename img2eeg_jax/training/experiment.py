@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints import run_folder
 from img2eeg_jax.checkpoints.store import FOLDER, check_folder
-from img2eeg_jax.data import batches, examples, layout
+from img2eeg_jax.data import batches, duplicates, examples, layout
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http
@@ -90,6 +90,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     logits = None
     with matmul_precision(config.precision), distributed.naming_failures():
         shards = plan.source.open()
+        _, held_out = examples.split_by_concept(
+            shards.concepts["training"], config.validation_concepts, config.seed
+        )
+        if repeated := duplicates.warning(shards, held_out):
+            print(repeated, flush=True)
         if networks.teacher is not None and not config.teacher_batch_stats:
             model = networks.teacher.clone(axis_name=None)
             logits = teacher.load_logits(shards, model, networks.teacher_variables)

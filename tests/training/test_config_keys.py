@@ -14,8 +14,8 @@ import pytest
 from configs import default, demo
 from helpers import fake_training
 from img2eeg_jax.data.examples import EncodingData
-from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.pairing import Pairing
+from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import MATMUL_PRECISION

@@ -195,8 +195,8 @@ class Shards:
       images_sha256: tells these pixels from others.
       files_sha256: partition → SHA-256 of each image's file, which tells it from others
         whatever it is called and whoever decodes it.
-      pixels_sha256: partition → SHA-256 of each image's pixels, which tells of copies in
-        other formats, too.
+      pixels_sha256: partition → SHA-256 of each image's pixels, which tells it from
+        others but for its copies in other formats.
     """
 
     shards_dir: str
