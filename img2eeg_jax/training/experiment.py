@@ -353,7 +353,7 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
             config.teacher, config.num_classes
         )
         teacher_model = teacher_model.clone(axis_name=BATCH_AXIS)
-    initial = load_initial(config.init_from, model, config.image_size)
+    initial = load_initial(config.init_from, model, config.image_size, signal)
     return Networks(
         signal=signal,
         model=model,

@@ -103,7 +103,7 @@ def observe(monkeypatch, tmp_path):
         seen["teacher"] = path, num_classes
         return CORnetS(4, num_classes), {"w": np.zeros(1, np.float32)}
 
-    def load_initial(path, model, image_size):
+    def load_initial(path, model, image_size, signal):
         seen["initial"], seen["images"] = path, image_size
         return {"params": {}, "batch_stats": {}}
 
