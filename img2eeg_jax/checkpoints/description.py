@@ -144,7 +144,8 @@ class Description:
                 entries[name] = entries[name].to_dict()
         if self.pairings is not None:
             entries["pairings"] = {
-                split: pairing.to_dict() for split, pairing in self.pairings.items()
+                split: dataclasses.asdict(pairing)
+                for split, pairing in self.pairings.items()
             }
         return {"format": FORMAT, **_plain(entries)}
 
@@ -168,7 +169,7 @@ class Description:
             entries["pairings"] = None
         if entries["pairings"] is not None:
             entries["pairings"] = {
-                split: Pairing.from_dict(pairing)
+                split: Pairing(**pairing)
                 for split, pairing in entries["pairings"].items()
             }
         if entries["signal"] is not None:

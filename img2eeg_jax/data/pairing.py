@@ -18,14 +18,15 @@ class Pairing:
     Attributes:
       images: digest of the images, in any order.
       order: digest of the images in the order of the rows.
-      eeg: subject → digest of the rows of EEG, in any order.
-      pairs: subject → digest of the rows, each an image with its EEG, in any order.
+      eeg: subject, as text → digest of the rows of EEG, in any order.
+      pairs: subject, as text → digest of the rows, each an image with its EEG, in any
+        order.
     """
 
     images: str
     order: str
-    eeg: Mapping[int, str]
-    pairs: Mapping[int, str]
+    eeg: Mapping[str, str]
+    pairs: Mapping[str, str]
 
     @classmethod
     def of(cls, images: Sequence[str], eeg: Mapping[int, Sequence[str]]) -> "Pairing":
@@ -38,36 +39,21 @@ class Pairing:
         return cls(
             images=digest_of(sorted(images)),
             order=digest_of(list(images)),
-            eeg={subject: digest_of(sorted(rows)) for subject, rows in eeg.items()},
+            eeg={
+                str(subject): digest_of(sorted(rows)) for subject, rows in eeg.items()
+            },
             pairs={
-                subject: digest_of(sorted(zip(images, rows, strict=True)))
+                str(subject): digest_of(sorted(zip(images, rows, strict=True)))
                 for subject, rows in eeg.items()
             },
         )
-
-    @classmethod
-    def from_dict(cls, entries: Mapping) -> "Pairing":
-        """Rebuilds a pairing from `to_dict`, also through JSON."""
-        by_subject = {
-            name: {int(subject): digest for subject, digest in entries[name].items()}
-            for name in ("eeg", "pairs")
-        }
-        return cls(entries["images"], entries["order"], **by_subject)
-
-    def to_dict(self) -> dict:
-        """Returns the pairing in plain values; JSON makes text of the subjects."""
-        by_subject = {
-            name: {str(subject): digest for subject, digest in digests.items()}
-            for name, digests in (("eeg", self.eeg), ("pairs", self.pairs))
-        }
-        return {"images": self.images, "order": self.order, **by_subject}
 
     def of_subject(self, subject: int) -> "Pairing":
         """Returns the pairing of the images with one subject's EEG."""
         return dataclasses.replace(
             self,
-            eeg={subject: self.eeg[subject]},
-            pairs={subject: self.pairs[subject]},
+            eeg={str(subject): self.eeg[str(subject)]},
+            pairs={str(subject): self.pairs[str(subject)]},
         )
 
     def difference(self, other: "Pairing") -> str | None:

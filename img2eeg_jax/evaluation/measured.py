@@ -179,12 +179,12 @@ def _check_same_data(
     recorded = trained.pairings["test"]
     rows = row_digests(raw.mean(1, np.float64))
     found = Pairing.of(shards.files_sha256["test"], {subject: rows})
-    made = shards.eeg(subject).preprocessing
-    if found.pairs[subject] == recorded.pairs.get(subject):
+    made, whose = shards.eeg(subject).preprocessing, str(subject)
+    if found.pairs[whose] == recorded.pairs.get(whose):
         return
     has_same_images = found.images == recorded.images
     expected = "test images beside the EEG of training"
-    if found.eeg[subject] == recorded.eeg.get(subject):
+    if found.eeg[whose] == recorded.eeg.get(whose):
         other = "the same EEG beside the images in another order"
         raise unexpected("", expected, other if has_same_images else "other images")
     if has_same_images and found.order != recorded.order:
@@ -192,7 +192,7 @@ def _check_same_data(
         was_made_for_them = (made or {}).get("image_list_sha256") == names
         if not was_made_for_them or names == trained.data["image_list_sha256"]:
             raise unexpected("", expected, "the same images in another order")
-    if is_own and (subject in recorded.eeg or not has_same_images):
+    if is_own and (whose in recorded.eeg or not has_same_images):
         other = "other EEG" if has_same_images else "other images"
         raise unexpected("", "the test set of the run", f"{other}; `data_dir` names it")
     if made_otherwise := _other_choices(trained.data["preprocessing"], made):

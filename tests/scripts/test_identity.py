@@ -1,4 +1,7 @@
-"""Images and EEG permuted together change nothing; one alone is refused."""
+"""Images and EEG permuted together change nothing; one alone is refused.
+
+And whose network is scored, and asked, is told.
+"""
 
 import json
 import re
@@ -7,11 +10,13 @@ import shutil
 import numpy as np
 import pytest
 
-from helpers.commands import tiny_config
+from helpers.commands import TINY, tiny_config
 from helpers.permuted import permute_eeg, permute_images, rename_concept
 from img2eeg_jax.data.shards import builder
+from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
+from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.training import experiment
 from img2eeg_jax.training.loop import Trainer
 
@@ -161,6 +166,31 @@ def test_checkpoint_without_digests(run, capsys, goes_on):
     assert sum("cannot be checked" in line for line in lines) == 1
     goes_on(workdir)
     assert capsys.readouterr().out.count("cannot be checked") == 1
+
+
+def test_another_subject_s_score_says_whose_network_it_is(run, tmp_path):
+    workdir, _ = run
+    names = ("n_training_concepts", "images_per_concept", "n_test_concepts")
+    sizes = {name: TINY[f"synthetic.{name}"] for name in (*names, "image_size")}
+    data_dir = tmp_path / "two"
+    synthetic.write_synthetic(data_dir, test_repetitions=4, subjects=(1, 2), **sizes)
+    own = score(workdir, data_dir=data_dir)
+    other = score(workdir, data_dir=data_dir, subject=2)
+    keys = ("subject", "trained_subject", "zscore_subject")
+    assert [own[key] for key in keys] == [1, 1, 1]
+    assert [other[key] for key in keys] == [2, 1, 1]
+    written = json.loads((workdir / "eval/sub-02/metrics.json").read_text())
+    assert written["trained_subject"] == 1
+    expected = f"{workdir}: expected a network of subject 2, found one of 1"
+    with pytest.raises(InputError, match=expected):
+        Encoder.from_checkpoint(workdir, subject=2)
+    assert Encoder.from_checkpoint(workdir, subject=1).description.subject == 1
+    # Subject 2 has no EEG in the checkpoint; its images must come as in training.
+    order = rename_concept(data_dir, "test", 2, "zzz")
+    with pytest.raises(InputError, match="found the same images in another order"):
+        score(workdir, data_dir=data_dir, subject=2)
+    permute_images(data_dir, "test", np.argsort(order))
+    score(workdir, data_dir=data_dir, subject=2)
 
 
 def test_shards_alone_of_an_earlier_version_are_told(run):
