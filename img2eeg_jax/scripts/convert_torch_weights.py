@@ -43,8 +43,8 @@ _TIMES_S = common.define(
 _PUBLISHED = flags.DEFINE_boolean(
     "published",
     False,
-    "The file is a copy of published weights: the size of the signal tells channels and "
-    "times. Needless for hf://kmazrolina/ReAlNet.",
+    "A copy of published weights, the size of whose signal tells channels and times; "
+    "needless for hf://kmazrolina/ReAlNet.",
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",

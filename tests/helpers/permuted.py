@@ -1,4 +1,4 @@
-"""Data sets whose images, or EEG, are put into another order."""
+"""Data sets whose images, EEG or channels are put into another order."""
 
 import dataclasses
 import os
@@ -50,3 +50,20 @@ def rename_concept(data_dir, partition, row, name):
         for concept, path in zip(concepts, before.files(partition), strict=True)
     ]
     return [rows.index(pair) for pair in old]
+
+
+def change_channels(data_dir, order, factor=1.0, subject=1):
+    """Puts the EEG's channels into another order, and multiplies its values."""
+    order = np.asarray(order)
+    for partition in layout.PARTITIONS:
+        path = layout.eeg_path(data_dir, subject, partition)
+        content = read_npy_dict(path)
+        content["ch_names"] = [content["ch_names"][row] for row in order]
+        eeg = content["preprocessed_eeg_data"]
+        content["preprocessed_eeg_data"] = np.float32(factor * eeg[:, :, order])
+        write_npy_dict(path, content)
+        path = layout.noise_free_path(data_dir, subject, partition)
+        content = read_npy_dict(path)
+        noise_free = content["noise_free_eeg_data"]
+        content["noise_free_eeg_data"] = np.float32(factor * noise_free[:, order])
+        write_npy_dict(path, content)

@@ -126,7 +126,7 @@ def test_own_channels_and_times(encoder):
         convert.recognise(encoder, ch_names=list("ABC"), times_s=[0, 1, 2])
     with pytest.raises(InputError, match="together"):
         convert.recognise(encoder, ch_names=list("ABC"))
-    with pytest.raises(InputError, match="expected seconds .* found 0 to 400"):
+    with pytest.raises(InputError, match=r"expected seconds .* found 0 to 400"):
         convert.recognise(encoder, ch_names=list("ABC"), times_s=[0, 400])
 
 
@@ -140,8 +140,8 @@ def test_own_channels_and_times(encoder):
 def test_as_many_outputs_as_a_published_network(size, published):
     tensors = arrays(tiny_encoder(size))
     expected = (
-        f"expected `ch_names` and `times_s` of the {size} outputs, or `is_published` if "
-        f"they are the published network's ({published}), found neither"
+        f"expected `ch_names` and `times_s` of the {size} outputs, or `is_published` "
+        f"if they are the published network's ({published}), found neither"
     )
     with pytest.raises(InputError, match=re.escape(expected)):
         convert.recognise(tensors)

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 from helpers.commands import TINY, tiny_config
-from helpers.permuted import permute_eeg, permute_images, rename_concept
+from helpers.permuted import (
+    change_channels,
+    permute_eeg,
+    permute_images,
+    rename_concept,
+)
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
@@ -36,6 +41,26 @@ def score(workdir, **changes):
 
 def one_epoch_more(workdir):
     experiment.train(tiny_config({"num_epochs": 3}), workdir)
+
+
+def test_scores_in_microvolts_and_with_channels_in_another_order(run):
+    """Only the scale of the z-scores is another then, which r does not see."""
+    workdir, data_dir = run
+    expected = score(workdir)
+    change_channels(data_dir, range(16, -1, -1))
+    # By name: EEG beside its images, as in training.
+    assert score(workdir)["encoding_r"] == expected["encoding_r"]
+    with pytest.raises(InputError, match="beside the EEG of training"):
+        permute_images(data_dir, "test", TEST_ORDER)
+        score(workdir)
+    permute_images(data_dir, "test", np.argsort(TEST_ORDER))
+    change_channels(data_dir, np.random.default_rng(0).permutation(17), 1e6)
+    with pytest.raises(InputError, match="found other EEG; `data_dir` names it"):
+        score(workdir)
+    found = score(workdir, data_dir=data_dir)
+    assert found["ch_names"] == expected["ch_names"]
+    for name in ("encoding_r", "encoding_r_all_repetitions", "best_possible_r"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4)
 
 
 @pytest.fixture
