@@ -1,14 +1,14 @@
 """What a checkpoint says of its network: enough to rebuild it and name its outputs."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
 from img2eeg_jax.axes import UNKNOWN, Axes
-from img2eeg_jax.data.pairing import Pairing
+from img2eeg_jax.data.pairing import Pairing, comparable
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -40,8 +40,8 @@ class Description:
       data: of the training data: `image_list_sha256`, and `preprocessing`, the record
         of how the EEG was made (None if it was made elsewhere); None of converted
         weights.
-      pairings: split of the training data → which image goes with which EEG; None of
-        converted weights, and of formats before 3.
+      pairings: split of the training data → which image goes with which EEG, by files
+        and by pixels; None of converted weights, and of formats before 3.
       source: where converted weights come from (see `interop.sources`), or None.
       torch: what the file of converted weights had beside them (see
         `interop.convert`), or None.
@@ -57,7 +57,7 @@ class Description:
     initial_weights: str = "random"
     config: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
-    pairings: Mapping[str, Pairing] | None = None
+    pairings: Mapping[str, tuple[Pairing, ...]] | None = None
     source: Mapping[str, Any] | None = None
     torch: Mapping[str, Any] | None = None
 
@@ -144,8 +144,8 @@ class Description:
                 entries[name] = entries[name].to_dict()
         if self.pairings is not None:
             entries["pairings"] = {
-                split: dataclasses.asdict(pairing)
-                for split, pairing in self.pairings.items()
+                split: [dataclasses.asdict(one) for one in of]
+                for split, of in self.pairings.items()
             }
         return {"format": FORMAT, **_plain(entries)}
 
@@ -169,8 +169,8 @@ class Description:
             entries["pairings"] = None
         if entries["pairings"] is not None:
             entries["pairings"] = {
-                split: Pairing(**pairing)
-                for split, pairing in entries["pairings"].items()
+                split: tuple(Pairing(**one) for one in of)
+                for split, of in entries["pairings"].items()
             }
         if entries["signal"] is not None:
             entries["signal"] = SignalLayout.from_dict(entries["signal"])
@@ -195,13 +195,14 @@ def _from_format_1(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pairs_difference(
-    ours: Mapping[str, Pairing], theirs: Mapping[str, Pairing]
+    ours: Mapping[str, Sequence[Pairing]], theirs: Mapping[str, Sequence[Pairing]]
 ) -> str | None:
     """Returns how splits differ, in words, or None."""
     if ours.keys() != theirs.keys():
         return f"the splits {', '.join(theirs)}"
-    for split, pairing in ours.items():
-        if different := pairing.difference(theirs[split]):
+    for split, of in ours.items():
+        one, other = comparable(of, theirs[split])
+        if different := one.difference(other):
             return f"{different} in the {split} split"
     return None
 

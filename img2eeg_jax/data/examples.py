@@ -49,7 +49,7 @@ class EncodingData:
       zscore: the statistics that all three were z-scored with.
       axes: the selected channels and window.
       epoch_times_s: f64[time'], all the times that the data have.
-      pairings: split → which image goes with which EEG.
+      pairings: split → which image goes with which EEG, by files and by pixels.
       validation_halves: f32[2, image, channel, time], or with an axis of subjects after
         images: the validation images' responses to the repetitions at even and at odd
         places, z-scored, NaN where there is one repetition; or None.
@@ -61,7 +61,7 @@ class EncodingData:
     zscore: ZScore
     axes: Axes
     epoch_times_s: np.ndarray
-    pairings: Mapping[str, Pairing]
+    pairings: Mapping[str, tuple[Pairing, ...]]
     validation_halves: np.ndarray | None = None
 
 
@@ -209,11 +209,13 @@ def _make_pairings(
     shards: "Shards",
     rows: dict[str, np.ndarray],
     digests: dict[str, dict[int, list[str]]],
-) -> dict[str, Pairing]:
+) -> dict[str, tuple[Pairing, ...]]:
     pairings = {}
     for name, chosen in rows.items():
-        images = shards.files_sha256[_PARTITION_OF[name]]
-        pairings[name] = Pairing.of([images[row] for row in chosen], digests[name])
+        pairings[name] = tuple(
+            Pairing.of([images[row] for row in chosen], digests[name])
+            for images in shards.image_digests(_PARTITION_OF[name])
+        )
     return pairings
 
 

@@ -13,6 +13,9 @@ from img2eeg_jax.provenance import digest_of
 class Pairing:
     """The rows of a split: its images, and the EEG of some subjects beside them.
 
+    Images are told by their files or by their pixels. There is a pairing of each: files
+    may be written anew, and pixels depend on the library that decodes.
+
     All but `order` stay the same if images and EEG are put in another order together.
 
     Attributes:
@@ -67,6 +70,19 @@ class Pairing:
             same_eeg = self.eeg == other.eeg
             return "images paired with other EEG" if same_eeg else "other EEG"
         return "other images"
+
+
+def comparable(
+    ours: Sequence[Pairing], theirs: Sequence[Pairing]
+) -> tuple[Pairing, Pairing]:
+    """Returns the pairings by files or by pixels, whichever tell of the same images.
+
+    Args:
+      ours: by files, and by pixels.
+      theirs: of the rows to compare with, the same.
+    """
+    both = list(zip(ours, theirs, strict=True))
+    return next((pair for pair in both if pair[0].images == pair[1].images), both[0])
 
 
 def row_digests(mean_eeg: np.ndarray) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import duplicates, layout
-from img2eeg_jax.data.pairing import Pairing, row_digests
+from img2eeg_jax.data.pairing import Pairing, comparable, row_digests
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.image_rows import ImageRows
 from img2eeg_jax.data.shards.store import Shards, SubjectEEG
@@ -176,9 +176,11 @@ def _check_same_data(
             "row of EEG is scored with its own image cannot be checked"
         )
         return
-    recorded = trained.pairings["test"]
-    rows = row_digests(raw.mean(1, np.float64))
-    found = Pairing.of(shards.files_sha256["test"], {subject: rows})
+    rows = {subject: row_digests(raw.mean(1, np.float64))}
+    recorded, found = comparable(
+        trained.pairings["test"],
+        [Pairing.of(images, rows) for images in shards.image_digests("test")],
+    )
     made, whose = shards.eeg(subject).preprocessing, str(subject)
     if found.pairs[whose] == recorded.pairs.get(whose):
         return

@@ -429,8 +429,8 @@ def _build_workdirs(
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
             pairings = {
-                split: pairing.of_subject(numbers[position])
-                for split, pairing in pairings.items()
+                split: tuple(one.of_subject(numbers[position]) for one in of)
+                for split, of in pairings.items()
             }
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}

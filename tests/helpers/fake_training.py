@@ -50,7 +50,7 @@ def describe(**changes):
         signal=signal,
         zscore=ZScore(0 * one, one),
         config={"seed": SEED},
-        pairings={"training": Pairing.of(["image"], {1: ["EEG"]})},
+        pairings={"training": (Pairing.of(["image"], {1: ["EEG"]}),)},
     )
     return dataclasses.replace(description, **changes)
 

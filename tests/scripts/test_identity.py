@@ -17,6 +17,7 @@ from helpers.permuted import (
     permute_images,
     rename_concept,
 )
+from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
@@ -104,6 +105,24 @@ def test_scores_of_images_or_eeg_alone_are_refused(run):
             with pytest.raises(InputError, match=expected):
                 score(workdir, **where)
         change(data_dir, "test", np.argsort(TEST_ORDER))
+
+
+def test_files_written_anew_are_the_same_images(run):
+    workdir, data_dir = run
+    expected = score(workdir)
+    files = layout.read_image_set(data_dir).files("test")
+    for path in files:
+        # A comment, as what strips or adds metadata leaves the pixels alone.
+        content = path.read_bytes()
+        assert content[:2] == b"\xff\xd8"
+        path.write_bytes(content[:2] + b"\xff\xfe\x00\x04hi" + content[2:])
+    assert score(workdir)["encoding_r"] == expected["encoding_r"]
+    # Other pictures, under their names.
+    training = layout.read_image_set(data_dir).files("training")
+    for path, source in zip(files, training, strict=False):
+        path.write_bytes(source.read_bytes())
+    with pytest.raises(InputError, match="found the same EEG beside other images"):
+        score(workdir)
 
 
 def test_renamed_test_folder(run):

@@ -95,7 +95,7 @@ def observe(monkeypatch, tmp_path):
             zscore=ZScore(ones, ones),
             axes=synthetic.AXES,
             epoch_times_s=synthetic.AXES.times_s,
-            pairings={"training": Pairing.of([], {1: [], 2: []})},
+            pairings={"training": (Pairing.of([], {1: [], 2: []}),)},
             validation_halves=halves,
         )
 

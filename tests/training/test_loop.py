@@ -231,7 +231,7 @@ class TestOtherData:
         trainer(tmp_path, Steps()).train(never)
         before = snapshot(tmp_path)
         other = np.zeros((1, 1), np.float32)
-        pairings = {"training": Pairing.of(["image"], {1: ["other"]})}
+        pairings = {"training": (Pairing.of(["image"], {1: ["other"]}),)}
         for changes, words in (
             ({"pairings": pairings}, "found other EEG in the training split"),
             ({"pairings": None, "zscore": ZScore(other, other)}, "another zscore"),

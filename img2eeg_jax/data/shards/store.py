@@ -279,6 +279,10 @@ class Shards:
             for partition, listed in self.image_list.items()
         }
 
+    def image_digests(self, partition: str) -> tuple[Sequence[str], Sequence[str]]:
+        """Returns what tells images from each other: by files, and by pixels."""
+        return self.files_sha256[partition], self.pixels_sha256[partition]
+
     def eeg(self, subject: int) -> SubjectEEG:
         """Returns the EEG of a subject.
 
