@@ -187,8 +187,8 @@ def _check_same_data(
     has_same_images = found.images == recorded.images
     expected = "test images beside the EEG of training"
     if found.eeg[whose] == recorded.eeg.get(whose):
-        other = "the same EEG beside the images in another order"
-        raise unexpected("", expected, other if has_same_images else "other images")
+        other = "the images in another order" if has_same_images else "other images"
+        raise unexpected("", expected, f"the same EEG beside {other}")
     if has_same_images and found.order != recorded.order:
         names = shards.image_list_sha256
         was_made_for_them = (made or {}).get("image_list_sha256") == names
