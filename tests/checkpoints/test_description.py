@@ -10,6 +10,7 @@ from helpers import tiny_network
 from helpers.checkpoints import TRAINED_1
 from img2eeg_jax.axes import UNKNOWN, VOLTS, WHITENED, Axes
 from img2eeg_jax.checkpoints.description import FORMAT, Description
+from img2eeg_jax.data.pairing import Pairing
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -60,6 +61,12 @@ CORNET_1 = {
 }
 
 
+def pair(images="abc", eeg="xyz"):
+    """Pairings of a run: of the training split, by files and by pixels."""
+    by_files = Pairing.of(images, {2: eeg})
+    return {"training": (by_files, Pairing.of(images.upper(), {2: eeg}))}
+
+
 def draw_zscore(*shape, seed=0):
     mean, std = np.random.default_rng(seed).random((2, *shape), np.float32)
     return ZScore(mean, std)
@@ -92,9 +99,10 @@ class TestJSON:
             describe("channel_mean", config={"areas": ["IT"], "seed": 1}),
             describe(signal=SignalLayout(FEATURES, (7,)), zscore=None, data=None),
             describe(zscore=draw_zscore(2, 3, 5), subject=None, subjects=(1, 10)),
+            describe(pairings=pair()),
             describe(source={"name": "x"}, torch={"dtypes": {"fc.bias": "float16"}}),
         ],
-        ids=["cornet_s", "eeg", "mean", "features", "shared", "converted"],
+        ids=["cornet_s", "eeg", "mean", "features", "shared", "paired", "converted"],
     )
     def test_round_trip(self, description):
         again = through_json(description)
@@ -120,7 +128,7 @@ class TestJSON:
     @pytest.mark.parametrize("found", [0, FORMAT + 1, "1", None])
     def test_unknown_format(self, found):
         entries = {**describe().to_dict(), "format": found}
-        words = f"expected a description of format 1 or 2, found format {found!r}$"
+        words = f"expected a description of format 1 to 3, found format {found!r}$"
         with pytest.raises(InputError, match=words):
             Description.from_dict(entries)
 
@@ -240,6 +248,34 @@ class TestDataDifference:
     )
     def test_what_differs(self, changes, words):
         assert describe().data_difference(describe(**changes)) == words
+
+    def test_what_goes_with_what(self):
+        """Names and z-score, which is computed from the rows, tell nothing more."""
+        run = describe(pairings=pair())
+        together = describe(
+            pairings=pair("cab", "zxy"),
+            zscore=draw_zscore(3, 5, seed=1),
+            data={"image_list_sha256": "cd"},
+        )
+        assert run.data_difference(together) is None
+        assert run.data_difference(through_json(together)) is None
+        for other, words in (
+            (pair("bac"), "images paired with other EEG in the training split"),
+            (pair(eeg="xyZ"), "other EEG in the training split"),
+            (pair("abd"), "other images in the training split"),
+            ({}, "the splits "),
+        ):
+            assert run.data_difference(describe(pairings=other)) == words
+        pixels = pair("stu")["training"][0], pair()["training"][1]
+        anew = describe(pairings={"training": pixels})
+        assert run.data_difference(anew) is None
+
+    def test_format_2_has_no_pairs(self):
+        entries = describe().to_dict()
+        del entries["pairings"]
+        old = Description.from_dict({**entries, "format": 2})
+        assert old == describe()
+        assert old.data_difference(describe(pairings=pair())) is None
 
     def test_format_1_fits_any_unit_and_any_images(self):
         old = Description.from_dict(TRAINED_1)

@@ -22,7 +22,7 @@ from helpers.checkpoints import (
 )
 from helpers.tiny_network import draw_variables, realnet
 from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.description import FORMAT, Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.checkpoints.store import write_weights
 from img2eeg_jax.data.zscore import ZScore
@@ -151,12 +151,12 @@ class TestFormat1:
         assert loaded.model == description.build_model()
         assert_bit_identical(loaded.variables, variables)
 
-    @pytest.mark.parametrize("found", [3, None])
+    @pytest.mark.parametrize("found", [FORMAT + 1, None])
     def test_unknown_format(self, write, found):
         """Refused as what it is; a checkpoint of a newer version is not damaged."""
         entries = {**TRAINED_1, "format": found}
         folder = write(entries, small_state(0).variables)
         assert refusal(lambda: load_checkpoint(folder)) == (
-            f"{folder}/checkpoints/0: expected a description of format 1 or 2, found "
+            f"{folder}/checkpoints/0: expected a description of format 1 to 3, found "
             f"format {found}"
         )
