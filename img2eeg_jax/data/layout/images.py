@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from img2eeg_jax.data.layout.image_set import ImageSet
 from img2eeg_jax.data.layout.paths import PARTITIONS
-from img2eeg_jax.errors import expecting, unexpected
+from img2eeg_jax.errors import expecting, naming, unexpected
 
 _READABLE = "a readable image"
 # EXIF's orientation → what makes the picture upright; 1 is upright as it is.
@@ -81,7 +81,7 @@ def _check_image(path: pathlib.Path) -> None:
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     _silence_pillow()
     # Pillow's decoders raise nearly anything on damaged files.
-    with expecting(path, _READABLE, Exception):
+    with naming(path), expecting("", _READABLE, Exception):
         try:
             with Image.open(path) as image:
                 yield image
@@ -89,12 +89,10 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
             with open(path, "rb") as file:
                 head = file.read(_HEAD)
             found = f"a file that begins with {head!r}" if head else "an empty file"
-            raise unexpected(path, _READABLE, found) from None
+            raise unexpected("", _READABLE, found) from None
         except Image.DecompressionBombError:
-            most = 2e-6 * Image.MAX_IMAGE_PIXELS
-            raise unexpected(
-                path, f"an image of at most {most:.0f} megapixels", "a larger one"
-            ) from None
+            most = f"an image of at most {2e-6 * Image.MAX_IMAGE_PIXELS:.0f} megapixels"
+            raise unexpected("", most, "a larger one") from None
 
 
 def _silence_pillow() -> None:
