@@ -30,6 +30,8 @@ _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 # Bytes of a file that is no picture, in the message.
 _HEAD = 16
+# Pillow's modules, as a pattern.
+_PILLOW = r"PIL\."
 
 
 def read_image(path: str | os.PathLike, size: int) -> np.ndarray:
@@ -98,19 +100,12 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
 def _silence_pillow() -> None:
     """Ignores Pillow's warnings: of broken metadata, palettes, a hundred megapixels.
 
-    For good, because images are read in threads, where what
+    For good, and by this process: images are read in threads, where what
     `warnings.catch_warnings` restores at its end may be another thread's.
     """
-    if not any(kind == "ignore" and module == _PILLOW for kind, module in _filters()):
+    first = next(iter(warnings.filters), None)
+    if first is None or getattr(first[3], "pattern", "") != _PILLOW:
         warnings.filterwarnings("ignore", module=_PILLOW)
-
-
-_PILLOW = r"PIL\."
-
-
-def _filters() -> Iterator[tuple[str, str]]:
-    for action, _, _, module, _ in warnings.filters:
-        yield action, getattr(module, "pattern", "")
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
