@@ -9,7 +9,7 @@ _CHECKPOINT = common.define_path(
 )
 _IMAGES = common.define_paths(
     "images",
-    "An image file, or a folder (searched whole); may be given several times, or several "
+    "Image file, or folder (searched whole); may be given several times, or be several "
     "separated by commas.",
 )
 _OUTPUT = common.define_path("output", None, "The .npz file to write.")

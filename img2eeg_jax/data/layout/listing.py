@@ -161,8 +161,7 @@ def _suffix(name: str) -> str:
 
 @functools.cache
 def _image_suffixes() -> frozenset[str]:
-    return frozenset(
-        suffix
-        for suffix, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in _UNREADABLE
-    )
+    suffixes = Image.registered_extensions().items()
+    # Pillow opens MPO, of cameras with two lenses, as JPEG.
+    readable = {*Image.OPEN, "MPO"} - _UNREADABLE
+    return frozenset(suffix for suffix, kind in suffixes if kind in readable)
