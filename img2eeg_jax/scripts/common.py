@@ -69,6 +69,9 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
             traceback.print_exc()
             _exit(BAD_INPUT)
 
+    if hasattr(sys.stdout, "reconfigure"):
+        # File names may hold what the encoding lacks. Standard error escapes it anyway.
+        sys.stdout.reconfigure(errors="backslashreplace")
     _flag_names.update(flag_names or {})
     flags.DEFINE_flag(_VersionFlag(), module_name=main.__module__)
     _list_flags_in_help(main.__module__)
