@@ -28,6 +28,9 @@ _UPRIGHT = {
 # Tags of TIFF, and their values for "the largest value is black" and "signed".
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
+# What Pillow multiplies grey of 1, 2 and 4 bits by in a PNG, but not the grey that its
+# tRNS calls transparent.
+_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 # Bytes of a file that is no picture, in the message.
 _HEAD = 16
 # Pillow's modules, as a pattern.
@@ -110,7 +113,10 @@ def _silence_pillow() -> None:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     """Returns a picture as it is seen: upright, in 8-bit RGB, on white."""
+    steps = [_STEPS.get(tile.args) for tile in image.tile if image.format == "PNG"]
     image.load()
+    if any(steps) and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= steps[0]
     if image.mode == "F" or image.mode.startswith("I"):
         rgb = _eight_bits(image).convert("RGB")
     elif image.has_transparency_data:

@@ -171,6 +171,21 @@ def test_one_transparent_colour(tmp_path):
         np.testing.assert_array_equal(found, seen, err_msg=image.mode)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_transparent_grey_of_few_bits(tmp_path, bits):
+    """The PNG specification, 11.3.2.1: tRNS holds a sample as it is stored."""
+    samples = np.arange(SIZE * SIZE).reshape(SIZE, SIZE) % 2**bits
+    each = 8 // bits
+    shifts = 8 - bits * (1 + np.arange(each))
+    packed = (samples.reshape(SIZE, -1, each) << shifts).sum(-1).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    path = tmp_path / "x.png"
+    content = chunk(b"tRNS", b"\0\1") + chunk(b"IDAT", zlib.compress(rows))
+    path.write_bytes(png_header(SIZE, SIZE, bits) + content + chunk(b"IEND", b""))
+    seen = np.where(samples == 1, 255, samples * 255 // (2**bits - 1))
+    np.testing.assert_array_equal(layout.read_image(path, SIZE), in_rgb(seen))
+
+
 def test_first_frame_of_several(tmp_path):
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     for name in ("x.gif", "x.tif", "x.webp"):
@@ -187,9 +202,14 @@ def chunk(kind, content):
     return len(content).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
 
 
-def png_of_size(width, height):
-    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+def png_header(width, height, bits=8):
+    """Returns the beginning of a grey PNG."""
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([bits, 0, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+
+
+def png_without_pixels(width, height):
+    return png_header(width, height) + chunk(b"IDAT", b"")
 
 
 def broken_exif(path):
@@ -210,7 +230,7 @@ def test_pillows_warnings_do_not_come_out(tmp_path):
     indexed.save(tmp_path / "palette.png", transparency=bytes(range(0, 256, 32)))
     (tmp_path / "tag.tif").write_bytes(tiff(GREY, extra=[(700, 1, 2**31)]))
     # Warns above 89 megapixels; this one has no pixels.
-    (tmp_path / "large.png").write_bytes(png_of_size(10_000, 10_000))
+    (tmp_path / "large.png").write_bytes(png_without_pixels(10_000, 10_000))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for name in (*quiet, "tag.tif"):
@@ -223,7 +243,7 @@ def test_pillows_warnings_do_not_come_out(tmp_path):
 
 def test_too_large_an_image(tmp_path):
     path = tmp_path / "x.png"
-    path.write_bytes(png_of_size(20_000, 10_000))
+    path.write_bytes(png_without_pixels(20_000, 10_000))
     expected = (
         f"{path}: expected an image of at most 179 megapixels, found a larger one"
     )
