@@ -246,7 +246,8 @@ def _files_on_disk(
         raise unexpected(
             folder,
             f"the {len(files)} images that {path} lists",
-            f"{len(files) + len(extra)} (first one not listed: {'/'.join(extra[0])})",
+            f"{len(files) + len(extra)} (first one not listed: {'/'.join(extra[0])}; "
+            "move elsewhere what was not shown)",
         )
     return tuple(folder.joinpath(*pair) for pair in files)
 
