@@ -1,4 +1,5 @@
 import functools
+import os
 import subprocess
 import sys
 
@@ -74,6 +75,7 @@ def test_lines_and_errors_are_spelled(script_flags, capsys):
 
 
 def parse(values, *given):
+    values.unparse_flags()
     values(["script", *given])
     return values
 
@@ -95,6 +97,37 @@ def test_one_subject(script_flags):
         message = f"subjects={text}: expected one subject, such as 3"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--subjects={text}")
+
+
+def test_what_may_be_a_list_is_given_once(script_flags):
+    common.define_subjects("")
+    with pytest.raises(flags.IllegalFlagValueError, match="already defined"):
+        parse(script_flags, "--subjects=1", "--subjects=2")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["a"], ["a"]),
+        (["a", "b,c", "a"], ["a", "b,c", "a"]),
+        (["a,b", "~/a", "~/a,~/b"], ["a", "b", "HOME/a", "HOME/a", "HOME/b"]),
+        (["a,,b,"], ["a", "b"]),
+        (["a,none"], ["a", "none"]),
+        (["none,neither"], ["none,neither"]),
+        ([""], []),
+    ],
+)
+def test_paths(given, expected, script_flags, tmp_path, monkeypatch):
+    """A list is split; a path that exists is not, whatever commas it holds."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c", "b,c"):
+        (tmp_path / name).mkdir()
+    define_flag = functools.partial(flags.DEFINE_flag, flag_values=script_flags)
+    monkeypatch.setattr(flags, "DEFINE_flag", define_flag)
+    common.define_paths("images", "")
+    parsed = parse(script_flags, *(f"--images={text}" for text in given)).images
+    assert parsed == [path.replace("HOME", str(tmp_path)) for path in expected]
 
 
 @pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
@@ -139,3 +172,20 @@ common.run(main)
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     check_refused(result, f"^{line}$", status=status)
+
+
+def test_names_that_the_terminal_cannot_show():
+    """Latin-1 bytes of a file name, and an arrow where the encoding is ASCII."""
+    program = """
+from img2eeg_jax.scripts import common
+common.run(lambda: common.say("caf\\udce9.png → x"))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (result.stdout, result.stderr) == ("caf\\udce9.png \\u2192 x\n", "")
+    assert result.returncode == 0
