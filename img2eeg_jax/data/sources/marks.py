@@ -27,10 +27,10 @@ def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
       sfreq_hz: its sampling rate.
 
     Returns:
-      Annotations named ``BAD_...``. Breaks have no duration: EEGLAB's is that of what
+      Annotations named ``BAD``. Breaks have no duration: EEGLAB's is that of what
       was cut out. An epoch that holds samples from before and after one overlaps it.
     """
-    onsets_s, durations_s, names = [], [], []
+    onsets_s, durations_s = [], []
     for mark in annotations:
         name = mark["description"]
         if not leaves_out(name):
@@ -39,5 +39,4 @@ def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
         # On a sample, so that an epoch that begins with it does not overlap it.
         onsets_s.append(np.rint(mark["onset"] * sfreq_hz) / sfreq_hz)
         durations_s.append(0.0 if is_break else mark["duration"])
-        names.append("BAD_break" if is_break else f"BAD_{name}")
-    return mne.Annotations(onsets_s, durations_s, names)
+    return mne.Annotations(onsets_s, durations_s, "BAD")
