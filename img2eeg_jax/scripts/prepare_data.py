@@ -94,6 +94,16 @@ _REQUEST = {
     "image_column": flags.DEFINE_string(
         "image_column", "stim_file", "Column of its events tables that names the image."
     ),
+    "task": flags.DEFINE_string("task", "", "Which of its recordings: task-LABEL."),
+    "acquisition": flags.DEFINE_string(
+        "acquisition", "", "Likewise acq-LABEL; none for those without."
+    ),
+    "processing": flags.DEFINE_string(
+        "processing", "", "Likewise proc-LABEL or desc-LABEL; none for those without."
+    ),
+    "extension": flags.DEFINE_enum(
+        "extension", "", ["", "vhdr", "edf", "bdf", "set"], "Likewise by their format."
+    ),
     "shards_dir": common.define_path(
         "shards_dir", "", "Folder or address (gs://...); default: DATA_DIR/shards."
     ),
@@ -136,8 +146,8 @@ _PARSED = {
     ),
     "sessions": (
         "all",
-        "the form 3, 1,3 or 1-4, or all",
-        _or("all", common.read_numbers),
+        "the form 3, 1,3, 1-4 or labels, or all",
+        _or("all", common.read_labels),
         "Which to use.",
     ),
     "training_repetitions": ("2", *_COUNT, "Kept of each image in a session."),

@@ -97,10 +97,10 @@ def test_one_subject(script_flags):
             parse(script_flags, f"--subjects={text}")
 
 
-@pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
+@pytest.mark.parametrize("text", ["o/ne", "a-b", "3-1", "1,,2", "1-", "-1"])
 def test_wrong_subjects(text, script_flags):
     common.define_subjects("")
-    message = f"subjects={text}: expected the form 3, 1,3 or 1-10"
+    message = f"subjects={text}: expected the form 3, 1,3, 1-10 or labels"
     with pytest.raises(flags.IllegalFlagValueError, match=message):
         parse(script_flags, f"--subjects={text}")
 

@@ -24,12 +24,12 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 
 # Partition → session number → the trials that were kept.
-_Kept = dict[str, dict[int, Trials]]
+_Kept = dict[str, dict[layout.Label, Trials]]
 
 
 def preprocess(
     data_dir: str | os.PathLike,
-    subject: int,
+    subject: layout.Label,
     choices: Choices,
     sessions: Sequence[Session],
     *,
@@ -43,7 +43,7 @@ def preprocess(
 
     Args:
       data_dir: folder in the THINGS-EEG2 layout, with its images.
-      subject: subject number, from 1.
+      subject: number from 1, or another label.
       choices: how to preprocess.
       sessions: the recordings, see `recordings.find_sessions`.
       max_bytes: memory for the blocks in which epochs and covariances are computed;
@@ -137,7 +137,7 @@ def _describe(counts: Mapping[str, int]) -> str:
 
 
 def _merge(
-    kept: Mapping[int, Trials], n_images: int, partition: str, choices: Choices
+    kept: Mapping[layout.Label, Trials], n_images: int, partition: str, choices: Choices
 ) -> tuple[layout.PreprocessedEEG, list[tuple]]:
     """Returns the EEG of a partition, and a row of the table for each trial."""
     numbers, sessions = zip(*kept.items(), strict=True)
@@ -159,7 +159,9 @@ def _write_trials(path: pathlib.Path, rows: Sequence[tuple]) -> None:
         writer.writerows(rows)
 
 
-def _move_into_place(scratch: pathlib.Path, record: pathlib.Path, subject: int) -> None:
+def _move_into_place(
+    scratch: pathlib.Path, record: pathlib.Path, subject: layout.Label
+) -> None:
     """Moves a subject's new files beside its record; the two EEG files come last."""
     folder = record.parent
     folder.mkdir(exist_ok=True)

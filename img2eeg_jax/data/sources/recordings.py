@@ -25,17 +25,17 @@ from img2eeg_jax.data.sources.session import (
     companions,
     load_channels,
     make_recording,
-    numbered_folders,
+    session_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
 
 
-def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
+def find_sessions(data_dir: str | os.PathLike, subject: layout.Label) -> list[Session]:
     """Finds a subject's raw recordings.
 
     Args:
       data_dir: folder that holds ``raw_data`` or ``source_data``.
-      subject: subject number, from 1.
+      subject: subject number, from 1, or another label.
 
     Returns:
       The sessions in ascending order; empty if the subject has no recordings.
@@ -44,8 +44,8 @@ def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
       InputError: a session lacks the recording of a partition, or has several.
     """
     for name in ("raw_data", "source_data"):
-        folder = pathlib.Path(data_dir) / name / layout.subject_name(subject)
-        numbered = numbered_folders(folder, "ses")
+        folder = layout.subject_folder(pathlib.Path(data_dir) / name, subject)
+        numbered = session_folders(folder)
         if numbered:
             return [_session(number, path) for number, path in numbered.items()]
     return []
@@ -71,7 +71,7 @@ def read_recording(
     return make_recording(path, raw, events[:, 0], events[:, 1])
 
 
-def _session(number: int, folder: pathlib.Path) -> Session:
+def _session(number: layout.Label, folder: pathlib.Path) -> Session:
     files = _files_of(folder)
     others = {file: companions(file) for found in files.values() for file in found}
     return Session(number, files, read_recording, others)

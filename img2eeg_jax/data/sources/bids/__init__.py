@@ -31,7 +31,7 @@ from img2eeg_jax.data.sources.session import (
     companions,
     load_channels,
     make_recording,
-    numbered_folders,
+    session_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
 
@@ -47,7 +47,7 @@ _READERS: Mapping[str, Callable[..., mne.io.BaseRaw]] = {
 
 def find_sessions(
     bids_root: str | os.PathLike,
-    subject: int,
+    subject: layout.Label,
     data_dir: str | os.PathLike,
     *,
     image_column: str = "stim_file",
@@ -60,7 +60,7 @@ def find_sessions(
 
     Args:
       bids_root: the data set's folder.
-      subject: subject number; its label is the number, zeros before it or not.
+      subject: its number, zeros before it or not, or its label.
       data_dir: folder that holds ``image_set``.
       image_column: column of ``events.tsv`` that names the image that came on:
         CONCEPT/FILE, after any other folders, or FILE alone if one image only is
@@ -73,7 +73,7 @@ def find_sessions(
 
     Raises:
       InputError: there are no recordings of the subject; two of them are one; a
-        session has no number; events are missing, damaged, name what is not an image
+        session has no label; events are missing, damaged, name what is not an image
         of the data set, or two of them begin at once.
     """
     selection = selection or Selection()
@@ -116,36 +116,37 @@ def find_sessions(
     return sessions
 
 
-def find_subjects(bids_root: str | os.PathLike) -> tuple[int, ...]:
-    """Returns the subjects of a BIDS data set whose labels are numbers, ascending.
+def find_subjects(bids_root: str | os.PathLike) -> tuple[layout.Label, ...]:
+    """Returns the subjects of a BIDS data set that have recordings of EEG.
 
     Raises:
       InputError: two labels, such as 1 and 01, are one number.
     """
-    return tuple(numbered_folders(bids_root, "sub"))
+    return tuple(
+        subject
+        for subject, folder in layout.labelled_folders(bids_root).items()
+        if any(folder.glob("eeg/sub-*_eeg.*")) or any(folder.glob("*/eeg/sub-*_eeg.*"))
+    )
 
 
-def _subject_folder(bids_root: pathlib.Path, subject: int) -> pathlib.Path:
-    folders = numbered_folders(bids_root, "sub")
-    if subject not in folders:
-        found = sorted(path.name for path in bids_root.glob("sub-*"))
+def _subject_folder(bids_root: pathlib.Path, subject: layout.Label) -> pathlib.Path:
+    folder = layout.subject_folder(bids_root, subject)
+    if not folder.is_dir():
+        found = layout.folders_in(bids_root)
+        raise unexpected(bids_root, f"a folder {folder.name}", found)
+    return folder
+
+
+def _session_folders(folder: pathlib.Path) -> dict[layout.Label, pathlib.Path]:
+    """Returns session → folder, ascending; without sessions there is one, 1."""
+    labelled = session_folders(folder)
+    if labelled and any(folder.glob("eeg/sub-*_eeg.*")):
         raise unexpected(
-            bids_root,
-            f"a folder {layout.subject_name(subject)}",
-            ", ".join(found) or "no subjects",
+            folder,
+            "recordings in sessions or without",
+            f"eeg beside {min(labelled.values()).name}",
         )
-    return folders[subject]
-
-
-def _session_folders(folder: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Returns session number → folder, ascending."""
-    numbered = numbered_folders(folder, "ses")
-    others = set(folder.glob("ses-*")) - set(numbered.values())
-    if others:
-        raise unexpected(
-            folder, "sessions numbered from 1, such as ses-01", min(others).name
-        )
-    return numbered or {1: folder}
+    return labelled or {1: folder}
 
 
 def _files_by_partition(
