@@ -1,12 +1,14 @@
 """The whole of preprocessing: a subject's recordings in, EEG in the layout out."""
 
 import csv
+import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from img2eeg_jax.data import layout
@@ -91,6 +93,7 @@ def _keep_trials(
     """Returns all sessions' trials, whitened, and what the record says of them."""
     kept: _Kept = {partition: {} for partition in layout.PARTITIONS}
     described: dict[str, list[dict]] = {partition: [] for partition in kept}
+    seen: dict[str, dict[bytes, str]] = {partition: {} for partition in kept}
     n_files = sum(
         len(files) for session in sessions for files in session.files.values()
     )
@@ -106,6 +109,7 @@ def _keep_trials(
                 description = describe_recording(session, partition)
                 described[partition].append(description | read.counts)
                 log(f"{read.where}: {_describe(read.counts)}")
+                _check_counted_once(read, seen[partition])
                 _check_conditions(read, image_set, partition)
                 trials[partition] = keep_repetitions(read, partition, choices)
                 bar.update(len(files))
@@ -127,6 +131,30 @@ def _check_conditions(
         raise unexpected(
             trials.where, f"triggers of the {n_images} {partition} images", largest + 1
         )
+
+
+def _check_counted_once(trials: Trials, seen: dict[bytes, str]) -> None:
+    """Refuses a trial whose EEG, to the bit, is another's of the same image.
+
+    Args:
+      trials: of a session.
+      seen: digest of a trial → where it is from; those of `trials` are added.
+    """
+    for row, epoch in enumerate(trials.eeg):
+        if np.ptp(epoch) == 0:
+            continue
+        digest = hashlib.blake2b(np.ascontiguousarray(epoch), digest_size=16)
+        digest.update(trials.conditions[row].tobytes())
+        file = trials.files[trials.file_rows[row]]
+        where = f"{file} at sample {trials.onsets[row]}"
+        other = seen.setdefault(digest.digest(), where)
+        if other != where:
+            raise unexpected(
+                file,
+                "each trial once",
+                f"the EEG at sample {trials.onsets[row]} also in {other}; one recording "
+                "is a copy of the other",
+            )
 
 
 def _describe(counts: Mapping[str, int]) -> str:
