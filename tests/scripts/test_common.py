@@ -91,8 +91,9 @@ def test_one_subject(script_flags):
     common.define_subject("")
     assert parse(script_flags).subjects is None
     assert parse(script_flags, "--subjects=3").subjects == 3
-    for text in ("1,3", "1-2", "one", "0"):
-        message = f"subjects={text}: expected one subject, such as 3"
+    assert parse(script_flags, "--subjects=AB12").subjects == "AB12"
+    for text in ("1,3", "1-2", "A,B", "0-1"):
+        message = f"subjects={text}: expected one subject, such as 3 or AB12"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--subjects={text}")
 

@@ -149,12 +149,9 @@ def _check_counted_once(trials: Trials, seen: dict[bytes, str]) -> None:
         where = f"{file} at sample {trials.onsets[row]}"
         other = seen.setdefault(digest.digest(), where)
         if other != where:
-            raise unexpected(
-                file,
-                "each trial once",
-                f"the EEG at sample {trials.onsets[row]} also in {other}; one recording "
-                "is a copy of the other",
-            )
+            at = f"the EEG at sample {trials.onsets[row]} also in {other}"
+            copied = "one recording is a copy of the other"
+            raise unexpected(file, "each trial once", f"{at}; {copied}")
 
 
 def _describe(counts: Mapping[str, int]) -> str:

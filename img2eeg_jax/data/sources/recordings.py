@@ -45,9 +45,14 @@ def find_sessions(data_dir: str | os.PathLike, subject: layout.Label) -> list[Se
     """
     for name in ("raw_data", "source_data"):
         folder = layout.subject_folder(pathlib.Path(data_dir) / name, subject)
-        numbered = session_folders(folder)
-        if numbered:
-            return [_session(number, path) for number, path in numbered.items()]
+        sessions = [
+            _session(label, path)
+            for label, path in session_folders(folder).items()
+            # A folder such as ses-pre may hold something else.
+            if isinstance(label, int) or _holds_recordings(path)
+        ]
+        if sessions:
+            return sessions
     return []
 
 
@@ -69,6 +74,10 @@ def read_recording(
     read = _read_brainvision if path.suffix == ".vhdr" else _read_npy
     raw, events = read(path, channels)
     return make_recording(path, raw, events[:, 0], events[:, 1])
+
+
+def _holds_recordings(folder: pathlib.Path) -> bool:
+    return any(path.suffix in (".npy", ".vhdr") for path in folder.iterdir())
 
 
 def _session(number: layout.Label, folder: pathlib.Path) -> Session:
