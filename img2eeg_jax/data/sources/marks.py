@@ -1,6 +1,7 @@
 """Marks that leave trials out: segments that are bad, and breaks of a recording."""
 
 import re
+from collections.abc import Iterable
 
 import mne
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 _BAD = re.compile(r"(?:Comment/)?BAD(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)
 # BrainVision's pauses, EEGLAB's cuts, MNE's joints.
 _BREAK = re.compile(r"New Segment(?:/.*)?|(?:EDGE )?boundary", re.IGNORECASE)
+
+# Seconds from the recording's start, duration in seconds, and name.
+Mark = tuple[float, float, str]
 
 
 def leaves_out(description: str) -> bool:
@@ -19,24 +23,27 @@ def leaves_out(description: str) -> bool:
     return bool(_BAD.fullmatch(description) or _BREAK.fullmatch(description))
 
 
-def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
+def of_annotations(annotations: mne.Annotations) -> list[Mark]:
+    """Returns a recording's annotations, from its start."""
+    columns = (annotations.onset, annotations.duration, annotations.description)
+    return list(zip(*columns, strict=True))
+
+
+def known(marks: Iterable[Mark], sfreq_hz: float) -> mne.Annotations:
     """Returns the marks that leave trials out, as MNE's epochs understand them.
 
     Args:
-      annotations: of a recording, from its start; marks are known by `leaves_out`.
+      marks: of a recording; those count of which `leaves_out` is true.
       sfreq_hz: its sampling rate.
 
     Returns:
-      Annotations named ``BAD``. Breaks have no duration: EEGLAB's is that of what
-      was cut out. An epoch that holds samples from before and after one overlaps it.
+      Annotations named ``BAD``. Breaks have no duration: EEGLAB's is that of what was
+      cut out. An epoch that holds samples from before and after one overlaps it.
     """
     onsets_s, durations_s = [], []
-    for mark in annotations:
-        name = mark["description"]
-        if not leaves_out(name):
-            continue
-        is_break = bool(_BREAK.fullmatch(name))
-        # On a sample, so that an epoch that begins with it does not overlap it.
-        onsets_s.append(np.rint(mark["onset"] * sfreq_hz) / sfreq_hz)
-        durations_s.append(0.0 if is_break else mark["duration"])
+    for onset_s, duration_s, name in marks:
+        if leaves_out(name):
+            # On a sample, so that an epoch that begins with it does not overlap it.
+            onsets_s.append(np.rint(onset_s * sfreq_hz) / sfreq_hz)
+            durations_s.append(0.0 if _BREAK.fullmatch(name) else duration_s)
     return mne.Annotations(onsets_s, durations_s, "BAD")

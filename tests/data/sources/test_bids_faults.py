@@ -232,7 +232,10 @@ class TestChannels:
         self.write(folder, ["Status\tTRIG\tn/a\tgood", "O1\tEEG\tµV\tgood"])
         assert read(folder).raw.ch_names == list(CH_NAMES)
 
-    @pytest.mark.parametrize("content", ["", "\n", "channel\tkind\nO1\tEEG\n"])
+    @pytest.mark.parametrize(
+        "content",
+        ["", "\n", "channel\tkind\nO1\tEEG\n", "name\ttype\nO1\nO2\tEEG\tx\ty\n"],
+    )
     def test_a_table_that_says_nothing(self, folder, content):
         file_of(folder, "channels.tsv").write_text(content)
         assert read(folder).raw.ch_names == list(CH_NAMES)

@@ -180,7 +180,7 @@ def _read_recording(
 ) -> Recording:
     """Reads the trials of one partition; `Session.read` says more."""
     table = described[path]
-    channel_table = read_table(table) if table else None
+    channel_table = read_table(table, is_complete=False) if table else None
     # MNE's readers raise nearly anything on damaged files.
     with expecting(
         path, "an EEG recording of the format that its name says", Exception
@@ -194,7 +194,8 @@ def _read_recording(
         raw.apply_function(lambda eeg, name=name: eeg * factors[name], picks=[name])
     sfreq_hz = raw.info["sfreq"]
     mine = events[path]
-    raw.set_annotations(marks.known(raw.annotations + mine.marks, sfreq_hz))
+    found = [*marks.of_annotations(raw.annotations), *mine.marks]
+    raw.set_annotations(marks.known(found, sfreq_hz), verbose="ERROR")
     here = mine.partitions == partition
     onsets = np.rint(mine.onsets_s[here] * sfreq_hz).astype(np.int64)
     # Triggers count images from 1.

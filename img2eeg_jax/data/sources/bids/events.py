@@ -5,7 +5,6 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import mne
 import numpy as np
 
 from img2eeg_jax.data import layout
@@ -35,13 +34,13 @@ class Events:
       onsets_s: f64[trial], seconds from the start of the recording.
       partitions: str[trial], ``"training"`` or ``"test"``.
       conditions: i64[trial], row of the image in its partition, from 0.
-      marks: what is bad, and breaks, in seconds from the start.
+      marks: those that leave trials out.
     """
 
     onsets_s: np.ndarray
     partitions: np.ndarray
     conditions: np.ndarray
-    marks: mne.Annotations
+    marks: Sequence[marks.Mark]
 
     def are_those_of(self, other: "Events") -> bool:
         """Tells whether the same images came on at the same times, to 10 ms."""
@@ -122,7 +121,7 @@ def _find_images(name: str, images: Images) -> Sequence[tuple[str, int]]:
     return images.get("/".join(parts[-n_parts:]), ())
 
 
-def _marks(table: Table, image_column: str) -> mne.Annotations:
+def _marks(table: Table, image_column: str) -> list[marks.Mark]:
     """Returns the marks that leave trials out; a row with an image is never one."""
     found = []
     for line, row in table.rows:
@@ -140,4 +139,4 @@ def _marks(table: Table, image_column: str) -> mne.Annotations:
                 table.path, f"in line {line} a duration from 0", f"{duration_s:g}"
             )
         found.append((onset_s, duration_s, kind))
-    return mne.Annotations(*zip(*found, strict=True) if found else ([], [], []))
+    return found
