@@ -286,7 +286,7 @@ class TestMarks:
             ("1.1\t0\tbadger\tn/a", 0),
             ("1.1\t0.1\tbadly_rated\tn/a", 0),
             ("1.1\t0.1\tBAD_blink\tn/a", 1),
-            ("0.5\t6\tBAD muscle\tn/a", 2),
+            ("0.5\t1\tBAD muscle\tn/a", 1),
             ("3.1\tn/a\tboundary\tn/a", 1),
             ("2.0\t0\tboundary\tn/a", 0),
         ],
@@ -316,7 +316,7 @@ class TestMarks:
         [
             (("boundary", 220, 0), 1),
             # Its duration is that of what was cut out, which is not there any more.
-            (("boundary", 300, 400), 0),
+            (("boundary", 380, 400), 0),
             (("badger", 220, 10), 0),
         ],
     )
