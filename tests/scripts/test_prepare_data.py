@@ -227,6 +227,11 @@ def test_subjects_that_are_not_called_so_are_listed(raw):
     refuse(lambda: run(raw, subjects=(3,)), "raw_data holds S01")
 
 
+@pytest.mark.parametrize("name", ["task", "acquisition", "processing", "extension"])
+def test_choices_among_recordings_in_bids_need_bids(raw, name):
+    refuse(lambda: request_for(raw, **{name: "vhdr"}), f"`{name}`", "`bids_root`")
+
+
 def test_a_copy_of_a_session_is_refused(raw):
     shutil.copytree(raw / "raw_data/sub-01/ses-01", raw / "raw_data/sub-01/ses-05")
     refuse(lambda: run(raw), "ses-05", "each trial once", "ses-01", "is a copy")

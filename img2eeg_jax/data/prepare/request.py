@@ -72,6 +72,11 @@ class Request:
         }
         for name, value in given.items():
             object.__setattr__(self, name, value)
+        for name in ("task", "acquisition", "processing", "extension"):
+            if getattr(self, name) and self.bids_root is None:
+                raise unexpected(
+                    f"`{name}`", "it together with `bids_root`", "it alone"
+                )
 
     def has(self, stage: str) -> bool:
         """Tells whether a stage is asked for."""
