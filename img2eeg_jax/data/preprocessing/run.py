@@ -96,6 +96,8 @@ def _keep_trials(
     )
     with tqdm(desc=name, total=n_files, unit="recording", disable=None) as bar:
         for session in sessions:
+            for note in session.notes:
+                log(note)
             trials = {}
             for partition, files in session.files.items():
                 if not files:

@@ -47,6 +47,7 @@ class Session:
       read: called with a file, the partition and the channels (see `choose_channels`).
       companions: file → the others that are read with it, such as its markers.
       options: what was chosen in finding trials, such as the column of events.
+      notes: lines on what was left out.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Session:
         default_factory=dict
     )
     options: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def make_recording(

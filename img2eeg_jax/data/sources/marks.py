@@ -1,0 +1,42 @@
+"""Marks that leave trials out: segments that are bad, and breaks of a recording."""
+
+import re
+
+import mne
+import numpy as np
+
+# MNE's BAD_..., BrainVision's Bad Interval, and MNE's marks written as comments.
+_BAD = re.compile(r"(?:Comment/)?BAD(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)
+# BrainVision's pauses, EEGLAB's cuts, MNE's joints.
+_BREAK = re.compile(r"New Segment(?:/.*)?|(?:EDGE )?boundary", re.IGNORECASE)
+
+
+def leaves_out(description: str) -> bool:
+    """Tells whether what overlaps a mark is no trial.
+
+    Any other name, such as badger, decides nothing.
+    """
+    return bool(_BAD.fullmatch(description) or _BREAK.fullmatch(description))
+
+
+def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
+    """Returns the marks that leave trials out, as MNE's epochs understand them.
+
+    Args:
+      annotations: of a recording, from its start; marks are known by `leaves_out`.
+      sfreq_hz: its sampling rate.
+
+    Returns:
+      Annotations named ``BAD``. Breaks have no duration: EEGLAB's is that of what
+      was cut out. An epoch that holds samples from before and after one overlaps it.
+    """
+    onsets_s, durations_s = [], []
+    for mark in annotations:
+        name = mark["description"]
+        if not leaves_out(name):
+            continue
+        is_break = bool(_BREAK.fullmatch(name))
+        # On a sample, so that an epoch that begins with it does not overlap it.
+        onsets_s.append(np.rint(mark["onset"] * sfreq_hz) / sfreq_hz)
+        durations_s.append(0.0 if is_break else mark["duration"])
+    return mne.Annotations(onsets_s, durations_s, "BAD")
