@@ -7,11 +7,12 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.preprocessing.epochs import Trials, check_alike, read_trials
+from img2eeg_jax.data.preprocessing.epochs import REASONS, Trials, read_trials
 from img2eeg_jax.data.preprocessing.record import describe_recording, make_record
 from img2eeg_jax.data.preprocessing.sessions import (
     choose_sessions,
@@ -23,6 +24,8 @@ from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 
+# So many triggers of no image are listed.
+_MOST_SHOWN = 8
 # Partition → session number → the trials that were kept.
 _Kept = dict[str, dict[int, Trials]]
 
@@ -64,6 +67,15 @@ def preprocess(
             )
     axes = next(iter(kept["training"].values())).axes
     record = make_record(choices, axes, recordings, image_set)
+    n_found = {
+        partition: sum(
+            entry[name] * (1 if name == "trials" else -1)
+            for entry in recordings
+            if entry["partition"] == partition
+            for name in ("trials", *REASONS)
+        )
+        for partition in layout.PARTITIONS
+    }
     path = layout.record_path(data_dir, subject)
     with scratch_dir(path.parent.parent, path.parent.name) as scratch:
         check_room(scratch, sum(trials.eeg.nbytes for trials in _all(kept)))
@@ -74,6 +86,7 @@ def preprocess(
             _write_trials(scratch / f"trials_{partition}.csv", rows)
             layout.write_eeg(scratch, subject, partition, eeg)
             record[f"{partition}_repetitions"] = eeg.eeg.shape[1]
+            log(f"{name}: {_describe_result(eeg, partition, n_found[partition])}")
             del eeg
         text = json.dumps(record, indent=2) + "\n"
         (scratch / path.name).write_text(text, encoding="utf-8")
@@ -106,10 +119,13 @@ def _keep_trials(
                 description = describe_recording(session, partition)
                 described[partition].append(description | read.counts)
                 log(f"{read.where}: {_describe(read.counts)}")
+                for note in dict.fromkeys(read.notes):
+                    log(f"{read.where}: {note}")
                 _check_conditions(read, image_set, partition)
                 trials[partition] = keep_repetitions(read, partition, choices)
                 bar.update(len(files))
-            check_alike([*_all(kept)[:1], *trials.values()])
+            first = (_all(kept) or list(trials.values()))[0]
+            trials = {name: mine.alike(first) for name, mine in trials.items()}
             for partition, mine in whiten_session(trials, choices, max_bytes).items():
                 kept[partition][session.number] = mine
     return kept, [*described["training"], *described["test"]]
@@ -122,10 +138,14 @@ def _all(kept: _Kept) -> list[Trials]:
 def _check_conditions(
     trials: Trials, image_set: layout.ImageSet, partition: str
 ) -> None:
-    n_images, largest = len(image_set.files(partition)), trials.conditions.max()
-    if largest >= n_images:
+    n_images = len(image_set.files(partition))
+    triggers = np.unique(trials.conditions) + 1
+    beyond = ",".join(map(str, triggers[triggers > n_images][:_MOST_SHOWN]))
+    if beyond:
         raise unexpected(
-            trials.where, f"triggers of the {n_images} {partition} images", largest + 1
+            trials.where,
+            f"triggers of the {n_images} {partition} images",
+            f"{beyond}; `ignore_markers={beyond}` leaves such out",
         )
 
 
@@ -134,6 +154,14 @@ def _describe(counts: Mapping[str, int]) -> str:
     return f"{counts['trials']} trials" + (
         f" ({', '.join(left_out)} left out)" if left_out else ""
     )
+
+
+def _describe_result(eeg: layout.PreprocessedEEG, partition: str, n_found: int) -> str:
+    """Returns how many trials are kept of each image, and how many are not."""
+    n_images, n_repetitions = eeg.eeg.shape[:2]
+    n_more = n_found - n_images * n_repetitions
+    more = f" ({n_more} trials of images with more left out)" if n_more else ""
+    return f"{n_repetitions} trials of each of {n_images} {partition} images{more}"
 
 
 def _merge(

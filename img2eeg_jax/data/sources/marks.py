@@ -5,6 +5,8 @@ import re
 import mne
 import numpy as np
 
+# What segments that are bad, and breaks, are called here. MNE takes all BAD... for bad.
+BAD, BREAK = "BAD", "BAD_break"
 # MNE's BAD_..., BrainVision's Bad Interval, and MNE's marks written as comments.
 _BAD = re.compile(r"(?:Comment/)?BAD(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)
 # BrainVision's pauses, EEGLAB's cuts, MNE's joints.
@@ -27,10 +29,11 @@ def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
       sfreq_hz: its sampling rate.
 
     Returns:
-      Annotations named ``BAD``. Breaks have no duration: EEGLAB's is that of what
-      was cut out. An epoch that holds samples from before and after one overlaps it.
+      Annotations named `BAD`, and breaks `BREAK`. These have no duration: EEGLAB's is
+      that of what was cut out. An epoch that holds samples from before and after one
+      overlaps it.
     """
-    onsets_s, durations_s = [], []
+    onsets_s, durations_s, names = [], [], []
     for mark in annotations:
         name = mark["description"]
         if not leaves_out(name):
@@ -39,4 +42,5 @@ def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
         # On a sample, so that an epoch that begins with it does not overlap it.
         onsets_s.append(np.rint(mark["onset"] * sfreq_hz) / sfreq_hz)
         durations_s.append(0.0 if is_break else mark["duration"])
-    return mne.Annotations(onsets_s, durations_s, "BAD")
+        names.append(BREAK if is_break else BAD)
+    return mne.Annotations(onsets_s, durations_s, names)
