@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from img2eeg_jax.data import layout, preprocessing
-from img2eeg_jax.data.sources import synthetic, things_eeg2
+from img2eeg_jax.data.sources import markers, synthetic, things_eeg2
 from img2eeg_jax.errors import unexpected
 
 STAGES = ("download", "preprocess", "shards")
@@ -30,6 +30,9 @@ class Request:
       bids_root: BIDS data set to take the recordings from; None
         or "" for the layout's own.
       image_column: the column of its events tables that names the image.
+      marker_type: type of the markers that are onsets of images, in BrainVision
+        recordings.
+      ignore_markers: numbers of markers, or triggers, that are no images.
       choices: how to preprocess.
       overwrite: whether EEG is preprocessed again, also where it was made otherwise.
       image_size: height and width of the images in the shards, in pixels.
@@ -46,6 +49,8 @@ class Request:
     mirror: Sequence[str] = ()
     bids_root: str | os.PathLike | None = None
     image_column: str = "stim_file"
+    marker_type: str = markers.DEFAULT.kind
+    ignore_markers: tuple[int, ...] = ()
     choices: preprocessing.Choices = dataclasses.field(
         default_factory=preprocessing.Choices
     )

@@ -31,8 +31,8 @@ def check_amplitude(raw: mne.io.BaseRaw, path: pathlib.Path) -> None:
     raise unexpected(
         path,
         f"EEG in volts, with an SD of {_SMALLEST_V * 1e6:g} to {_LARGEST_V * 1e6:g} µV",
-        f"an SD of {sd_v * 1e6:g} µV; if its numbers are µV, `raw_unit=uV` says so, and "
-        "`raw_unit=V` takes them as they are",
+        f"an SD of {sd_v * 1e6:g} µV; `raw_unit=uV` takes its numbers for µV, "
+        "`raw_unit=V` as they are",
     )
 
 

@@ -118,7 +118,9 @@ def read_trials(
         recording = session.read(file, partition, choices.channels)
         part = epoch_recording(recording, choices, max_bytes)
         parts.append(part.alike(parts[0]) if parts else part)
-    names = dict.fromkeys(name for part in parts for name in part.counts)
+    counts = collections.Counter()
+    for part in parts:
+        counts.update(part.counts)
     return dataclasses.replace(
         parts[0],
         eeg=np.concatenate([part.eeg for part in parts]),
@@ -126,9 +128,7 @@ def read_trials(
         onsets=np.concatenate([part.onsets for part in parts]),
         file_rows=np.repeat(np.arange(len(parts)), [len(part.eeg) for part in parts]),
         files=sum((part.files for part in parts), ()),
-        counts={
-            name: sum(part.counts.get(name, 0) for part in parts) for name in names
-        },
+        counts=dict(counts),
         notes=sum((part.notes for part in parts), ()),
     )
 
@@ -174,10 +174,9 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
         epochs = _cut(raw, onsets, choices)
         counts.update(filter(None, map(_why_left_out, epochs.drop_log)))
         if len(epochs):
-            epochs = _on_grid(epochs, choices)
-            parts.append(epochs.get_data(copy=False))
+            eeg, times_s = _on_grid(epochs, choices)
+            parts.append(eeg)
             kept.append(epochs.selection + start)
-            times_s = epochs.times
     counts = {name: counts[name] for name in REASONS}
     if not parts:
         found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
@@ -238,29 +237,26 @@ def _cut(raw: mne.io.BaseRaw, onsets: np.ndarray, choices: Choices) -> mne.Epoch
     )
 
 
-def _on_grid(epochs: mne.BaseEpochs, choices: Choices) -> mne.BaseEpochs:
+def _on_grid(epochs: mne.BaseEpochs, choices: Choices) -> tuple[np.ndarray, np.ndarray]:
     """Resamples epochs to times that do not depend on the recording's sampling rate.
 
     They begin at the first time of the choice. A recording has a sample there if its
     rate is such, as 1000 Hz; of others, the samples nearest to onsets and ends are cut,
     and here the values between samples are read by a spline.
+
+    Returns:
+      (f64[trial, channel, time], f64[time] in seconds).
     """
-    first_s, last_s = choices.epoch_s
-    sfreq_hz = epochs.info["sfreq"]
+    (first_s, last_s), sfreq_hz = choices.epoch_s, epochs.info["sfreq"]
     off_s = first_s - epochs.times[0]
     if abs(off_s) * sfreq_hz > _SAME_SAMPLES:
         spline = scipy.interpolate.CubicSpline(epochs.times, epochs.get_data(), axis=2)
-        epochs = mne.EpochsArray(
-            spline(epochs.times + off_s),
-            epochs.info,
-            epochs.events,
-            tmin=first_s,
-            selection=epochs.selection,
-            verbose="ERROR",
-        )
-    if sfreq_hz == choices.sfreq_hz:
-        return epochs
-    epochs.resample(choices.sfreq_hz, verbose="ERROR")
-    # How many come out depends on the rate by one.
-    n_times = int((last_s - first_s) * choices.sfreq_hz + 0.5 + _SAME_SAMPLES)
-    return epochs.crop(tmax=epochs.times[min(n_times, len(epochs.times)) - 1])
+        shifted = spline(epochs.times + off_s)
+        epochs = mne.EpochsArray(shifted, epochs.info, verbose="ERROR")
+    n_times = len(epochs.times)
+    if sfreq_hz != choices.sfreq_hz:
+        epochs.resample(choices.sfreq_hz, verbose="ERROR")
+        # How many come out depends on the rate by one.
+        n_times = int((last_s - first_s) * choices.sfreq_hz + 0.5 + _SAME_SAMPLES)
+    eeg = epochs.get_data(copy=False)[..., :n_times]
+    return eeg, np.arange(eeg.shape[2]) / choices.sfreq_hz + first_s
