@@ -67,15 +67,6 @@ def preprocess(
             )
     axes = next(iter(kept["training"].values())).axes
     record = make_record(choices, axes, recordings, image_set)
-    n_found = {
-        partition: sum(
-            entry[name] * (1 if name == "trials" else -1)
-            for entry in recordings
-            if entry["partition"] == partition
-            for name in ("trials", *REASONS)
-        )
-        for partition in layout.PARTITIONS
-    }
     path = layout.record_path(data_dir, subject)
     with scratch_dir(path.parent.parent, path.parent.name) as scratch:
         check_room(scratch, sum(trials.eeg.nbytes for trials in _all(kept)))
@@ -86,7 +77,7 @@ def preprocess(
             _write_trials(scratch / f"trials_{partition}.csv", rows)
             layout.write_eeg(scratch, subject, partition, eeg)
             record[f"{partition}_repetitions"] = eeg.eeg.shape[1]
-            log(f"{name}: {_describe_result(eeg, partition, n_found[partition])}")
+            log(f"{name}: {_describe_result(eeg, partition, recordings)}")
             del eeg
         text = json.dumps(record, indent=2) + "\n"
         (scratch / path.name).write_text(text, encoding="utf-8")
@@ -156,10 +147,17 @@ def _describe(counts: Mapping[str, int]) -> str:
     )
 
 
-def _describe_result(eeg: layout.PreprocessedEEG, partition: str, n_found: int) -> str:
+def _describe_result(
+    eeg: layout.PreprocessedEEG, partition: str, recordings: Sequence[Mapping[str, Any]]
+) -> str:
     """Returns how many trials are kept of each image, and how many are not."""
     n_images, n_repetitions = eeg.eeg.shape[:2]
-    n_more = n_found - n_images * n_repetitions
+    n_epochs = sum(
+        entry["trials"] - sum(entry[name] for name in REASONS)
+        for entry in recordings
+        if entry["partition"] == partition
+    )
+    n_more = n_epochs - n_images * n_repetitions
     more = f" ({n_more} trials of images with more left out)" if n_more else ""
     return f"{n_repetitions} trials of each of {n_images} {partition} images{more}"
 

@@ -122,8 +122,8 @@ def test_choices_that_do_not_fit_are_refused_by_their_names(raw):
 
 def test_sessions_may_list_channels_in_another_order(raw):
     expected = run(raw, OFFICIAL)
-    for session, partition, shift in ((1, "test", 3), (2, "training", 5)):
-        path = raw_recordings.raw_path(raw, session, partition)
+    for number, partition, shift in ((1, "test", 3), (2, "training", 5)):
+        path = raw_recordings.raw_path(raw, number, partition)
         names = np.roll(seeded.RAW_CHANNELS, shift).tolist()
         raw_recordings.edit_raw(
             path,
@@ -226,14 +226,14 @@ def test_a_filter_does_not_ring_where_the_recorder_was_paused():
 
 
 def scale(raw, factor, rows=slice(None, -1), offset=0.0):
-    for session_number in (1, 2, 3, 4):
+    for number in (1, 2, 3, 4):
         for partition in layout.PARTITIONS:
 
             def change(data):
                 data[rows] = data[rows] * factor + offset
                 return data
 
-            path = raw_recordings.raw_path(raw, session_number, partition)
+            path = raw_recordings.raw_path(raw, number, partition)
             raw_recordings.edit_raw(path, raw_eeg_data=change)
 
 
@@ -265,11 +265,10 @@ def test_offsets_and_single_channels_are_no_matter_of_units(raw):
 
 
 def test_channels_that_are_no_eeg_are_told(raw):
-    path = raw_recordings.raw_path(raw, 1, "test")
     names = [{"Fp1": "HEOG", "Fz": "Photo"}.get(n, n) for n in seeded.RAW_CHANNELS]
-    for session_number in (1, 2, 3, 4):
+    for number in (1, 2, 3, 4):
         for partition in layout.PARTITIONS:
-            path = raw_recordings.raw_path(raw, session_number, partition)
+            path = raw_recordings.raw_path(raw, number, partition)
             raw_recordings.edit_raw(path, ch_names=[*names, "stim"])
     lines = []
     result = run(raw, dataclasses.replace(PLAIN, channels="all"), log=lines.append)
