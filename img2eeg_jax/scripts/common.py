@@ -118,10 +118,11 @@ def define(
       read: text → value; raises ValueError if the text is wrong.
       text: for --help.
     """
-    holder = flags.DEFINE(_Parser(read, form), name, default, text)
+    flags.DEFINE(_Parser(read, form), name, default, text)
     # --help shows the default's text, not the value that is read from it.
     flags.FLAGS[name].default_as_str = repr(default)
-    return holder
+    # The holder that DEFINE returns refuses texts that are read as None.
+    return flags.FlagHolder(flags.FLAGS, flags.FLAGS[name])
 
 
 class _PathParser(flags.ArgumentParser):

@@ -5,6 +5,7 @@ The same command goes on where it stopped. --dry_run tells what it would do.
 
 import csv
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,12 @@ def _baseline(text: str) -> tuple[float | None, float | None]:
     return _or("start", float)(first), _or("end", float)(last)
 
 
+def _unit(text: str) -> str:
+    if text not in ("V", "mV", "uV", "nV"):
+        raise ValueError
+    return text
+
+
 def _above_0(text: str, kind: type = float) -> float:
     number = kind(text)
     if not 0 < number < math.inf:
@@ -51,6 +58,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _channels(text: str) -> str | tuple[str, ...]:
     return text if text in ("official", "all") else _names(text)
+
+
+def _markers(text: str) -> tuple[int, ...]:
+    """Reads the numbers of markers, which may be given by name, such as S 99."""
+    numbers = [re.fullmatch(r"\D*(\d+)", part.strip()) for part in text.split(",")]
+    if text and None in numbers:
+        raise ValueError
+    return tuple(sorted({int(number[1]) for number in numbers if number}))
 
 
 def _stages(text: str) -> tuple[str, ...] | None:
@@ -104,6 +119,16 @@ _REQUEST = {
     "extension": flags.DEFINE_enum(
         "extension", "", ["", "vhdr", "edf", "bdf", "set"], "Likewise by their format."
     ),
+    "marker_type": flags.DEFINE_string(
+        "marker_type", "Stimulus", "Type of BrainVision's markers that name images."
+    ),
+    "ignore_markers": common.define(
+        "ignore_markers",
+        "",
+        "numbers of markers, such as 99 or 'S 99,S255'",
+        _markers,
+        "Markers, or triggers, that are no images: fixations and such.",
+    ),
     "shards_dir": common.define_path(
         "shards_dir", "", "Folder or address (gs://...); default: DATA_DIR/shards."
     ),
@@ -143,6 +168,12 @@ _PARSED = {
         "a number above 0, or off",
         _or("off", _above_0),
         "Largest peak-to-peak amplitude that is kept.",
+    ),
+    "raw_unit": (
+        "auto",
+        "auto, V, mV, uV or nV",
+        _or("auto", _unit),
+        "Unit of the numbers in the recordings, where it is not what they say.",
     ),
     "sessions": (
         "all",

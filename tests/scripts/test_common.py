@@ -31,6 +31,16 @@ def config_of_script(script_flags):
     script_flags(["script"])
 
 
+@pytest.mark.parametrize(("text", "value"), [("all", None), ("3", 3)])
+def test_a_text_may_be_read_as_none_whatever_the_default(script_flags, text, value):
+    def read(text):
+        return None if text == "all" else int(text)
+
+    flag = common.define("count", "2", "a number, or all", read, "")
+    script_flags(["script", f"--count={text}"])
+    assert flag.value == value
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

@@ -46,6 +46,14 @@ class PreprocessedEEG:
     eeg: np.ndarray
     axes: Axes
 
+    def in_order_of(self, other: Axes) -> "PreprocessedEEG":
+        """Returns the EEG with others' order of channels, where these are the same."""
+        if not self.axes.has_channels_of(other):
+            return self
+        names = other.ch_names
+        eeg = np.ascontiguousarray(self.axes.take(self.eeg, names))
+        return PreprocessedEEG(eeg, self.axes.select(names))
+
 
 def read_eeg(
     data_dir: str | os.PathLike, subject: Label, partition: str

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from img2eeg_jax.data import layout, preprocessing
-from img2eeg_jax.data.sources import synthetic, things_eeg2
+from img2eeg_jax.data.sources import markers, synthetic, things_eeg2
 from img2eeg_jax.errors import InputError, unexpected
 
 STAGES = ("download", "preprocess", "shards")
@@ -34,6 +34,9 @@ class Request:
       acquisition: likewise of ``acq-``; "none" for recordings without one.
       processing: likewise of ``proc-`` or ``desc-``.
       extension: format of the recordings to take from it, such as ``"vhdr"``.
+      marker_type: type of the markers that are onsets of images, in BrainVision
+        recordings.
+      ignore_markers: numbers of markers, or triggers, that are no images.
       choices: how to preprocess.
       overwrite: whether EEG is preprocessed again, also where it was made otherwise.
       image_size: height and width of the images in the shards, in pixels.
@@ -54,6 +57,8 @@ class Request:
     acquisition: str = ""
     processing: str = ""
     extension: str = ""
+    marker_type: str = markers.DEFAULT.kind
+    ignore_markers: tuple[int, ...] = ()
     choices: preprocessing.Choices = dataclasses.field(
         default_factory=preprocessing.Choices
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.prepare.request import Request
 from img2eeg_jax.data.prepare.tasks import Log, Task
-from img2eeg_jax.data.sources import recordings, synthetic, things_eeg2
+from img2eeg_jax.data.sources import markers, recordings, synthetic, things_eeg2
 from img2eeg_jax.data.sources.recordings import Session
 from img2eeg_jax.errors import InputError, unexpected
 
@@ -207,7 +207,8 @@ def _find_images(request: Request, to_come: Sequence[Task]) -> layout.ImageSet |
 
 def _find_sessions(request: Request, subject: layout.Label) -> list[Session]:
     if request.bids_root is None:
-        return recordings.find_sessions(request.data_dir, subject)
+        rule = markers.MarkerRule(request.marker_type, request.ignore_markers)
+        return recordings.find_sessions(request.data_dir, subject, rule)
     from img2eeg_jax.data.sources import bids
 
     return bids.find_sessions(

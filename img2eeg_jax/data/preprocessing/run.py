@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.preprocessing.epochs import Trials, check_alike, read_trials
+from img2eeg_jax.data.preprocessing.epochs import REASONS, Trials, read_trials
 from img2eeg_jax.data.preprocessing.record import describe_recording, make_record
 from img2eeg_jax.data.preprocessing.sessions import (
     choose_sessions,
@@ -25,6 +25,8 @@ from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 
+# So many triggers of no image are listed.
+_MOST_SHOWN = 8
 # Partition → session number → the trials that were kept.
 _Kept = dict[str, dict[layout.Label, Trials]]
 
@@ -76,6 +78,7 @@ def preprocess(
             _write_trials(scratch / f"trials_{partition}.csv", rows)
             layout.write_eeg(scratch, subject, partition, eeg)
             record[f"{partition}_repetitions"] = eeg.eeg.shape[1]
+            log(f"{name}: {_describe_result(eeg, partition, recordings)}")
             del eeg
         text = json.dumps(record, indent=2) + "\n"
         (scratch / path.name).write_text(text, encoding="utf-8")
@@ -110,10 +113,13 @@ def _keep_trials(
                 described[partition].append(description | read.counts)
                 log(f"{read.where}: {_describe(read.counts)}")
                 _check_counted_once(read, seen[partition])
+                for note in dict.fromkeys(read.notes):
+                    log(f"{read.where}: {note}")
                 _check_conditions(read, image_set, partition)
                 trials[partition] = keep_repetitions(read, partition, choices)
                 bar.update(len(files))
-            check_alike([*_all(kept)[:1], *trials.values()])
+            first = (_all(kept) or list(trials.values()))[0]
+            trials = {name: mine.alike(first) for name, mine in trials.items()}
             for partition, mine in whiten_session(trials, choices, max_bytes).items():
                 kept[partition][session.number] = mine
     return kept, [*described["training"], *described["test"]]
@@ -126,10 +132,14 @@ def _all(kept: _Kept) -> list[Trials]:
 def _check_conditions(
     trials: Trials, image_set: layout.ImageSet, partition: str
 ) -> None:
-    n_images, largest = len(image_set.files(partition)), trials.conditions.max()
-    if largest >= n_images:
+    n_images = len(image_set.files(partition))
+    triggers = np.unique(trials.conditions) + 1
+    beyond = ",".join(map(str, triggers[triggers > n_images][:_MOST_SHOWN]))
+    if beyond:
         raise unexpected(
-            trials.where, f"triggers of the {n_images} {partition} images", largest + 1
+            trials.where,
+            f"triggers of the {n_images} {partition} images",
+            f"{beyond}; `ignore_markers={beyond}` leaves such out",
         )
 
 
@@ -159,6 +169,21 @@ def _describe(counts: Mapping[str, int]) -> str:
     return f"{counts['trials']} trials" + (
         f" ({', '.join(left_out)} left out)" if left_out else ""
     )
+
+
+def _describe_result(
+    eeg: layout.PreprocessedEEG, partition: str, recordings: Sequence[Mapping[str, Any]]
+) -> str:
+    """Returns how many trials are kept of each image, and how many are not."""
+    n_images, n_repetitions = eeg.eeg.shape[:2]
+    n_epochs = sum(
+        entry["trials"] - sum(entry[name] for name in REASONS)
+        for entry in recordings
+        if entry["partition"] == partition
+    )
+    n_more = n_epochs - n_images * n_repetitions
+    more = f" ({n_more} trials of images with more left out)" if n_more else ""
+    return f"{n_repetitions} trials of each of {n_images} {partition} images{more}"
 
 
 def _merge(

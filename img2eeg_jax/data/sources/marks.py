@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import mne
 import numpy as np
 
+# What segments that are bad, and breaks, are called here. MNE takes all BAD... for bad.
+BAD, BREAK = "BAD", "BAD_break"
 # MNE's BAD_..., BrainVision's Bad Interval, and MNE's marks written as comments.
 _BAD = re.compile(r"(?:Comment/)?BAD(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)
 # BrainVision's pauses, EEGLAB's cuts, MNE's joints.
@@ -37,13 +39,15 @@ def known(marks: Iterable[Mark], sfreq_hz: float) -> mne.Annotations:
       sfreq_hz: its sampling rate.
 
     Returns:
-      Annotations named ``BAD``. Breaks have no duration: EEGLAB's is that of what was
-      cut out. An epoch that holds samples from before and after one overlaps it.
+      Annotations named `BAD`, and breaks `BREAK`. These have no duration: EEGLAB's is
+      that of what was cut out. An epoch that holds samples from before and after one
+      overlaps it.
     """
-    onsets_s, durations_s = [], []
-    for onset_s, duration_s, name in marks:
-        if leaves_out(name):
-            # On a sample, so that an epoch that begins with it does not overlap it.
-            onsets_s.append(np.rint(onset_s * sfreq_hz) / sfreq_hz)
-            durations_s.append(0.0 if _BREAK.fullmatch(name) else duration_s)
-    return mne.Annotations(onsets_s, durations_s, "BAD")
+    onsets_s, durations_s, names = [], [], []
+    for onset_s, duration_s, name in filter(lambda mark: leaves_out(mark[2]), marks):
+        is_break = bool(_BREAK.fullmatch(name))
+        # On a sample, so that an epoch that begins with it does not overlap it.
+        onsets_s.append(np.rint(onset_s * sfreq_hz) / sfreq_hz)
+        durations_s.append(0.0 if is_break else duration_s)
+        names.append(BREAK if is_break else BAD)
+    return mne.Annotations(onsets_s, durations_s, names)

@@ -20,7 +20,7 @@ import mne
 import numpy as np
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.sources import marks
+from img2eeg_jax.data.sources import brainvision, marks
 from img2eeg_jax.data.sources.bids.channels import describe_channels, to_volts
 from img2eeg_jax.data.sources.bids.events import Events, images_by_name, read_events
 from img2eeg_jax.data.sources.bids.files import find_table, read_table
@@ -31,6 +31,7 @@ from img2eeg_jax.data.sources.session import (
     companions,
     load_channels,
     make_recording,
+    not_eeg,
     session_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
@@ -41,7 +42,7 @@ _READERS: Mapping[str, Callable[..., mne.io.BaseRaw]] = {
     ".bdf": functools.partial(mne.io.read_raw_bdf, encoding="latin1"),
     ".edf": functools.partial(mne.io.read_raw_edf, encoding="latin1"),
     ".set": mne.io.read_raw_eeglab,
-    ".vhdr": mne.io.read_raw_brainvision,
+    ".vhdr": lambda path, verbose: brainvision.read_raw(path),
 }
 
 
@@ -189,6 +190,7 @@ def _read_recording(
         if channel_table is not None:
             describe_channels(raw, channel_table)
         factors = to_volts(raw, path, channel_table)
+        no_eeg = not_eeg(raw.ch_names, raw.get_channel_types())
         raw = load_channels(raw, channels, path)
     for name in set(factors) & set(raw.ch_names):
         raw.apply_function(lambda eeg, name=name: eeg * factors[name], picks=[name])
@@ -199,4 +201,5 @@ def _read_recording(
     here = mine.partitions == partition
     onsets = np.rint(mine.onsets_s[here] * sfreq_hz).astype(np.int64)
     # Triggers count images from 1.
-    return make_recording(path, raw, onsets, mine.conditions[here] + 1)
+    triggers = mine.conditions[here] + 1
+    return make_recording(path, raw, onsets, triggers, no_eeg=no_eeg)

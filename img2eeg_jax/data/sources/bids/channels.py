@@ -1,11 +1,11 @@
 """What ``channels.tsv`` says of a recording: types, units, and which are bad."""
 
 import pathlib
-import unicodedata
 
 import mne
 import numpy as np
 
+from img2eeg_jax.data.sources import units
 from img2eeg_jax.data.sources.bids.files import NO_VALUE, Table, same_form
 from img2eeg_jax.errors import unexpected
 
@@ -19,8 +19,6 @@ _TYPES = {
     "EMG": "emg",
     "TRIG": "stim",
 }
-# Units, however they are written → volts.
-_VOLTS = {"v": 1.0, "mv": 1e-3, "uv": 1e-6, "nv": 1e-9}
 # What MNE takes EDF's values for volts by; the third is µV in Shift JIS.
 _VOLTS_IN_MNE = {
     "\u03bcV": 1e-6,
@@ -82,10 +80,10 @@ def to_volts(
         return {}
     declared = {} if table is None else _by_name(table)
     factors = {}
-    units = _units_in_file(path)
-    if len(units) != len(raw.ch_names):
+    in_file = _units_in_file(path)
+    if len(in_file) != len(raw.ch_names):
         return {}
-    for name, unit in zip(raw.ch_names, units, strict=True):
+    for name, unit in zip(raw.ch_names, in_file, strict=True):
         listed = declared.get(same_form(name.strip()), {}).get("units", "")
         in_volts = _volts(unit) or _volts(listed) or 1.0
         factor = in_volts / _VOLTS_IN_MNE.get(unit, 1.0)
@@ -119,11 +117,7 @@ def _check_names(raw: mne.io.BaseRaw, table: Table, names: dict[str, str]) -> No
 
 def _volts(unit: str) -> float | None:
     """Returns how many volts a unit is, None if it is none of voltage."""
-    # Both of Unicode's µ.
-    plain = unicodedata.normalize("NFKC", unit.strip()).lower().replace("\u03bc", "u")
-    plain = plain.replace("\x83\xea", "u").replace("\x83\xca", "u")
-    plain = plain.replace("micro", "u").replace("milli", "m").replace("nano", "n")
-    return _VOLTS.get(plain.removesuffix("s").replace("volt", "v"))
+    return units.VOLTS.get(units.named(unit))
 
 
 def _units_in_file(path: pathlib.Path) -> list[str]:
@@ -133,9 +127,9 @@ def _units_in_file(path: pathlib.Path) -> list[str]:
         header = file.read(n_signals * (16 + 80 + 8)).decode("latin-1")
     labels = [header[16 * row : 16 * (row + 1)].strip() for row in range(n_signals)]
     start = n_signals * 96
-    units = [header[start + 8 * row :][:8].strip() for row in range(n_signals)]
+    named = [header[start + 8 * row :][:8].strip() for row in range(n_signals)]
     return [
         unit
-        for label, unit in zip(labels, units, strict=True)
+        for label, unit in zip(labels, named, strict=True)
         if label not in _NO_CHANNELS
     ]
