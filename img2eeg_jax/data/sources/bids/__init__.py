@@ -21,7 +21,10 @@ import numpy as np
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import brainvision, marks
-from img2eeg_jax.data.sources.bids.channels import describe_channels, to_volts
+from img2eeg_jax.data.sources.bids.channels import (
+    describe_channels,
+    take_declared_units,
+)
 from img2eeg_jax.data.sources.bids.events import Events, images_by_name, read_events
 from img2eeg_jax.data.sources.bids.files import find_table, read_table
 from img2eeg_jax.data.sources.bids.selection import Selection, refuse_same_trials
@@ -189,11 +192,9 @@ def _read_recording(
         raw = _READERS[path.suffix.lower()](path, verbose="ERROR")
         if channel_table is not None:
             describe_channels(raw, channel_table)
-        factors = to_volts(raw, path, channel_table)
         no_eeg = not_eeg(raw.ch_names, raw.get_channel_types())
         raw = load_channels(raw, channels, path)
-    for name in set(factors) & set(raw.ch_names):
-        raw.apply_function(lambda eeg, name=name: eeg * factors[name], picks=[name])
+        take_declared_units(raw, path, channel_table)
     sfreq_hz = raw.info["sfreq"]
     mine = events[path]
     found = [*marks.of_annotations(raw.annotations), *mine.marks]
