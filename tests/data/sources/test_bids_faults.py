@@ -3,6 +3,7 @@
 What is tried is found in the right place or refused; a recording is never read twice.
 """
 
+import dataclasses
 import shutil
 import unicodedata
 
@@ -274,6 +275,18 @@ def test_the_unit_of_edf(folder, in_file, listed, volts):
     # EDF keeps 16 bits.
     step = np.ceil(np.abs(eeg_uv()).max()) / 32767
     np.testing.assert_allclose(raw.get_data() / volts, eeg_uv(), rtol=0, atol=step)
+
+
+def test_a_unit_that_is_chosen_counts_from_the_numbers(folder):
+    """Not from what the unit in channels.tsv made of them."""
+    with_recording(folder, write_edf, "eeg.edf", unit="")
+    table = file_of(folder, "channels.tsv")
+    table.write_text("name\ttype\tunits\nO1\tEEG\tuV\n", encoding="utf-8")
+    (session,) = find(folder)
+    choices = dataclasses.replace(ALL, channels=("O1", "O2"), raw_unit="mV")
+    o1, o2 = epochs.read_trials(session, "training", choices, 1e9).eeg.std((0, 2))
+    assert 0.01 < o1 < 0.03
+    assert 0.01 < o2 < 0.03
 
 
 class TestMarks:
