@@ -109,6 +109,12 @@ _REQUEST = {
     "image_column": flags.DEFINE_string(
         "image_column", "stim_file", "Column of its events tables that names the image."
     ),
+    "ignore_images": flags.DEFINE_multi_string(
+        "ignore_images",
+        [],
+        "Name in it that is no picture of a trial, such as fixation.png or practice/*; "
+        "may be given several times.",
+    ),
     "task": flags.DEFINE_string("task", "", "Which of its recordings: task-LABEL."),
     "acquisition": flags.DEFINE_string(
         "acquisition", "", "Likewise acq-LABEL; none for those without."

@@ -30,6 +30,7 @@ class Request:
       bids_root: BIDS data set to take the recordings from; None
         or "" for the layout's own.
       image_column: the column of its events tables that names the image.
+      ignore_images: names in that column that are no pictures of trials; may hold ``*``.
       task: label of the task whose recordings to take from it; "" for all.
       acquisition: likewise of ``acq-``; "none" for recordings without one.
       processing: likewise of ``proc-`` or ``desc-``.
@@ -53,6 +54,7 @@ class Request:
     mirror: Sequence[str] = ()
     bids_root: str | os.PathLike | None = None
     image_column: str = "stim_file"
+    ignore_images: Sequence[str] = ()
     task: str = ""
     acquisition: str = ""
     processing: str = ""
@@ -73,6 +75,7 @@ class Request:
             "data_dir": data_dir,
             "shards_dir": self.shards_dir or str(layout.shards_path(data_dir)),
             "mirror": tuple(self.mirror),
+            "ignore_images": tuple(self.ignore_images),
             "bids_root": pathlib.Path(self.bids_root) if self.bids_root else None,
         }
         for name, value in given.items():

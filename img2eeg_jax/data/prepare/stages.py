@@ -216,6 +216,7 @@ def _find_sessions(request: Request, subject: layout.Label) -> list[Session]:
         subject,
         request.data_dir,
         image_column=request.image_column,
+        ignore_images=request.ignore_images,
         selection=bids.Selection(
             task=request.task,
             acquisition=request.acquisition,

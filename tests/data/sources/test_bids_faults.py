@@ -150,6 +150,20 @@ def test_a_recording_without_images_is_named(folder):
     assert session.notes == (f"{path}: no images among its events, left out",)
 
 
+def test_pictures_of_no_trials_can_be_ignored(folder):
+    names = ("fixation.png", "practice/a.png", "practice/b.png")
+    rows = [f"{at}.5\t0\timage\t{name}" for at, name in enumerate(names)]
+    write_events(file_of(folder, "events.tsv"), rows)
+    refuse(lambda: find(folder), "line 5", "`ignore_images=fixation.png`")
+    (session,) = bids.find_sessions(
+        folder / "bids", 1, folder / "data", ignore_images=(names[0], "practice/*")
+    )
+    (file,) = session.files["training"]
+    assert onsets_of(session.read(file, "training", "all")) == [1.0, 3.0]
+    assert session.notes == (f"{file}: 3 events of ignored images left out",)
+    assert session.options["ignore_images"] == [names[0], "practice/*"]
+
+
 SIDECARS = {
     "coordsystem.json": b"{}",
     "eeg.json": b'{"PowerLineFrequency": "50 Hz", "SamplingFrequency": "fast"}',

@@ -55,6 +55,7 @@ def find_sessions(
     data_dir: str | os.PathLike,
     *,
     image_column: str = "stim_file",
+    ignore_images: Sequence[str] = (),
     selection: Selection | None = None,
 ) -> list[Session]:
     """Finds a subject's recordings in a BIDS data set.
@@ -69,6 +70,8 @@ def find_sessions(
       image_column: column of ``events.tsv`` that names the image that came on:
         CONCEPT/FILE, after any other folders, or FILE alone if one image only is
         called so. Rows that have ``n/a`` there are no trials.
+      ignore_images: names in that column that are no pictures of trials, such as
+        ``"fixation.png"`` or ``"practice/*"``.
       selection: which recordings to use; all by default.
 
     Returns:
@@ -91,7 +94,7 @@ def find_sessions(
             continue
         tables = {path: _events_table(path, root) for path in recordings}
         events = {
-            path: read_events(table, image_column, images)
+            path: read_events(table, image_column, images, ignore_images)
             for path, table in tables.items()
         }
         refuse_same_trials(events)
@@ -105,12 +108,8 @@ def find_sessions(
                     path: (*companions(path), *filter(None, (tables[path], channels)))
                     for path, channels in described.items()
                 },
-                {"image_column": image_column},
-                tuple(
-                    f"{path}: no images among its events, left out"
-                    for path, mine in events.items()
-                    if not len(mine.onsets_s)
-                ),
+                {"image_column": image_column, **_ignored(ignore_images)},
+                tuple(note for path in events for note in _notes(path, events[path])),
             )
         )
     if not sessions:
@@ -173,6 +172,20 @@ def _events_table(recording: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
             "none; if it is of another task, `task` chooses",
         )
     return path
+
+
+def _ignored(ignore_images: Sequence[str]) -> dict[str, list[str]]:
+    """Returns what the record says of ignored images: nothing where none are."""
+    return {"ignore_images": list(ignore_images)} if ignore_images else {}
+
+
+def _notes(path: pathlib.Path, events: Events) -> list[str]:
+    notes = []
+    if events.n_ignored:
+        notes.append(f"{path}: {events.n_ignored} events of ignored images left out")
+    if not len(events.onsets_s):
+        notes.append(f"{path}: no images among its events, left out")
+    return notes
 
 
 def _read_recording(
