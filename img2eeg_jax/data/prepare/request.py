@@ -30,7 +30,8 @@ class Request:
       bids_root: BIDS data set to take the recordings from; None
         or "" for the layout's own.
       image_column: the column of its events tables that names the image.
-      ignore_images: names in that column that are no pictures of trials; may hold ``*``.
+      ignore_images: names in that column that are no pictures of trials; may have
+        ``*``.
       task: label of the task whose recordings to take from it; "" for all.
       acquisition: likewise of ``acq-``; "none" for recordings without one.
       processing: likewise of ``proc-`` or ``desc-``.

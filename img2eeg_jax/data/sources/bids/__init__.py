@@ -108,7 +108,10 @@ def find_sessions(
                     path: (*companions(path), *filter(None, (tables[path], channels)))
                     for path, channels in described.items()
                 },
-                {"image_column": image_column, **_ignored(ignore_images)},
+                {
+                    "image_column": image_column,
+                    "ignore_images": list(ignore_images),
+                },
                 tuple(note for path in events for note in _notes(path, events[path])),
             )
         )
@@ -172,11 +175,6 @@ def _events_table(recording: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
             "none; if it is of another task, `task` chooses",
         )
     return path
-
-
-def _ignored(ignore_images: Sequence[str]) -> dict[str, list[str]]:
-    """Returns what the record says of ignored images: nothing where none are."""
-    return {"ignore_images": list(ignore_images)} if ignore_images else {}
 
 
 def _notes(path: pathlib.Path, events: Events) -> list[str]:
