@@ -202,6 +202,8 @@ def test_bids_events_and_the_column_of_images(tmp_path):
     with pytest.raises(InputError, match=r"events\.tsv has changed"):
         run(data_dir, **given)
     run(data_dir, **given, overwrite=True)
+    with pytest.raises(InputError, match=r"ignore_images \[\] instead of \['x'\]"):
+        run(data_dir, **given, ignore_images=("x",))
     with pytest.raises(InputError, match="image_column stim_file instead of other"):
         run(data_dir, **given, image_column="other")
 

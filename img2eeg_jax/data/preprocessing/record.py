@@ -94,7 +94,7 @@ def _other_recording(
     recorded: Mapping[str, Any], session: Session, partition: str
 ) -> str | None:
     """Returns how a session's recordings or their trials differ, in words, or None."""
-    # The first records do not say by which markers.
+    # The first records do not say by which markers, nor which pictures are ignored.
     defaults = {**markers.DEFAULT.options(), "ignore_images": []}
     other = provenance.difference(defaults | dict(recorded), session.options)
     if other:
