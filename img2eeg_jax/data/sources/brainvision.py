@@ -157,7 +157,7 @@ def _check_channels(text: str, path: pathlib.Path) -> None:
         if name in names[:row]:
             raise unexpected(path, "channels of different names", f"{name} twice")
         if len(parts) > 1 and parts[1].strip():
-            _above_0(parts[1], f"resolution of {name}", path)
+            _above_0(parts[1].strip().lstrip("-"), f"resolution of {name}", path)
 
 
 def _above_0(text: str, what: str, path: pathlib.Path) -> float:
