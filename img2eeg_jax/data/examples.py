@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from img2eeg_jax.axes import UNKNOWN, Axes
-from img2eeg_jax.data.layout import subject_name
+from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.data.zscore import ZScore, fit_zscore, pooled_zscore, stack_zscores
 from img2eeg_jax.errors import naming, unexpected
 
@@ -107,7 +107,7 @@ def shuffle_rows(eeg: np.ndarray, seed: int) -> np.ndarray:
 def load_encoding_data(
     shards: "Shards",
     *,
-    subjects: int | Sequence[int],
+    subjects: Label | Sequence[Label],
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
     n_validation_concepts: int,
@@ -119,7 +119,8 @@ def load_encoding_data(
 
     Args:
       shards: images, and the EEG of these subjects.
-      subjects: a subject number, from 1; or several, for EEG with an axis of subjects.
+      subjects: a subject's number or label; or several, for EEG with an axis of
+        subjects.
       channels: names of the channels, or None for all.
       window_s: first and last time in seconds, or None for all.
       n_validation_concepts: number of training concepts to hold out.
@@ -140,7 +141,7 @@ def load_encoding_data(
     """
     if zscore not in ("training", "training_and_test"):
         raise unexpected("zscore", "'training' or 'training_and_test'", f"{zscore!r}")
-    numbers = (subjects,) if isinstance(subjects, int) else tuple(subjects)
+    numbers = (subjects,) if isinstance(subjects, Label) else tuple(subjects)
     epoch_axes = _common_axes(shards, numbers, channels, window_s)
     rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
     eeg_rows = _eeg_rows(rows, len(shards.images["training"]), shuffle_eeg_seed)
@@ -149,7 +150,7 @@ def load_encoding_data(
         shards, numbers, window_s, axes, eeg_rows, zscore
     )
     together = stack_zscores(statistics)
-    if isinstance(subjects, int):
+    if isinstance(subjects, Label):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
         halves, (together,) = halves[:, :, 0], statistics
     splits = _make_splits(shards, rows, eeg)
@@ -203,7 +204,7 @@ def _make_splits(
 
 def _common_axes(
     shards: "Shards",
-    subjects: Sequence[int],
+    subjects: Sequence[Label],
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
 ) -> Axes:
@@ -246,7 +247,7 @@ def _describe_times(axes: Axes) -> str:
 
 def _read_zscored(
     shards: "Shards",
-    subjects: Sequence[int],
+    subjects: Sequence[Label],
     window_s: tuple[float, float] | None,
     axes: Axes,
     rows: dict[str, np.ndarray],

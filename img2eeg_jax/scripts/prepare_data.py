@@ -109,6 +109,22 @@ _REQUEST = {
     "image_column": flags.DEFINE_string(
         "image_column", "stim_file", "Column of its events tables that names the image."
     ),
+    "ignore_images": flags.DEFINE_multi_string(
+        "ignore_images",
+        [],
+        "Name in it that is no picture of a trial, such as fixation.png or practice/*; "
+        "may be given several times.",
+    ),
+    "task": flags.DEFINE_string("task", "", "Which of its recordings: task-LABEL."),
+    "acquisition": flags.DEFINE_string(
+        "acquisition", "", "Likewise acq-LABEL; none for those without."
+    ),
+    "processing": flags.DEFINE_string(
+        "processing", "", "Likewise proc-LABEL or desc-LABEL; none for those without."
+    ),
+    "extension": flags.DEFINE_enum(
+        "extension", "", ["", "vhdr", "edf", "bdf", "set"], "Likewise by their format."
+    ),
     "marker_type": flags.DEFINE_string(
         "marker_type", "Stimulus", "Type of BrainVision's markers that name images."
     ),
@@ -167,8 +183,8 @@ _PARSED = {
     ),
     "sessions": (
         "all",
-        "the form 3, 1,3 or 1-4, or all",
-        _or("all", common.read_numbers),
+        "the form 3, 1,3, 1-4 or labels, or all",
+        _or("all", common.read_labels),
         "Which to use.",
     ),
     "training_repetitions": ("2", *_COUNT, "Kept of each image in a session."),

@@ -101,16 +101,17 @@ def test_one_subject(script_flags):
     common.define_subject("")
     assert parse(script_flags).subjects is None
     assert parse(script_flags, "--subjects=3").subjects == 3
-    for text in ("1,3", "1-2", "one", "0"):
-        message = f"subjects={text}: expected one subject, such as 3"
+    assert parse(script_flags, "--subjects=AB12").subjects == "AB12"
+    for text in ("1,3", "1-2", "A,B", "0-1"):
+        message = f"subjects={text}: expected one subject, such as 3 or AB12"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--subjects={text}")
 
 
-@pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
+@pytest.mark.parametrize("text", ["o/ne", "a-b", "3-1", "1,,2", "1-", "-1"])
 def test_wrong_subjects(text, script_flags):
     common.define_subjects("")
-    message = f"subjects={text}: expected the form 3, 1,3 or 1-10"
+    message = f"subjects={text}: expected the form 3, 1,3, 1-10 or labels"
     with pytest.raises(flags.IllegalFlagValueError, match=message):
         parse(script_flags, f"--subjects={text}")
 

@@ -23,7 +23,7 @@ class Choices:
       mvnn: ``"time"``, ``"epochs"`` or ``"off"``, see `whitening`.
       mvnn_partitions: ``"both"``, or ``"training"`` to keep test data out of the
         covariance.
-      sessions: numbers of the sessions to use; None for all.
+      sessions: numbers or labels of the sessions to use; None for all.
       training_repetitions: kept of each training image in each session where it occurs;
         None for all, as many as every image has over all sessions.
       test_repetitions: the same for test images.
@@ -40,7 +40,7 @@ class Choices:
     reject_uv: float | None = None
     mvnn: str = "time"
     mvnn_partitions: str = "both"
-    sessions: tuple[int, ...] | None = None
+    sessions: tuple[int | str, ...] | None = None
     training_repetitions: int | None = 2
     test_repetitions: int | None = 20
     seed: int = 20200220

@@ -94,9 +94,9 @@ def _other_recording(
     recorded: Mapping[str, Any], session: Session, partition: str
 ) -> str | None:
     """Returns how a session's recordings or their trials differ, in words, or None."""
-    # The first records do not say by which markers.
-    of_markers = markers.DEFAULT.options()
-    other = provenance.difference(of_markers | dict(recorded), session.options)
+    # The first records do not say by which markers, nor which pictures are ignored.
+    defaults = {**markers.DEFAULT.options(), "ignore_images": []}
+    other = provenance.difference(defaults | dict(recorded), session.options)
     if other:
         return other
     files = {path.name: path for path in _sources(session, partition)}

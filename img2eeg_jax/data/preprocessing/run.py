@@ -1,6 +1,7 @@
 """The whole of preprocessing: a subject's recordings in, EEG in the layout out."""
 
 import csv
+import hashlib
 import json
 import os
 import pathlib
@@ -27,12 +28,12 @@ from img2eeg_jax.files import check_room, scratch_dir
 # So many triggers of no image are listed.
 _MOST_SHOWN = 8
 # Partition → session number → the trials that were kept.
-_Kept = dict[str, dict[int, Trials]]
+_Kept = dict[str, dict[layout.Label, Trials]]
 
 
 def preprocess(
     data_dir: str | os.PathLike,
-    subject: int,
+    subject: layout.Label,
     choices: Choices,
     sessions: Sequence[Session],
     *,
@@ -46,7 +47,7 @@ def preprocess(
 
     Args:
       data_dir: folder in the THINGS-EEG2 layout, with its images.
-      subject: subject number, from 1.
+      subject: number from 1, or another label.
       choices: how to preprocess.
       sessions: the recordings, see `recordings.find_sessions`.
       max_bytes: memory for the blocks in which epochs and covariances are computed;
@@ -95,6 +96,7 @@ def _keep_trials(
     """Returns all sessions' trials, whitened, and what the record says of them."""
     kept: _Kept = {partition: {} for partition in layout.PARTITIONS}
     described: dict[str, list[dict]] = {partition: [] for partition in kept}
+    seen: dict[str, dict[bytes, str]] = {partition: {} for partition in kept}
     n_files = sum(
         len(files) for session in sessions for files in session.files.values()
     )
@@ -110,6 +112,7 @@ def _keep_trials(
                 description = describe_recording(session, partition)
                 described[partition].append(description | read.counts)
                 log(f"{read.where}: {_describe(read.counts)}")
+                _check_counted_once(read, seen[partition])
                 for note in dict.fromkeys(read.notes):
                     log(f"{read.where}: {note}")
                 _check_conditions(read, image_set, partition)
@@ -140,6 +143,27 @@ def _check_conditions(
         )
 
 
+def _check_counted_once(trials: Trials, seen: dict[bytes, str]) -> None:
+    """Refuses a trial whose EEG, to the bit, is another's of the same image.
+
+    Args:
+      trials: of a session.
+      seen: digest of a trial → where it is from; those of `trials` are added.
+    """
+    for row, epoch in enumerate(trials.eeg):
+        if np.ptp(epoch) == 0:
+            continue
+        digest = hashlib.blake2b(np.ascontiguousarray(epoch), digest_size=16)
+        digest.update(trials.conditions[row].tobytes())
+        file = trials.files[trials.file_rows[row]]
+        where = f"{file} at sample {trials.onsets[row]}"
+        other = seen.setdefault(digest.digest(), where)
+        if other != where:
+            at = f"the EEG at sample {trials.onsets[row]} also in {other}"
+            copied = "one recording is a copy of the other"
+            raise unexpected(file, "each trial once", f"{at}; {copied}")
+
+
 def _describe(counts: Mapping[str, int]) -> str:
     left_out = [f"{n} {name}" for name, n in counts.items() if n and name != "trials"]
     return f"{counts['trials']} trials" + (
@@ -163,7 +187,7 @@ def _describe_result(
 
 
 def _merge(
-    kept: Mapping[int, Trials], n_images: int, partition: str, choices: Choices
+    kept: Mapping[layout.Label, Trials], n_images: int, partition: str, choices: Choices
 ) -> tuple[layout.PreprocessedEEG, list[tuple]]:
     """Returns the EEG of a partition, and a row of the table for each trial."""
     numbers, sessions = zip(*kept.items(), strict=True)
@@ -185,7 +209,9 @@ def _write_trials(path: pathlib.Path, rows: Sequence[tuple]) -> None:
         writer.writerows(rows)
 
 
-def _move_into_place(scratch: pathlib.Path, record: pathlib.Path, subject: int) -> None:
+def _move_into_place(
+    scratch: pathlib.Path, record: pathlib.Path, subject: layout.Label
+) -> None:
     """Moves a subject's new files beside its record; the two EEG files come last."""
     folder = record.parent
     folder.mkdir(exist_ok=True)

@@ -84,7 +84,7 @@ class EEGConfig(tfds.core.BuilderConfig):
     """
 
     image_set: layout.ImageSet
-    subject: int
+    subject: layout.Label
 
     @property
     def sources(self) -> list[pathlib.Path]:
@@ -182,7 +182,7 @@ Config = ImagesConfig | EEGConfig
 
 
 def make_configs(
-    image_set: layout.ImageSet, subjects: Sequence[int], image_size: int | None
+    image_set: layout.ImageSet, subjects: Sequence[layout.Label], image_size: int | None
 ) -> list[Config]:
     """Returns the configuration of the images, and that of each subject.
 

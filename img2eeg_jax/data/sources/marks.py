@@ -1,6 +1,7 @@
 """Marks that leave trials out: segments that are bad, and breaks of a recording."""
 
 import re
+from collections.abc import Iterable
 
 import mne
 import numpy as np
@@ -12,6 +13,9 @@ _BAD = re.compile(r"(?:Comment/)?BAD(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)
 # BrainVision's pauses, EEGLAB's cuts, MNE's joints.
 _BREAK = re.compile(r"New Segment(?:/.*)?|(?:EDGE )?boundary", re.IGNORECASE)
 
+# Seconds from the recording's start, duration in seconds, and name.
+Mark = tuple[float, float, str]
+
 
 def leaves_out(description: str) -> bool:
     """Tells whether what overlaps a mark is no trial.
@@ -21,11 +25,17 @@ def leaves_out(description: str) -> bool:
     return bool(_BAD.fullmatch(description) or _BREAK.fullmatch(description))
 
 
-def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
+def of_annotations(annotations: mne.Annotations) -> list[Mark]:
+    """Returns a recording's annotations, from its start."""
+    columns = (annotations.onset, annotations.duration, annotations.description)
+    return list(zip(*columns, strict=True))
+
+
+def known(marks: Iterable[Mark], sfreq_hz: float) -> mne.Annotations:
     """Returns the marks that leave trials out, as MNE's epochs understand them.
 
     Args:
-      annotations: of a recording, from its start; marks are known by `leaves_out`.
+      marks: of a recording; those count of which `leaves_out` is true.
       sfreq_hz: its sampling rate.
 
     Returns:
@@ -34,13 +44,10 @@ def known(annotations: mne.Annotations, sfreq_hz: float) -> mne.Annotations:
       overlaps it.
     """
     onsets_s, durations_s, names = [], [], []
-    for mark in annotations:
-        name = mark["description"]
-        if not leaves_out(name):
-            continue
+    for onset_s, duration_s, name in filter(lambda mark: leaves_out(mark[2]), marks):
         is_break = bool(_BREAK.fullmatch(name))
         # On a sample, so that an epoch that begins with it does not overlap it.
-        onsets_s.append(np.rint(mark["onset"] * sfreq_hz) / sfreq_hz)
-        durations_s.append(0.0 if is_break else mark["duration"])
+        onsets_s.append(np.rint(onset_s * sfreq_hz) / sfreq_hz)
+        durations_s.append(0.0 if is_break else duration_s)
         names.append(BREAK if is_break else BAD)
     return mne.Annotations(onsets_s, durations_s, names)

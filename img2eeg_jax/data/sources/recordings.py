@@ -27,7 +27,7 @@ from img2eeg_jax.data.sources.session import (
     load_channels,
     make_recording,
     not_eeg,
-    numbered_folders,
+    session_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
 
@@ -37,14 +37,14 @@ _Read = tuple[mne.io.BaseRaw, np.ndarray, dict[str, int], tuple[str, ...]]
 
 def find_sessions(
     data_dir: str | os.PathLike,
-    subject: int,
+    subject: layout.Label,
     rule: markers.MarkerRule = markers.DEFAULT,
 ) -> list[Session]:
     """Finds a subject's raw recordings.
 
     Args:
       data_dir: folder that holds ``raw_data`` or ``source_data``.
-      subject: subject number, from 1.
+      subject: subject number, from 1, or another label.
       rule: which markers are the onsets of images.
 
     Returns:
@@ -54,10 +54,15 @@ def find_sessions(
       InputError: a session lacks the recording of a partition, or has several.
     """
     for name in ("raw_data", "source_data"):
-        folder = pathlib.Path(data_dir) / name / layout.subject_name(subject)
-        numbered = numbered_folders(folder, "ses")
-        if numbered:
-            return [_session(number, path, rule) for number, path in numbered.items()]
+        folder = layout.subject_folder(pathlib.Path(data_dir) / name, subject)
+        sessions = [
+            _session(label, path, rule)
+            for label, path in session_folders(folder).items()
+            # A folder such as ses-pre may hold something else.
+            if isinstance(label, int) or _holds_recordings(path)
+        ]
+        if sessions:
+            return sessions
     return []
 
 
@@ -86,7 +91,13 @@ def read_recording(
     return make_recording(path, raw, events[:, 0], events[:, 1], left_out, no_eeg)
 
 
-def _session(number: int, folder: pathlib.Path, rule: markers.MarkerRule) -> Session:
+def _holds_recordings(folder: pathlib.Path) -> bool:
+    return any(path.suffix in (".npy", ".vhdr") for path in folder.iterdir())
+
+
+def _session(
+    number: layout.Label, folder: pathlib.Path, rule: markers.MarkerRule
+) -> Session:
     files = _files_of(folder)
     others = {file: companions(file) for found in files.values() for file in found}
     read = functools.partial(read_recording, rule=rule)
@@ -193,5 +204,7 @@ def _read_brainvision(
     # MNE's readers raise nearly anything on damaged files.
     with expecting(path, "a BrainVision recording", Exception):
         raw = load_channels(raw, channels, path)
-    raw.set_annotations(marks.known(raw.annotations, raw.info["sfreq"]))
+    raw.set_annotations(
+        marks.known(marks.of_annotations(raw.annotations), raw.info["sfreq"])
+    )
     return raw, events, {"other markers": n_others}, no_eeg

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import mne
 import numpy as np
 
+from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import brainvision
 from img2eeg_jax.errors import unexpected
 
@@ -51,7 +52,7 @@ class Session:
     """The recordings of one session.
 
     Attributes:
-      number: from 1.
+      number: from 1, or another label.
       files: partition → its files; none if the session lacks the partition.
       read: called with a file, the partition and the channels (see `choose_channels`).
       companions: file → the others that are read with it, such as its markers.
@@ -59,7 +60,7 @@ class Session:
       notes: lines on what was left out.
     """
 
-    number: int
+    number: layout.Label
     files: dict[str, tuple[pathlib.Path, ...]]
     read: Callable[[pathlib.Path, str, str | Sequence[str]], Recording]
     companions: dict[pathlib.Path, tuple[pathlib.Path, ...]] = dataclasses.field(
@@ -209,32 +210,22 @@ def companions(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
     return (data,) if path.suffix.lower() == ".set" and data.is_file() else ()
 
 
-def numbered_folders(parent: str | os.PathLike, prefix: str) -> dict[int, pathlib.Path]:
-    """Finds folders such as ``ses-1`` or ``ses-01``.
-
-    Args:
-      parent: where to look.
-      prefix: ``"sub"`` or ``"ses"``.
-
-    Returns:
-      Number, from 1 → folder, by ascending number; other folders are left out.
+def session_folders(folder: pathlib.Path) -> dict[layout.Label, pathlib.Path]:
+    """Returns session → folder, numbers ascending, then other labels.
 
     Raises:
-      InputError: two folders have one number.
+      InputError: a folder ``ses-`` has no label, or two have one.
     """
-    folders: dict[int, pathlib.Path] = {}
-    for path in sorted(pathlib.Path(parent).glob(f"{prefix}-*")):
-        match = re.fullmatch(rf"{prefix}-0*([1-9]\d*)", path.name)
-        if not match or not path.is_dir():
-            continue
-        other = folders.setdefault(int(match[1]), path)
-        if other != path:
-            raise unexpected(
-                parent,
-                f"one folder {prefix}-{match[1]}",
-                f"{other.name} and {path.name}",
-            )
-    return dict(sorted(folders.items()))
+    labelled = layout.labelled_folders(folder, "ses")
+    others = set(folder.glob("ses-*")) - set(labelled.values())
+    others = {path for path in others if path.is_dir()}
+    if others:
+        raise unexpected(
+            folder,
+            "sessions named ses- and letters or digits, such as ses-01 or ses-pre",
+            min(others).name,
+        )
+    return labelled
 
 
 def _refuse_twice(names: Sequence[str], path: str | os.PathLike) -> None:

@@ -260,9 +260,12 @@ def test_recordings_without_session_and_label_without_zero(folder):
 
 
 def test_find_subjects(folder):
-    for name in ("sub-10", "sub-2", "sub-pilot"):
-        (folder / "bids" / name).mkdir()
-    assert bids.find_subjects(folder / "bids") == (1, 2, 10)
+    for name in ("sub-10", "sub-2", "sub-pilot", "sub-not-one"):
+        eeg = folder / "bids" / name / "ses-1" / "eeg"
+        eeg.mkdir(parents=True)
+        (eeg / f"{name}_eeg.edf").write_text("")
+    (folder / "bids" / "sub-withouteeg").mkdir()
+    assert bids.find_subjects(folder / "bids") == (1, 2, 10, "pilot")
     (folder / "bids" / "sub-1").mkdir()
     refuse(lambda: bids.find_subjects(folder / "bids"), "sub-01 and sub-1")
 
@@ -384,9 +387,9 @@ def test_refuses_an_unknown_subject(original):
     )
 
 
-def test_refuses_a_session_without_number(folder):
-    (folder / "bids" / "sub-01" / "ses-pre").mkdir()
-    refuse(lambda: find(folder), "ses-01", "found ses-pre")
+def test_refuses_a_session_without_label(folder):
+    (folder / "bids" / "sub-01" / "ses-pre-1").mkdir()
+    refuse(lambda: find(folder), "ses-pre", "found ses-pre-1")
 
 
 def test_refuses_a_subject_without_recordings(folder):

@@ -11,6 +11,8 @@ import pytest
 from helpers import brainvision, raw_recordings
 from helpers.refusing import refuse
 from img2eeg_jax.data import layout
+from img2eeg_jax.data.preprocessing.choices import Choices
+from img2eeg_jax.data.preprocessing.sessions import choose_sessions
 from img2eeg_jax.data.sources import markers, recordings
 from img2eeg_jax.data.sources.session import TARGET
 
@@ -372,6 +374,20 @@ class TestFindSessions:
                 assert session.files[partition] == (path,)
                 recording = session.read(path, partition, "official")
                 assert trials(recording) == TRIALS
+
+    @pytest.mark.parametrize(
+        ("folder", "subject"),
+        [("sub-1", 1), ("sub-001", 1), ("sub-AB12", "AB12"), ("sub-0", "0")],
+    )
+    def test_folders_as_they_are_named(self, data_dir, folder, subject):
+        raw = data_dir / "raw_data"
+        (raw / "sub-01" / "ses-10").rename(raw / "sub-01" / "ses-pre")
+        (raw / "sub-01").rename(raw / folder)
+        found = recordings.find_sessions(data_dir, subject)
+        assert [session.number for session in found] == [2, "pre"]
+        assert layout.subjects_in(data_dir, "raw_data") == (subject,)
+        choices = Choices(sessions=layout.parse_subjects("ses-pre"))
+        assert choose_sessions(found, choices, "x") == found[1:]
 
     def test_subject_without_recordings(self, data_dir):
         assert recordings.find_sessions(data_dir, 2) == []

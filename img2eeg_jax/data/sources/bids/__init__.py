@@ -21,7 +21,10 @@ import numpy as np
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import brainvision, marks
-from img2eeg_jax.data.sources.bids.channels import describe_channels, to_volts
+from img2eeg_jax.data.sources.bids.channels import (
+    describe_channels,
+    take_declared_units,
+)
 from img2eeg_jax.data.sources.bids.events import Events, images_by_name, read_events
 from img2eeg_jax.data.sources.bids.files import find_table, read_table
 from img2eeg_jax.data.sources.bids.selection import Selection, refuse_same_trials
@@ -32,7 +35,7 @@ from img2eeg_jax.data.sources.session import (
     load_channels,
     make_recording,
     not_eeg,
-    numbered_folders,
+    session_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
 
@@ -48,10 +51,11 @@ _READERS: Mapping[str, Callable[..., mne.io.BaseRaw]] = {
 
 def find_sessions(
     bids_root: str | os.PathLike,
-    subject: int,
+    subject: layout.Label,
     data_dir: str | os.PathLike,
     *,
     image_column: str = "stim_file",
+    ignore_images: Sequence[str] = (),
     selection: Selection | None = None,
 ) -> list[Session]:
     """Finds a subject's recordings in a BIDS data set.
@@ -61,11 +65,13 @@ def find_sessions(
 
     Args:
       bids_root: the data set's folder.
-      subject: subject number; its label is the number, zeros before it or not.
+      subject: its number, zeros before it or not, or its label.
       data_dir: folder that holds ``image_set``.
       image_column: column of ``events.tsv`` that names the image that came on:
         CONCEPT/FILE, after any other folders, or FILE alone if one image only is
         called so. Rows that have ``n/a`` there are no trials.
+      ignore_images: names in that column that are no pictures of trials, such as
+        ``"fixation.png"`` or ``"practice/*"``.
       selection: which recordings to use; all by default.
 
     Returns:
@@ -74,7 +80,7 @@ def find_sessions(
 
     Raises:
       InputError: there are no recordings of the subject; two of them are one; a
-        session has no number; events are missing, damaged, name what is not an image
+        session has no label; events are missing, damaged, name what is not an image
         of the data set, or two of them begin at once.
     """
     selection = selection or Selection()
@@ -88,7 +94,7 @@ def find_sessions(
             continue
         tables = {path: _events_table(path, root) for path in recordings}
         events = {
-            path: read_events(table, image_column, images)
+            path: read_events(table, image_column, images, ignore_images)
             for path, table in tables.items()
         }
         refuse_same_trials(events)
@@ -102,12 +108,11 @@ def find_sessions(
                     path: (*companions(path), *filter(None, (tables[path], channels)))
                     for path, channels in described.items()
                 },
-                {"image_column": image_column},
-                tuple(
-                    f"{path}: no images among its events, left out"
-                    for path, mine in events.items()
-                    if not len(mine.onsets_s)
-                ),
+                {
+                    "image_column": image_column,
+                    "ignore_images": list(ignore_images),
+                },
+                tuple(note for path in events for note in _notes(path, events[path])),
             )
         )
     if not sessions:
@@ -117,36 +122,37 @@ def find_sessions(
     return sessions
 
 
-def find_subjects(bids_root: str | os.PathLike) -> tuple[int, ...]:
-    """Returns the subjects of a BIDS data set whose labels are numbers, ascending.
+def find_subjects(bids_root: str | os.PathLike) -> tuple[layout.Label, ...]:
+    """Returns the subjects of a BIDS data set that have recordings of EEG.
 
     Raises:
       InputError: two labels, such as 1 and 01, are one number.
     """
-    return tuple(numbered_folders(bids_root, "sub"))
+    return tuple(
+        subject
+        for subject, folder in layout.labelled_folders(bids_root).items()
+        if any(folder.glob("eeg/sub-*_eeg.*")) or any(folder.glob("*/eeg/sub-*_eeg.*"))
+    )
 
 
-def _subject_folder(bids_root: pathlib.Path, subject: int) -> pathlib.Path:
-    folders = numbered_folders(bids_root, "sub")
-    if subject not in folders:
-        found = sorted(path.name for path in bids_root.glob("sub-*"))
+def _subject_folder(bids_root: pathlib.Path, subject: layout.Label) -> pathlib.Path:
+    folder = layout.subject_folder(bids_root, subject)
+    if not folder.is_dir():
+        found = layout.folders_in(bids_root)
+        raise unexpected(bids_root, f"a folder {folder.name}", found)
+    return folder
+
+
+def _session_folders(folder: pathlib.Path) -> dict[layout.Label, pathlib.Path]:
+    """Returns session → folder, ascending; without sessions there is one, 1."""
+    labelled = session_folders(folder)
+    if labelled and any(folder.glob("eeg/sub-*_eeg.*")):
         raise unexpected(
-            bids_root,
-            f"a folder {layout.subject_name(subject)}",
-            ", ".join(found) or "no subjects",
+            folder,
+            "recordings in sessions or without",
+            f"eeg beside {min(labelled.values()).name}",
         )
-    return folders[subject]
-
-
-def _session_folders(folder: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Returns session number → folder, ascending."""
-    numbered = numbered_folders(folder, "ses")
-    others = set(folder.glob("ses-*")) - set(numbered.values())
-    if others:
-        raise unexpected(
-            folder, "sessions numbered from 1, such as ses-01", min(others).name
-        )
-    return numbered or {1: folder}
+    return labelled or {1: folder}
 
 
 def _files_by_partition(
@@ -171,6 +177,15 @@ def _events_table(recording: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def _notes(path: pathlib.Path, events: Events) -> list[str]:
+    notes = []
+    if events.n_ignored:
+        notes.append(f"{path}: {events.n_ignored} events of ignored images left out")
+    if not len(events.onsets_s):
+        notes.append(f"{path}: no images among its events, left out")
+    return notes
+
+
 def _read_recording(
     events: Mapping[pathlib.Path, Events],
     described: Mapping[pathlib.Path, pathlib.Path | None],
@@ -180,7 +195,7 @@ def _read_recording(
 ) -> Recording:
     """Reads the trials of one partition; `Session.read` says more."""
     table = described[path]
-    channel_table = read_table(table) if table else None
+    channel_table = read_table(table, is_complete=False) if table else None
     # MNE's readers raise nearly anything on damaged files.
     with expecting(
         path, "an EEG recording of the format that its name says", Exception
@@ -188,14 +203,13 @@ def _read_recording(
         raw = _READERS[path.suffix.lower()](path, verbose="ERROR")
         if channel_table is not None:
             describe_channels(raw, channel_table)
-        factors = to_volts(raw, path, channel_table)
         no_eeg = not_eeg(raw.ch_names, raw.get_channel_types())
         raw = load_channels(raw, channels, path)
-    for name in set(factors) & set(raw.ch_names):
-        raw.apply_function(lambda eeg, name=name: eeg * factors[name], picks=[name])
+        take_declared_units(raw, path, channel_table)
     sfreq_hz = raw.info["sfreq"]
     mine = events[path]
-    raw.set_annotations(marks.known(raw.annotations + mine.marks, sfreq_hz))
+    found = [*marks.of_annotations(raw.annotations), *mine.marks]
+    raw.set_annotations(marks.known(found, sfreq_hz), verbose="ERROR")
     here = mine.partitions == partition
     onsets = np.rint(mine.onsets_s[here] * sfreq_hz).astype(np.int64)
     # Triggers count images from 1.

@@ -27,8 +27,6 @@ _VOLTS_IN_MNE = {
     "uV": 1e-6,
     "mV": 1e-3,
 }
-# The channels of markers in EDF and BDF, which MNE leaves out.
-_NO_CHANNELS = ("EDF Annotations", "BDF Annotations")
 
 
 def describe_channels(raw: mne.io.BaseRaw, table: Table) -> None:
@@ -61,35 +59,31 @@ def describe_channels(raw: mne.io.BaseRaw, table: Table) -> None:
     ]
 
 
-def to_volts(
+def take_declared_units(
     raw: mne.io.BaseRaw, path: pathlib.Path, table: Table | None
-) -> dict[str, float]:
-    """Returns what an EDF or BDF recording's values are to be multiplied by.
+) -> None:
+    """Makes volts of an EDF or BDF recording, whose header may name any unit or none.
 
     The unit in the file counts, or if it names none, that of ``channels.tsv``.
 
     Args:
-      raw: the recording, with all channels.
+      raw: the recording, some of its channels, loaded; changed in place.
       path: its file.
       table: its ``channels.tsv``, if it has one.
-
-    Returns:
-      Channel → factor; empty where MNE has volts already.
     """
     if path.suffix.lower() not in (".edf", ".bdf"):
-        return {}
+        return
     declared = {} if table is None else _by_name(table)
-    factors = {}
     in_file = _units_in_file(path)
-    if len(in_file) != len(raw.ch_names):
-        return {}
-    for name, unit in zip(raw.ch_names, in_file, strict=True):
+    for name in raw.ch_names:
+        own = in_file.get(name, "")
         listed = declared.get(same_form(name.strip()), {}).get("units", "")
-        in_volts = _volts(unit) or _volts(listed) or 1.0
-        factor = in_volts / _VOLTS_IN_MNE.get(unit, 1.0)
+        unit = units.named(own) or units.named(listed) or "V"
+        factor = units.VOLTS[unit] / _VOLTS_IN_MNE.get(own, 1.0)
         if factor != 1:
-            factors[name] = factor
-    return factors
+            raw.apply_function(lambda eeg, factor=factor: eeg * factor, picks=[name])
+        # What the numbers were taken for, if another unit is chosen later.
+        raw._orig_units[name] = unit
 
 
 def _by_name(table: Table) -> dict[str, dict[str, str]]:
@@ -115,21 +109,13 @@ def _check_names(raw: mne.io.BaseRaw, table: Table, names: dict[str, str]) -> No
         )
 
 
-def _volts(unit: str) -> float | None:
-    """Returns how many volts a unit is, None if it is none of voltage."""
-    return units.VOLTS.get(units.named(unit))
-
-
-def _units_in_file(path: pathlib.Path) -> list[str]:
-    """Returns the unit that the header of an EDF or BDF file names for each channel."""
+def _units_in_file(path: pathlib.Path) -> dict[str, str]:
+    """Returns channel → the unit that the header of an EDF or BDF file has for it."""
     with open(path, "rb") as file:
         n_signals = int(file.read(256)[252:])
+        # 16 bytes of each one's name, 80 of its transducer, 8 of its unit.
         header = file.read(n_signals * (16 + 80 + 8)).decode("latin-1")
-    labels = [header[16 * row : 16 * (row + 1)].strip() for row in range(n_signals)]
-    start = n_signals * 96
-    named = [header[start + 8 * row :][:8].strip() for row in range(n_signals)]
-    return [
-        unit
-        for label, unit in zip(labels, named, strict=True)
-        if label not in _NO_CHANNELS
-    ]
+    names = [header[16 * row : 16 * (row + 1)].strip() for row in range(n_signals)]
+    start = n_signals * (16 + 80)
+    found = [header[start + 8 * row :][:8].strip() for row in range(n_signals)]
+    return dict(zip(names, found, strict=True))

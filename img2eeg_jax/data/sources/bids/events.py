@@ -2,10 +2,10 @@
 
 import collections
 import dataclasses
+import fnmatch
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import mne
 import numpy as np
 
 from img2eeg_jax.data import layout
@@ -35,13 +35,15 @@ class Events:
       onsets_s: f64[trial], seconds from the start of the recording.
       partitions: str[trial], ``"training"`` or ``"test"``.
       conditions: i64[trial], row of the image in its partition, from 0.
-      marks: what is bad, and breaks, in seconds from the start.
+      marks: those that leave trials out.
+      n_ignored: events of images that are to be ignored.
     """
 
     onsets_s: np.ndarray
     partitions: np.ndarray
     conditions: np.ndarray
-    marks: mne.Annotations
+    marks: Sequence[marks.Mark]
+    n_ignored: int = 0
 
     def are_those_of(self, other: "Events") -> bool:
         """Tells whether the same images came on at the same times, to 10 ms."""
@@ -65,13 +67,19 @@ def images_by_name(image_set: layout.ImageSet) -> Images:
     return dict(images)
 
 
-def read_events(path: pathlib.Path, image_column: str, images: Images) -> Events:
+def read_events(
+    path: pathlib.Path,
+    image_column: str,
+    images: Images,
+    ignore_images: Sequence[str] = (),
+) -> Events:
     """Reads and checks a table of events.
 
     Args:
       path: ``*_events.tsv``.
       image_column: see `find_sessions`.
       images: from `images_by_name`.
+      ignore_images: see `find_sessions`.
 
     Raises:
       InputError: it lacks a column, names what is no image of the data set, has an
@@ -84,17 +92,21 @@ def read_events(path: pathlib.Path, image_column: str, images: Images) -> Events
             raise unexpected(
                 path, f"a column {column}", f"{', '.join(table.header) or 'none'}{more}"
             )
-    trials, lines = [], {}
+    trials, lines, n_ignored = [], {}, 0
     for line, row in table.rows:
         name = row[image_column]
         if name in NO_VALUE:
+            continue
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in ignore_images):
+            n_ignored += 1
             continue
         found = _find_images(name, images)
         if len(found) != 1:
             raise unexpected(
                 path,
                 f"in line {line} the name of one image of the data set, or n/a",
-                f"{name}, the name of {len(found) or 'none'}",
+                f"{name}, the name of {len(found) or 'none'}; "
+                f"`ignore_images={name}` leaves it out",
             )
         onset_s = as_number(row["onset"], "an onset", path, line)
         other = lines.setdefault(onset_s, line)
@@ -111,6 +123,7 @@ def read_events(path: pathlib.Path, image_column: str, images: Images) -> Events
         np.array(partitions, np.str_),
         np.array(conditions, np.int64),
         _marks(table, image_column),
+        n_ignored,
     )
 
 
@@ -122,7 +135,7 @@ def _find_images(name: str, images: Images) -> Sequence[tuple[str, int]]:
     return images.get("/".join(parts[-n_parts:]), ())
 
 
-def _marks(table: Table, image_column: str) -> mne.Annotations:
+def _marks(table: Table, image_column: str) -> list[marks.Mark]:
     """Returns the marks that leave trials out; a row with an image is never one."""
     found = []
     for line, row in table.rows:
@@ -140,4 +153,4 @@ def _marks(table: Table, image_column: str) -> mne.Annotations:
                 table.path, f"in line {line} a duration from 0", f"{duration_s:g}"
             )
         found.append((onset_s, duration_s, kind))
-    return mne.Annotations(*zip(*found, strict=True) if found else ([], [], []))
+    return found

@@ -98,8 +98,13 @@ def find_table(
     return None
 
 
-def read_table(path: pathlib.Path) -> Table:
+def read_table(path: pathlib.Path, *, is_complete: bool = True) -> Table:
     """Reads a table, in UTF-8, UTF-16 with its mark, or else in Latin-1.
+
+    Args:
+      path: of the table.
+      is_complete: whether rows of another length than the header's are refused; else
+        values that are missing are "", and what is too much is left out.
 
     Raises:
       InputError: it cannot be read, or has a row of another length.
@@ -108,10 +113,16 @@ def read_table(path: pathlib.Path) -> Table:
         text = _decode(path.read_bytes())
     with expecting(path, "a table of tab-separated values", csv.Error):
         lines = io.StringIO(text, newline="")
-        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        missing = None if is_complete else ""
+        reader = csv.DictReader(
+            lines, restval=missing, delimiter="\t", quoting=csv.QUOTE_NONE
+        )
         header = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = header
         rows = [(reader.line_num, row) for row in reader]
+    if not is_complete:
+        for _, row in rows:
+            row.pop(None, None)
     return Table(path, header, list(_checked(path, header, rows)))
 
 
