@@ -151,7 +151,8 @@ def epochs_at(sfreq_hz, choices, onsets_s=(2.0, 5.0, 9.5), annotations=None, ste
         waves(times_s) + step_v * (times_s >= 7), info, verbose="ERROR"
     )
     if annotations is not None:
-        raw.set_annotations(marks.known(annotations, sfreq_hz))
+        known = marks.known(marks.of_annotations(annotations), sfreq_hz)
+        raw.set_annotations(known)
     onsets = np.rint(np.array(onsets_s) * sfreq_hz).astype(np.int64)
     recording = session.make_recording(
         pathlib.Path("x"), raw, onsets, np.arange(len(onsets)) + 1
