@@ -4,7 +4,9 @@ The header names the other two. Where a recording was renamed on disk, they are 
 the header's own name.
 """
 
+import contextlib
 import dataclasses
+import math
 import pathlib
 import re
 import tempfile
@@ -53,7 +55,7 @@ class Header:
         """Reads a header.
 
         Raises:
-          InputError: it is missing, is none, or lacks an entry.
+          InputError: it is missing, is none, or lacks an entry that is needed.
         """
         expected = "a BrainVision recording"
         with expecting(path, expected, OSError):
@@ -62,6 +64,7 @@ class Header:
         if missing:
             found = f"a header without {', '.join(missing)}"
             raise unexpected(path, expected, found)
+        _check_channels(text, path)
         named = {
             key: (_entry(text, key) or "").replace("$b", path.stem)
             for key in ("DataFile", "MarkerFile")
@@ -135,6 +138,33 @@ def read_markers(path: pathlib.Path) -> list[Marker]:
     if "[Marker Infos]" not in text:
         raise unexpected(header.markers, expected, "no [Marker Infos] in it")
     return list(_parse_markers(text, header.markers))
+
+
+def _check_channels(text: str, path: pathlib.Path) -> None:
+    """Checks what MNE would refuse with words on its arguments."""
+    section = re.search(r"(?s)\[Channel Infos\](.*?)(?:\n\[|$)", text)
+    lines = re.findall(r"(?mi)^Ch\d+[ \t]*=(.*)$", section[1] if section else "")
+    channels = [line.split(",") for line in lines]
+    n_channels, _ = (
+        _above_0(_entry(text, key), key, path)
+        for key in ("NumberOfChannels", "SamplingInterval")
+    )
+    if len(channels) != n_channels:
+        expected = f"{n_channels:g} channels in [Channel Infos]"
+        raise unexpected(path, expected, len(channels))
+    names = [name for name, *_ in channels]
+    for row, (name, *parts) in enumerate(channels):
+        if name in names[:row]:
+            raise unexpected(path, "channels of different names", f"{name} twice")
+        if len(parts) > 1 and parts[1].strip():
+            _above_0(parts[1].strip().lstrip("-"), f"resolution of {name}", path)
+
+
+def _above_0(text: str, what: str, path: pathlib.Path) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise unexpected(path, f"{what} above 0", text)
 
 
 def _parse_markers(text: str, path: pathlib.Path) -> Iterator[Marker]:

@@ -151,7 +151,8 @@ def epochs_at(sfreq_hz, choices, onsets_s=(2.0, 5.0, 9.5), annotations=None, ste
         waves(times_s) + step_v * (times_s >= 7), info, verbose="ERROR"
     )
     if annotations is not None:
-        raw.set_annotations(marks.known(annotations, sfreq_hz))
+        known = marks.known(marks.of_annotations(annotations), sfreq_hz)
+        raw.set_annotations(known)
     onsets = np.rint(np.array(onsets_s) * sfreq_hz).astype(np.int64)
     recording = session.make_recording(
         pathlib.Path("x"), raw, onsets, np.arange(len(onsets)) + 1
@@ -219,8 +220,8 @@ def test_only_known_marks_leave_trials_out():
 
 def test_a_filter_does_not_ring_where_the_recorder_was_paused():
     choices = dataclasses.replace(PLAIN, bandpass_hz=(1.0, 40.0), sfreq_hz=250)
-    clean = epochs_at(250, choices, (8.2,), BREAKS)
-    stepped = epochs_at(250, choices, (8.2,), BREAKS, step_v=5.7e-3)
+    clean = epochs_at(250, choices, (7.9,), BREAKS)
+    stepped = epochs_at(250, choices, (7.9,), BREAKS, step_v=5.7e-3)
     # Each stretch is filtered by itself, and a constant is nothing to a high-pass.
     np.testing.assert_allclose(stepped.eeg, clean.eeg, atol=1e-8)
 

@@ -99,6 +99,22 @@ def test_header_without_what_it_needs(path, key):
     refuse(lambda: brainvision.read_raw(path), path, f"a header without {key}")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("Channels=2", "Channels=3", "3 channels in [Channel Infos], found 2"),
+        ("Channels=2", "Channels=two", "NumberOfChannels above 0, found two"),
+        ("[Channel Infos]", "[Channels]", "2 channels in [Channel Infos], found 0"),
+        ("Interval=4000", "Interval=0", "SamplingInterval above 0, found 0"),
+        ("O2,,1,", "O2,,x,", "resolution of O2 above 0, found x"),
+        ("=O2,", "=O1,", "channels of different names, found O1 twice"),
+    ],
+)
+def test_damaged_headers_are_told_in_their_own_terms(path, old, new, words):
+    edit(path, old, new)
+    refuse(lambda: brainvision.read_raw(path), path, words)
+
+
 def test_names_both_files_that_are_missing(path):
     new = rename(path, suffixes=(".vhdr",))
     for suffix, read in ((".eeg", "read_raw"), (".vmrk", "read_markers")):
