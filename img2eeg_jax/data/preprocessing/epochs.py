@@ -69,7 +69,7 @@ class Trials:
         )
 
     def alike(self, other: "Trials") -> "Trials":
-        """Returns the trials with channels in the order of others.
+        """Returns the trials with channels in the order, and the names, of others.
 
         Raises:
           InputError: they have other channels or times.
@@ -90,7 +90,8 @@ class Trials:
         if mine.ch_names == others.ch_names:
             return self
         eeg = mine.take(self.eeg, others.ch_names)
-        return dataclasses.replace(self, eeg=eeg, axes=mine.select(others.ch_names))
+        axes = dataclasses.replace(mine, ch_names=others.ch_names)
+        return dataclasses.replace(self, eeg=eeg, axes=axes)
 
 
 def names_of(files: Sequence[pathlib.Path]) -> str:

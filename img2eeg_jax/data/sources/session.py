@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import mne
 import numpy as np
 
+from img2eeg_jax.axes import find_channel
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import brainvision
 from img2eeg_jax.errors import unexpected
@@ -152,14 +153,15 @@ def choose_channels(
     if isinstance(channels, str):
         channels = (channels,)
     _refuse_twice(channels, path)
-    missing = [name for name in channels if name not in ch_names]
+    rows = [find_channel(name, ch_names) for name in channels]
+    missing = [name for name, row in zip(channels, rows, strict=True) if row is None]
     if missing:
         raise unexpected(
             path,
             f"the channels {', '.join(channels)}",
             f"no {', '.join(missing)} among {', '.join(ch_names)}",
         )
-    return [ch_names.index(name) for name in channels]
+    return rows
 
 
 def not_eeg(ch_names: Sequence[str], ch_types: Sequence[str]) -> tuple[str, ...]:
