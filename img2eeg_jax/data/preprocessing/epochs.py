@@ -199,11 +199,12 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
 
 
 def _notes(recording: Recording, choices: Choices) -> tuple[str, ...]:
-    """Returns a line on channels that were not asked for by name."""
+    """Returns the recording's lines, and one on channels that were not named."""
     if choices.channels != "all" or not recording.no_eeg:
-        return ()
+        return recording.notes
     names = ", ".join(recording.no_eeg)
-    return (f"`channels=all` leaves out what is no EEG by type or name: {names}",)
+    line = f"`channels=all` leaves out what is no EEG by type or name: {names}"
+    return (*recording.notes, line)
 
 
 def _why_left_out(log: tuple[str, ...]) -> str | None:
