@@ -122,9 +122,10 @@ def test_choices_that_do_not_fit_are_refused_by_their_names(raw):
 
 def test_sessions_may_list_channels_in_another_order(raw):
     expected = run(raw, OFFICIAL)
+    # Others' names begin with P and O in either case.
     for number, partition, shift in ((1, "test", 3), (2, "training", 5)):
         path = raw_recordings.raw_path(raw, number, partition)
-        names = np.roll(seeded.RAW_CHANNELS, shift).tolist()
+        names = np.roll([name.upper() for name in seeded.RAW_CHANNELS], shift).tolist()
         raw_recordings.edit_raw(
             path,
             ch_names=[*names, "stim"],
