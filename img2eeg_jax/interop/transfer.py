@@ -22,7 +22,7 @@ def import_weights(
     given: str,
     output: str | os.PathLike | None,
     *,
-    subject: int | None = None,
+    subject: int | str | None = None,
     sha256: str = "",
     revision: str = "",
     ch_names: Sequence[str] = (),
