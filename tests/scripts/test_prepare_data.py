@@ -821,7 +821,7 @@ def test_archive_that_leaves_its_folder_is_refused_in_one_line(
         "--channels=Oz,Oz",
         "--mvnn=time,epochs",
         "--subject=1",
-        "--subjects=one",
+        "--subjects=one-two",
         "--sessions=4-1",
         "--sessions=",
         "--data_dir=",
