@@ -23,6 +23,8 @@ _STARTS = {
     b"\x28\xb5\x2f\xfd": "a Zstandard archive",
     b"<": "a web page or XML",
     b"{": "JSON or other text",
+    # The number that old versions of PyTorch begin with, pickled.
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": TORCH,
     b"\x80": PICKLE,
 }
 

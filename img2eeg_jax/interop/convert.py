@@ -55,7 +55,7 @@ def recognise(
     """Tells which network the tensors of a file belong to.
 
     Args:
-      tensors: PyTorch names, with or without `module.`, to arrays.
+      tensors: PyTorch names, with whatever wraps them, to arrays.
       ch_names: channels of the signal, and
       times_s: their times in seconds from image onset, or the first and the last of
         them; both empty for what the published networks have.
@@ -69,8 +69,9 @@ def recognise(
       InputError: the tensors are of another network, or the signal has another size
         than channels × times.
     """
-    arrays = {names.canonical_name(name): array for name, array in tensors.items()}
-    is_encoder = any(name.startswith(("fc.", "fc_", "realnet.")) for name in arrays)
+    canonical = names.canonical_names(tensors)
+    arrays = {canonical[name]: array for name, array in tensors.items()}
+    is_encoder = any(name.startswith("realnet.V1.") for name in arrays)
     prefix = "realnet." if is_encoder else ""
     if not any(name.startswith(f"{prefix}V1.") for name in arrays):
         raise unexpected(
@@ -117,7 +118,7 @@ def from_state_dict(
     Every tensor is used exactly once, and every variable filled exactly once.
 
     Args:
-      tensors: PyTorch names, with or without `module.`, to arrays.
+      tensors: PyTorch names, with whatever wraps them, to arrays.
       network: what `recognise` returned.
       container: the key that the file has its tensors under, or None.
 
@@ -132,8 +133,9 @@ def from_state_dict(
     problems = _problems(tensors, names.torch_shapes(shapes))
     if problems:
         raise unexpected("", f"a {label(network)}", "; ".join(problems))
+    canonical = names.canonical_names(tensors)
     weights = {
-        name: array.astype(np.float32, copy=False)
+        canonical[name]: array.astype(np.float32, copy=False)
         for name, array in tensors.items()
         if not name.endswith(names.COUNTER)
     }
@@ -169,10 +171,11 @@ def to_state_dict(
     arrays = names.to_state_dict(variables)
     if description.torch is not None:
         record = description.torch
+        canonical = names.canonical_names(record["dtypes"])
         tensors = {
             name: np.asarray(record[names.COUNTER][name], dtype)
             if name.endswith(names.COUNTER)
-            else arrays[names.canonical_name(name)].astype(dtype, copy=False)
+            else arrays[canonical[name]].astype(dtype, copy=False)
             for name, dtype in record["dtypes"].items()
         }
         return tensors, record["container"]
@@ -266,9 +269,8 @@ def _problems(
     """Lists, by name, what does not fit."""
     norms = {name.rpartition(".")[0] for name in expected if "running_var" in name}
     seen, left_over, unfit = set(), [], []
-    for name, array in tensors.items():
-        canonical = names.canonical_name(name)
-        shape = expected.get(canonical)
+    for name, canonical in names.canonical_names(tensors).items():
+        array, shape = tensors[name], expected.get(canonical)
         if canonical.endswith(f".{names.COUNTER}"):
             shape = () if canonical.rpartition(".")[0] in norms else None
         if shape is None or canonical in seen:
@@ -279,11 +281,20 @@ def _problems(
             unfit.append(f"{name} {reason}")
         seen.add(canonical)
     missing = [name for name in expected if name not in seen]
-    return [
-        f"{what} {', '.join(found)}"
+    listed = [
+        f"{what} {_some(found)}"
         for what, found in (("missing:", missing), ("left over:", left_over))
         if found
     ] + unfit
+    if len(seen) < len(tensors):
+        listed.append("of several networks `part` takes the one under its name")
+    return listed
+
+
+def _some(listed: Sequence[str], most: int = 10) -> str:
+    """Joins the first of a list, and counts the others."""
+    rest = len(listed) - most
+    return ", ".join(listed[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _why_not_float32(name: str, array: np.ndarray) -> str | None:

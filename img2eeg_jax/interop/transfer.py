@@ -26,6 +26,7 @@ def import_weights(
     subject: int | None = None,
     sha256: str = "",
     revision: str = "",
+    part: str = "",
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
     image_size: int | None = None,
@@ -39,6 +40,7 @@ def import_weights(
       subject: see `sources.find`.
       sha256: see `sources.find`.
       revision: see `sources.find`.
+      part: see `torch_files.read`.
       ch_names: see `convert.recognise`.
       times_s: see `convert.recognise`.
       image_size: see `convert.recognise`.
@@ -57,7 +59,7 @@ def import_weights(
         check_new(output, overwrite)
         _check_replaceable(output)
     source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
-    weights = torch_files.read(source.path)
+    weights = torch_files.read(source.path, part)
     with naming(source.name):
         network = convert.recognise(
             weights.tensors, ch_names=ch_names, times_s=times_s, image_size=image_size
@@ -69,7 +71,7 @@ def import_weights(
         description,
         subject=source.subject,
         initial_weights=source.name,
-        source=source.to_dict(),
+        source=source.to_dict() | ({"part": part} if part else {}),
     )
     if output is not None:
         with scratch_dir(output.parent, output.name) as scratch:

@@ -128,7 +128,7 @@ def _read_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
             f"damaged or truncated data ({first_line(error)})",
         ) from error
     is_boxed = isinstance(content, np.ndarray) and content.shape == ()
-    return content.item() if is_boxed else content
+    return content[()] if is_boxed else content
 
 
 def _has_pickle(file: BinaryIO) -> bool:
@@ -178,7 +178,7 @@ class _NumpyUnpickler(pickle.Unpickler):
         # NumPy 2 renamed numpy.core to numpy._core.
         spelling = module.replace("numpy._core", "numpy.core", 1)
         try:
-            return _ADMITTED[spelling, name]
+            return ADMITTED[spelling, name]
         except KeyError:
             raise unexpected(
                 self._path,
@@ -211,7 +211,8 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ADMITTED: dict[tuple[str, str], Any] = {
+# What a pickle may ask for, by module and name, and what it is given.
+ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
     ("numpy.core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
