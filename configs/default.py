@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     # Data. All in the layout of THINGS-EEG2.
     config.data_dir = ""  # folder with image_set/ and preprocessed_data/
     config.shards_dir = ""  # where the shards are or go; "" for DATA_DIR/shards
-    config.subjects = "1"  # e.g. "3", "1,3" or "1-10": a network for each
+    config.subjects = "1"  # e.g. "3", "1,3", "1-10", "AB12": a network for each
     # "one_by_one"; "side_by_side", on devices of their own; "vmapped", in step on the
     # same devices; "auto" for the first two; or "shared_backbone": one network for all
     # of them, with an output layer for each.

@@ -10,6 +10,8 @@ from img2eeg_jax.errors import unexpected
 # Units of EEG. What is whitened (MVNN) has none; of published weights none is known.
 VOLTS, WHITENED, UNKNOWN = "V", "whitened", "unknown"
 
+# Times that differ by less are the same: rounding, or float32 in a file.
+_SAME_S = 1e-6
 # Times of a window that are further from image onset were meant as milliseconds.
 _FURTHEST_S = 10.0
 
@@ -38,9 +40,19 @@ class Axes:
         if not isinstance(other, Axes):
             return NotImplemented
         is_same = (self.ch_names, self.unit) == (other.ch_names, other.unit)
-        return is_same and np.array_equal(self.times_s, other.times_s)
+        return is_same and self.has_times_of(other)
 
     __hash__ = None
+
+    def has_times_of(self, other: "Axes") -> bool:
+        """Tells whether times are the same but for rounding."""
+        times_s, others_s = self.times_s, other.times_s
+        is_long = len(times_s) == len(others_s)
+        return is_long and np.allclose(times_s, others_s, rtol=0, atol=_SAME_S)
+
+    def has_channels_of(self, other: "Axes") -> bool:
+        """Tells whether the channels are the same, in whatever order."""
+        return sorted(self.ch_names) == sorted(other.ch_names)
 
     @property
     def shape(self) -> tuple[int, int]:

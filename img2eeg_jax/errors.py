@@ -79,6 +79,9 @@ def reason(error: BaseException) -> str:
     """Returns why something failed: the system's words, or the message's first line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        # Its message is the bare key.
+        return f"no entry {first_line(error)}"
     return first_line(error)
 
 

@@ -106,7 +106,7 @@ def test_equal_are_channels_times_and_unit(axes):
     assert axes == Axes(list(CH_NAMES), list(axes.times_s), VOLTS)
     for other in (
         Axes(CH_NAMES[::-1], axes.times_s, VOLTS),
-        Axes(CH_NAMES, axes.times_s + 1e-9, VOLTS),
+        Axes(CH_NAMES, axes.times_s + 1e-4, VOLTS),
         Axes(CH_NAMES, axes.times_s[:-1], VOLTS),
         Axes(CH_NAMES, axes.times_s),
         CH_NAMES,
@@ -151,3 +151,17 @@ def test_milliseconds_are_refused(axes, values, window_s):
         refuse(
             lambda call=call: call(window_s), "window: expected seconds", "at most 10"
         )
+
+
+@pytest.mark.parametrize(
+    ("rounding", "is_equal"),
+    [
+        (lambda times_s: times_s + 1e-16, True),
+        (lambda times_s: times_s.astype(np.float32), True),
+        (lambda times_s: np.round(times_s, 7), True),
+        (lambda times_s: times_s + 1e-4, False),
+        (lambda times_s: times_s[:-1], False),
+    ],
+)
+def test_rounding_makes_no_other_times(axes, rounding, is_equal):
+    assert (Axes(CH_NAMES, rounding(axes.times_s), VOLTS) == axes) is is_equal

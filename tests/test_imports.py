@@ -35,7 +35,6 @@ HOMES = {
     "img2eeg_jax.data.shards.tensorflow_setup": ("data/shards/", "data/batches.py"),
     "tensorboard": ("training/progress.py",),
     "mne": ("data/preprocessing/", "data/sources/", "prediction/", "evaluation/"),
-    "mne_bids": ("data/sources/bids.py",),
     "orbax": ("checkpoints/store.py",),
     "tensorstore": ("checkpoints/store.py",),
     "torch": ("interop/", "linear/features.py"),

@@ -24,7 +24,7 @@ def evaluate(
     checkpoint_dir: str | pathlib.Path,
     *,
     data_dir: str | pathlib.Path = "",
-    subject: int | None = None,
+    subject: int | str | None = None,
     output: str | pathlib.Path = "",
     which: str = "best",
     n_splits: int = 100,
@@ -88,7 +88,7 @@ def evaluate(
 
 
 def default_output(
-    checkpoint_dir: str | pathlib.Path, subject: int | None
+    checkpoint_dir: str | pathlib.Path, subject: int | str | None
 ) -> pathlib.Path:
     """Returns where results go: a subject that is named has a folder of its own.
 

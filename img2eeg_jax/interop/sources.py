@@ -52,7 +52,7 @@ class Source:
     name: str
     sha256: str
     revision: str = ""
-    subject: int | None = None
+    subject: int | str | None = None
 
     def to_dict(self) -> dict:
         """Returns what a checkpoint's description records."""
@@ -61,7 +61,11 @@ class Source:
 
 
 def find(
-    given: str, *, subject: int | None = None, sha256: str = "", revision: str = ""
+    given: str,
+    *,
+    subject: int | str | None = None,
+    sha256: str = "",
+    revision: str = "",
 ) -> Source:
     """Finds, and downloads if need be, one file of weights.
 
@@ -104,12 +108,12 @@ def find(
     return _at_hand(path, str(path), subject, sha256)
 
 
-def choose(files: Iterable[str], subject: int | None, place: str) -> str:
+def choose(files: Iterable[str], subject: int | str | None, place: str) -> str:
     """Chooses the file of weights that is meant, by the published names.
 
     Args:
       files: paths, with `/`.
-      subject: number in `sub-XX`; None where there is one only.
+      subject: number or label in `sub-XX`; None where there is one only.
       place: where the files are, for the message.
 
     Returns:
@@ -124,7 +128,9 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
     mine = [
         (rank, file)
         for rank, file in ranked
-        if subject is None or subject_of(file) == subject
+        if subject is None
+        or subject_of(file) == subject
+        or f"sub-{subject}" in pathlib.PurePosixPath(file).parts
     ]
     if not mine:
         whose = "" if subject is None else f" of subject {subject}"
@@ -172,7 +178,7 @@ def _rank(file: str) -> tuple[int, int] | None:
 def _at_hand(
     path: str | pathlib.Path,
     name: str,
-    subject: int | None,
+    subject: int | str | None,
     sha256: str,
     revision: str = "",
 ) -> Source:
@@ -184,7 +190,9 @@ def _at_hand(
     return Source(pathlib.Path(path), name, found, revision, subject)
 
 
-def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> Source:
+def _from_hub(
+    given: str, subject: int | str | None, sha256: str, revision: str
+) -> Source:
     match = re.fullmatch(r"hf://([^/]+/[^/]+)(?:/(.+?))?/?", given)
     if not match:
         raise unexpected(given, f"{_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH", "neither")

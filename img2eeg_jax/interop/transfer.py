@@ -23,7 +23,7 @@ def import_weights(
     given: str,
     output: str | os.PathLike | None,
     *,
-    subject: int | None = None,
+    subject: int | str | None = None,
     sha256: str = "",
     revision: str = "",
     part: str = "",

@@ -47,7 +47,11 @@ class Encoder:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | os.PathLike, *, which: str = "best", subject: int | None = None
+        cls,
+        path: str | os.PathLike,
+        *,
+        which: str = "best",
+        subject: int | str | None = None,
     ) -> "Encoder":
         """Loads a network.
 
@@ -143,7 +147,7 @@ def write_predictions(
     output: str | os.PathLike,
     *,
     which: str = "best",
-    subject: int | None = None,
+    subject: int | str | None = None,
     overwrite: bool = False,
 ) -> str:
     """Predicts the responses to image files and writes them to an `.npz` file.

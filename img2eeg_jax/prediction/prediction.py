@@ -33,7 +33,7 @@ class Prediction:
     unit: str
     axes: Axes | None
     names: tuple[str, ...]
-    subject: int | None = None
+    subject: int | str | None = None
     zscore: ZScore | None = None
 
     def __post_init__(self):

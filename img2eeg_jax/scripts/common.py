@@ -118,10 +118,11 @@ def define(
       read: text → value; raises ValueError if the text is wrong.
       text: for --help.
     """
-    holder = flags.DEFINE(_Parser(read, form), name, default, text)
+    flags.DEFINE(_Parser(read, form), name, default, text)
     # --help shows the default's text, not the value that is read from it.
     flags.FLAGS[name].default_as_str = repr(default)
-    return holder
+    # The holder that DEFINE returns refuses texts that are read as None.
+    return flags.FlagHolder(flags.FLAGS, flags.FLAGS[name])
 
 
 class _PathParser(flags.ArgumentParser):
@@ -155,28 +156,28 @@ def define_paths(name: str, default: str | None, text: str) -> flags.FlagHolder:
 
 
 def define_subjects(text: str) -> flags.FlagHolder:
-    """Defines --subjects, whose value is a tuple of numbers, empty if not given."""
+    """Defines --subjects: a tuple of numbers or labels, empty if not given."""
 
-    def read(subjects: str) -> tuple[int, ...]:
-        return read_numbers(subjects) if subjects else ()
+    def read(subjects: str) -> tuple[int | str, ...]:
+        return read_labels(subjects) if subjects else ()
 
-    return define("subjects", "", "the form 3, 1,3 or 1-10", read, text)
+    return define("subjects", "", "the form 3, 1,3, 1-10 or labels", read, text)
 
 
 def define_subject(text: str) -> flags.FlagHolder:
-    """Defines --subjects where one makes sense; its value is a number or None."""
+    """Defines --subjects where one makes sense: a number, a label or None."""
 
-    def read(subjects: str) -> int | None:
+    def read(subjects: str) -> int | str | None:
         if not subjects:
             return None
-        (subject,) = read_numbers(subjects)
+        (subject,) = read_labels(subjects)
         return subject
 
-    return define("subjects", "", "one subject, such as 3", read, text)
+    return define("subjects", "", "one subject, such as 3 or AB12", read, text)
 
 
-def read_numbers(text: str) -> tuple[int, ...]:
-    """Reads ``3``, ``1,3`` or ``1-10``."""
+def read_labels(text: str) -> tuple[int | str, ...]:
+    """Reads ``3``, ``1,3``, ``1-10`` or labels such as ``AB12``."""
     # Imported here so that --help answers at once.
     from img2eeg_jax.data import layout
 

@@ -31,6 +31,16 @@ def config_of_script(script_flags):
     script_flags(["script"])
 
 
+@pytest.mark.parametrize(("text", "value"), [("all", None), ("3", 3)])
+def test_a_text_may_be_read_as_none_whatever_the_default(script_flags, text, value):
+    def read(text):
+        return None if text == "all" else int(text)
+
+    flag = common.define("count", "2", "a number, or all", read, "")
+    script_flags(["script", f"--count={text}"])
+    assert flag.value == value
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
@@ -91,16 +101,17 @@ def test_one_subject(script_flags):
     common.define_subject("")
     assert parse(script_flags).subjects is None
     assert parse(script_flags, "--subjects=3").subjects == 3
-    for text in ("1,3", "1-2", "one", "0"):
-        message = f"subjects={text}: expected one subject, such as 3"
+    assert parse(script_flags, "--subjects=AB12").subjects == "AB12"
+    for text in ("1,3", "1-2", "A,B", "0-1"):
+        message = f"subjects={text}: expected one subject, such as 3 or AB12"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--subjects={text}")
 
 
-@pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
+@pytest.mark.parametrize("text", ["o/ne", "a-b", "3-1", "1,,2", "1-", "-1"])
 def test_wrong_subjects(text, script_flags):
     common.define_subjects("")
-    message = f"subjects={text}: expected the form 3, 1,3 or 1-10"
+    message = f"subjects={text}: expected the form 3, 1,3, 1-10 or labels"
     with pytest.raises(flags.IllegalFlagValueError, match=message):
         parse(script_flags, f"--subjects={text}")
 

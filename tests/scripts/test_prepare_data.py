@@ -15,8 +15,10 @@ from PIL import Image
 from helpers import bids_recordings, brainvision, raw_recordings
 from helpers.commands import check_done, check_refused
 from helpers.raw_recordings import edit_raw, raw_path
+from helpers.refusing import refuse
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.data.prepare import tasks
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import things_eeg2
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.scripts import prepare_data
@@ -200,8 +202,41 @@ def test_bids_events_and_the_column_of_images(tmp_path):
     with pytest.raises(InputError, match=r"events\.tsv has changed"):
         run(data_dir, **given)
     run(data_dir, **given, overwrite=True)
+    with pytest.raises(InputError, match=r"ignore_images \[\] instead of \['x'\]"):
+        run(data_dir, **given, ignore_images=("x",))
     with pytest.raises(InputError, match="image_column stim_file instead of other"):
         run(data_dir, **given, image_column="other")
+
+
+@pytest.mark.parametrize(("folder", "subject"), [("sub-001", 1), ("sub-AB12", "AB12")])
+def test_subjects_are_called_as_their_folders(raw, folder, subject):
+    (raw / "raw_data" / "sub-01").rename(raw / "raw_data" / folder)
+    run(raw)
+    assert run(raw) == []
+    name = layout.subject_name(subject)
+    shards = Shards.open(raw / "shards", image_size=SIZE, subjects=(subject,))
+    made = raw / "preprocessed_data" / name
+    expected = np.load(made / "preprocessed_eeg_test.npy", allow_pickle=True)
+    np.testing.assert_array_equal(
+        shards.eeg(subject).read("test"),
+        expected.item()["preprocessed_eeg_data"].astype(np.float32),
+    )
+
+
+def test_subjects_that_are_not_called_so_are_listed(raw):
+    (raw / "raw_data" / "sub-01").rename(raw / "raw_data" / "S01")
+    refuse(lambda: run(raw), "sub-AB12", "raw_data holds S01")
+    refuse(lambda: run(raw, subjects=(3,)), "raw_data holds S01")
+
+
+@pytest.mark.parametrize("name", ["task", "acquisition", "processing", "extension"])
+def test_choices_among_recordings_in_bids_need_bids(raw, name):
+    refuse(lambda: request_for(raw, **{name: "vhdr"}), f"`{name}`", "`bids_root`")
+
+
+def test_a_copy_of_a_session_is_refused(raw):
+    shutil.copytree(raw / "raw_data/sub-01/ses-01", raw / "raw_data/sub-01/ses-05")
+    refuse(lambda: run(raw), "ses-05", "each trial once", "ses-01", "is a copy")
 
 
 def rename_first_concept(data_dir):

@@ -57,7 +57,7 @@ def open_or_build(
     data_dir: str | os.PathLike,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int,
     processes: int = 1,
     log: Callable[[str], None] = print,
@@ -92,7 +92,7 @@ def needs_data(
     data_dir: str | os.PathLike,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int,
 ) -> bool:
     """Tells whether `open_or_build` compares shards with their data set.
@@ -110,7 +110,7 @@ def ensure_shards(
     data_dir: str | os.PathLike,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int,
     processes: int = 1,
     log: Callable[[str], None] = print,
@@ -161,7 +161,7 @@ def reasons_to_build(
     image_set: layout.ImageSet,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int | None,
 ) -> dict[str, str]:
     """Returns which configurations must be built, such as images-224, and why.

@@ -8,6 +8,7 @@ A trigger is the 1-based row of the image in its partition: the value of the sti
 channel, or the number that ends the name of a BrainVision marker of type Stimulus.
 """
 
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import mne
 import numpy as np
 
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.sources import markers
+from img2eeg_jax.data.sources import brainvision, markers, marks
 from img2eeg_jax.data.sources.session import (
     Recording,
     Session,
@@ -25,17 +26,26 @@ from img2eeg_jax.data.sources.session import (
     companions,
     load_channels,
     make_recording,
-    numbered_folders,
+    not_eeg,
+    session_folders,
 )
 from img2eeg_jax.errors import expecting, unexpected
 
+# What a reader of recordings returns, see `_read_npy`.
+_Read = tuple[mne.io.BaseRaw, np.ndarray, dict[str, int], tuple[str, ...]]
 
-def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
+
+def find_sessions(
+    data_dir: str | os.PathLike,
+    subject: layout.Label,
+    rule: markers.MarkerRule = markers.DEFAULT,
+) -> list[Session]:
     """Finds a subject's raw recordings.
 
     Args:
       data_dir: folder that holds ``raw_data`` or ``source_data``.
-      subject: subject number, from 1.
+      subject: subject number, from 1, or another label.
+      rule: which markers are the onsets of images.
 
     Returns:
       The sessions in ascending order; empty if the subject has no recordings.
@@ -44,15 +54,23 @@ def find_sessions(data_dir: str | os.PathLike, subject: int) -> list[Session]:
       InputError: a session lacks the recording of a partition, or has several.
     """
     for name in ("raw_data", "source_data"):
-        folder = pathlib.Path(data_dir) / name / layout.subject_name(subject)
-        numbered = numbered_folders(folder, "ses")
-        if numbered:
-            return [_session(number, path) for number, path in numbered.items()]
+        folder = layout.subject_folder(pathlib.Path(data_dir) / name, subject)
+        sessions = [
+            _session(label, path, rule)
+            for label, path in session_folders(folder).items()
+            # A folder such as ses-pre may hold something else.
+            if isinstance(label, int) or _holds_recordings(path)
+        ]
+        if sessions:
+            return sessions
     return []
 
 
 def read_recording(
-    path: pathlib.Path, partition: str, channels: str | Sequence[str]
+    path: pathlib.Path,
+    partition: str,
+    channels: str | Sequence[str],
+    rule: markers.MarkerRule = markers.DEFAULT,
 ) -> Recording:
     """Reads a recording in the published format or in BrainVision's.
 
@@ -60,6 +78,7 @@ def read_recording(
       path: ``.npy`` or ``.vhdr``.
       partition: ``"training"`` or ``"test"``; each has files of its own.
       channels: see `choose_channels`.
+      rule: which markers are the onsets of images.
 
     Raises:
       InputError: the file is missing, damaged or unsafe, has another form, no such
@@ -67,14 +86,22 @@ def read_recording(
     """
     del partition
     read = _read_brainvision if path.suffix == ".vhdr" else _read_npy
-    raw, events = read(path, channels)
-    return make_recording(path, raw, events[:, 0], events[:, 1])
+    raw, events, left_out, no_eeg = read(path, channels, rule.kind)
+    events, left_out["ignored"] = rule.apply(events)
+    return make_recording(path, raw, events[:, 0], events[:, 1], left_out, no_eeg)
 
 
-def _session(number: int, folder: pathlib.Path) -> Session:
+def _holds_recordings(folder: pathlib.Path) -> bool:
+    return any(path.suffix in (".npy", ".vhdr") for path in folder.iterdir())
+
+
+def _session(
+    number: layout.Label, folder: pathlib.Path, rule: markers.MarkerRule
+) -> Session:
     files = _files_of(folder)
     others = {file: companions(file) for found in files.values() for file in found}
-    return Session(number, files, read_recording, others)
+    read = functools.partial(read_recording, rule=rule)
+    return Session(number, files, read, others, rule.options())
 
 
 def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
@@ -92,19 +119,24 @@ def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
             if not path.name.startswith(".")
         )
         if len(found) != 1:
+            there = ", ".join(sorted(path.name for path in folder.iterdir()))
             raise unexpected(
                 folder,
                 f"one {partition} recording, {name}.npy or .vhdr",
-                ", ".join(path.name for path in found) or "none",
+                ", ".join(path.name for path in found)
+                or f"none among {there or 'no files'}",
             )
         files[partition] = (found[0],)
     return files
 
 
-def _read_npy(
-    path: pathlib.Path, channels: str | Sequence[str]
-) -> tuple[mne.io.BaseRaw, np.ndarray]:
-    """Returns the chosen channels as RawArray, and i64[event, (sample, trigger)]."""
+def _read_npy(path: pathlib.Path, channels: str | Sequence[str], kind: str) -> _Read:
+    """Returns the chosen channels, events, what is no event, and channels of no EEG.
+
+    Events are i64[event, (sample, trigger)]. Triggers are of one type, so that `kind`
+    does not matter.
+    """
+    del kind
     content = layout.read_npy_dict(path)
     data = layout.entry(content, "raw_eeg_data", path)
     ch_names = layout.as_names(
@@ -138,11 +170,12 @@ def _read_npy(
     eeg = [row for row, kind in enumerate(ch_types) if kind == "eeg"]
     chosen = choose_channels([ch_names[row] for row in eeg], channels, path)
     rows = [eeg[index] for index in chosen]
-    events = markers.of_stim_values(data[stim], sfreq_hz, path)
+    events = markers.of_stim_values(np.asarray(data[stim[0]], np.float64), path)
     info = mne.create_info([ch_names[row] for row in rows], sfreq_hz, "eeg")
     # A copy, so that the channels left out need no memory.
     eeg_v = np.array(data[rows], np.float64)
-    return mne.io.RawArray(eeg_v, info, verbose="ERROR"), events
+    raw = mne.io.RawArray(eeg_v, info, verbose="ERROR")
+    return raw, events, {}, not_eeg(ch_names, ch_types)
 
 
 def _sampling_rate(value: Any, path: pathlib.Path) -> float:
@@ -156,14 +189,22 @@ def _sampling_rate(value: Any, path: pathlib.Path) -> float:
 
 
 def _read_brainvision(
-    path: pathlib.Path, channels: str | Sequence[str]
-) -> tuple[mne.io.BaseRaw, np.ndarray]:
+    path: pathlib.Path, channels: str | Sequence[str], kind: str
+) -> _Read:
+    """Returns the same as `_read_npy`, of the markers of a type."""
+    raw = brainvision.read_raw(path)
+    stim = mne.pick_types(raw.info, stim=True)
+    if len(stim):
+        events, n_others = markers.of_stim_values(raw.get_data(stim[:1])[0], path), 0
+    else:
+        events, n_others = markers.of_markers(
+            brainvision.read_markers(path), kind, path
+        )
+    no_eeg = not_eeg(raw.ch_names, raw.get_channel_types())
     # MNE's readers raise nearly anything on damaged files.
     with expecting(path, "a BrainVision recording", Exception):
-        raw = mne.io.read_raw_brainvision(path, verbose="ERROR")
-        stim = mne.pick_types(raw.info, stim=True)
-        if len(stim):
-            events = markers.of_stim_channel(raw, raw.ch_names[stim[0]], path)
-        else:
-            events = markers.of_annotations(raw)
-        return load_channels(raw, channels, path), events
+        raw = load_channels(raw, channels, path)
+    raw.set_annotations(
+        marks.known(marks.of_annotations(raw.annotations), raw.info["sfreq"])
+    )
+    return raw, events, {"other markers": n_others}, no_eeg

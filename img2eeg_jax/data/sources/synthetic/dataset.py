@@ -63,7 +63,9 @@ class Parameters:
         object.__setattr__(self, "subjects", tuple(self.subjects))
         values = dataclasses.asdict(self)
         seed, subjects = values.pop("seed"), values.pop("subjects")
-        if seed < 0 or not subjects or min(*values.values(), *subjects) < 1:
+        numbers = [n for n in subjects if isinstance(n, int)]
+        are_numbers = len(numbers) == len(subjects) > 0
+        if seed < 0 or not are_numbers or min(*values.values(), *numbers) < 1:
             raise unexpected(
                 "synthetic data",
                 "a seed of at least 0 and all other numbers at least 1",
