@@ -154,14 +154,14 @@ def write_predictions(
 
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
-      images: image files, and folders to search for images.
+      images: image files, and folders to search for images; see `layout.find_images`.
       output: the file to write; see `Prediction.write_npz`.
       which: "best" or "last" checkpoint.
       subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
 
     Returns:
-      What was written, as a line of text.
+      What was written, and how many files of folders are no images, as a line of text.
 
     Raises:
       InputError: there is no such checkpoint or image, an image cannot be read, or
@@ -169,15 +169,16 @@ def write_predictions(
     """
     output = pathlib.Path(output)
     check_new(output, overwrite)
-    files = layout.find_images(images)
+    found = layout.find_images(images)
     encoder = Encoder.from_checkpoint(checkpoint_dir, which=which, subject=subject)
-    pixels = (layout.read_image(path, encoder.image_size) for path in files)
-    prediction = encoder.predict(pixels, files)
+    pixels = (layout.read_image(path, encoder.image_size) for path in found.images)
+    prediction = encoder.predict(pixels, found.images)
     output.parent.mkdir(parents=True, exist_ok=True)
     prediction.write_npz(output)
     arrays = prediction.arrays().items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
-    return f"{len(files)} images: {shapes}, in {output}"
+    left_out = found.left_out() and f", {found.left_out()}"
+    return f"{len(found.images)} images{left_out}: {shapes}, in {output}"
 
 
 def _batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

@@ -69,6 +69,9 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
             traceback.print_exc()
             _exit(BAD_INPUT)
 
+    if hasattr(sys.stdout, "reconfigure"):
+        # File names may hold what the encoding lacks. Standard error escapes it anyway.
+        sys.stdout.reconfigure(errors="backslashreplace")
     _flag_names.update(flag_names or {})
     flags.DEFINE_flag(_VersionFlag(), module_name=main.__module__)
     _list_flags_in_help(main.__module__)
@@ -118,7 +121,8 @@ def define(
       read: text → value; raises ValueError if the text is wrong.
       text: for --help.
     """
-    flags.DEFINE(_Parser(read, form), name, default, text)
+    # Of values that may be lists, the last one of two would hide the first.
+    flags.DEFINE(_Parser(read, form), name, default, text, allow_overwrite=False)
     # --help shows the default's text, not the value that is read from it.
     flags.FLAGS[name].default_as_str = repr(default)
     # The holder that DEFINE returns refuses texts that are read as None.
@@ -136,12 +140,19 @@ class _PathParser(flags.ArgumentParser):
         return os.path.expanduser(super().parse(argument))
 
 
-class _PathsParser(flags.ListParser):
-    """Reads several paths, separated by commas; see `_PathParser`."""
+class _PathsFlag(flags.MultiFlag):
+    """See `define_paths`."""
 
-    def parse(self, argument: Any) -> list[str]:
-        """See the base class."""
-        return [os.path.expanduser(path) for path in super().parse(argument)]
+    def _parse(self, arguments: Any) -> list[str]:
+        return [path for text in super()._parse(arguments) for path in _paths_in(text)]
+
+
+def _paths_in(text: str) -> list[str]:
+    """Returns the path that a text is, or the paths that it lists."""
+    parts = [os.path.expanduser(part) for part in text.split(",") if part]
+    # Where none of them exists, the message names the text as it was given.
+    is_list = not os.path.exists(text) and any(map(os.path.exists, parts))
+    return parts if is_list else [text] * bool(text)
 
 
 def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
@@ -149,10 +160,14 @@ def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
     return flags.DEFINE(_PathParser(), name, default, text)
 
 
-def define_paths(name: str, default: str | None, text: str) -> flags.FlagHolder:
-    """Defines a flag whose value is a list of what `define_path` takes."""
-    serializer = flags.CsvListSerializer(",")
-    return flags.DEFINE(_PathsParser(), name, default, text, serializer=serializer)
+def define_paths(name: str, text: str) -> flags.FlagHolder:
+    """Defines a flag that may be given several times; its value is a list of paths.
+
+    A value is what `define_path` takes, or several separated by commas; what exists is
+    one path, whatever commas it holds.
+    """
+    serializer = flags.ArgumentSerializer()
+    return flags.DEFINE_flag(_PathsFlag(_PathParser(), serializer, name, None, text))
 
 
 def define_subjects(text: str) -> flags.FlagHolder:

@@ -8,7 +8,9 @@ _CHECKPOINT = common.define_path(
     "checkpoint", None, "Work directory, or a converter's output folder."
 )
 _IMAGES = common.define_paths(
-    "images", None, "Image files and folders (searched whole), separated by commas."
+    "images",
+    "Image file, or folder (searched whole); may be given several times, or be several "
+    "separated by commas.",
 )
 _OUTPUT = common.define_path("output", None, "The .npz file to write.")
 _OVERWRITE = flags.DEFINE_boolean("overwrite", False, "Replace what is at --output.")

@@ -229,6 +229,8 @@ def main() -> None:
     )
     if _DRY_RUN.value:
         common.say(prepare.describe_plan(prepare.plan(request), request.data_dir))
+        if rows := prepare.describe_rows(request.data_dir):
+            common.say(rows)
         return
     if _TEACHER.value:
         with common.importing():

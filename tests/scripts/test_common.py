@@ -84,6 +84,7 @@ def test_lines_and_errors_are_spelled(script_flags, capsys):
 
 
 def parse(values, *given):
+    values.unparse_flags()
     values(["script", *given])
     return values
 
@@ -106,6 +107,37 @@ def test_one_subject(script_flags):
         message = f"subjects={text}: expected one subject, such as 3 or AB12"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--subjects={text}")
+
+
+def test_what_may_be_a_list_is_given_once(script_flags):
+    common.define_subjects("")
+    with pytest.raises(flags.IllegalFlagValueError, match="already defined"):
+        parse(script_flags, "--subjects=1", "--subjects=2")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["a"], ["a"]),
+        (["a", "b,c", "a"], ["a", "b,c", "a"]),
+        (["a,b", "~/a", "~/a,~/b"], ["a", "b", "HOME/a", "HOME/a", "HOME/b"]),
+        (["a,,b,"], ["a", "b"]),
+        (["a,none"], ["a", "none"]),
+        (["none,neither"], ["none,neither"]),
+        ([""], []),
+    ],
+)
+def test_paths(given, expected, script_flags, tmp_path, monkeypatch):
+    """A list is split; a path that exists is not, whatever commas it holds."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c", "b,c"):
+        (tmp_path / name).mkdir()
+    define_flag = functools.partial(flags.DEFINE_flag, flag_values=script_flags)
+    monkeypatch.setattr(flags, "DEFINE_flag", define_flag)
+    common.define_paths("images", "")
+    parsed = parse(script_flags, *(f"--images={text}" for text in given)).images
+    assert parsed == [path.replace("HOME", str(tmp_path)) for path in expected]
 
 
 @pytest.mark.parametrize("text", ["o/ne", "a-b", "3-1", "1,,2", "1-", "-1"])

@@ -142,7 +142,7 @@ def test_installed_command_finds_the_configs(tmp_path):
 PATH_FLAGS = {
     "train": {"workdir": "~/run"},
     "evaluate": {"checkpoint": "~/run", "data_dir": "~", "output": "~/a b"},
-    "predict": {"checkpoint": "~/run", "images": "~/a,b,~/c", "output": "~/x.npz"},
+    "predict": {"checkpoint": "~/run", "images": "~/a", "output": "~/x.npz"},
     "prepare_data": {
         "data_dir": "~/data",
         "bids_root": "~/bids",
@@ -175,7 +175,7 @@ def test_flags_know_the_home_folder(script):
         for name, value in given.items()
     }
     if "images" in given:
-        expected["images"] = ["/home/me/a", "b", "/home/me/c"]
+        expected["images"] = ["/home/me/a"]
     assert json.loads(result.stdout) == [*expected.values()]
 
 

@@ -874,6 +874,7 @@ def test_command_from_recordings_to_shards(
     plan = commands.run("prepare_data.py", *flags, "--dry_run")
     check_done(plan)
     assert re.search(r"preprocess sub-01 \(there is none yet\)", plan.stdout)
+    assert "\ntraining images by trigger: 1 " in plan.stdout
     assert not (raw / "preprocessed_data").exists()
     result = commands.run("prepare_data.py", *flags)
     check_done(result)

@@ -27,17 +27,21 @@ from img2eeg_jax.data.layout.eeg_files import (
 )
 from img2eeg_jax.data.layout.image_set import (
     ImageSet,
-    files_by_concept,
+    describe_left_out,
     find_image_set,
-    find_images,
     image_list,
     image_list_digest,
-    is_image,
     list_images,
     read_image_set,
     write_image_metadata,
 )
 from img2eeg_jax.data.layout.images import check_images, read_image
+from img2eeg_jax.data.layout.listing import (
+    files_by_concept,
+    find_images,
+    is_concept_image,
+    one_form,
+)
 from img2eeg_jax.data.layout.paths import (
     PARTITIONS,
     Label,
@@ -74,6 +78,7 @@ __all__ = [
     "check_alignment",
     "check_image_list",
     "check_images",
+    "describe_left_out",
     "eeg_path",
     "eeg_unit",
     "entry",
@@ -83,7 +88,7 @@ __all__ = [
     "folders_in",
     "image_list",
     "image_list_digest",
-    "is_image",
+    "is_concept_image",
     "is_simulated",
     "label_order",
     "labelled_folders",
@@ -91,6 +96,7 @@ __all__ = [
     "metadata_path",
     "noise_free_path",
     "noise_free_response",
+    "one_form",
     "parse_subjects",
     "read_eeg",
     "read_image",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from img2eeg_jax.axes import UNKNOWN, VOLTS, WHITENED, Axes
-from img2eeg_jax.data.layout.image_set import ImageSet, image_list_digest
+from img2eeg_jax.data.layout.image_set import ImageSet, is_digest_of
 from img2eeg_jax.data.layout.paths import (
     Label,
     eeg_path,
@@ -178,9 +178,9 @@ def check_image_list(image_set: ImageSet, subject: Label) -> None:
       InputError: it is of another list of images, or its record is damaged.
     """
     record = read_record(image_set.root, subject)
-    expected = image_list_digest(image_set)
+    digest = (record or {}).get("image_list_sha256")
     # The first records have no digest of the list of images.
-    if record is not None and record.get("image_list_sha256", expected) != expected:
+    if digest is not None and not is_digest_of(digest, image_set):
         raise unexpected(
             record_path(image_set.root, subject),
             f"EEG of the images in {metadata_path(image_set.root).parent}",

@@ -1,11 +1,13 @@
 """The images of a data set: which there are, in which order, and in which files."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from img2eeg_jax.data.layout import listing
 from img2eeg_jax.data.layout.paths import PARTITIONS, check_partition, metadata_path
 from img2eeg_jax.data.layout.unpickle import (
     as_names,
@@ -17,9 +19,6 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.provenance import digest_of
 
 _METADATA_PREFIX = {"training": "train", "test": "test"}
-_IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +81,10 @@ def find_image_set(data_dir: str | os.PathLike) -> ImageSet:
 
 
 def image_list(image_set: ImageSet) -> dict[str, list[str]]:
-    """Returns CONCEPT/FILE of each image, by partition."""
+    """Returns CONCEPT/FILE of each image, by partition, in one Unicode form."""
     return {
-        name: [f"{path.parent.name}/{path.name}" for path in image_set.files(name)]
-        for name in PARTITIONS
+        partition: [*map(listing.one_form, names)]
+        for partition, names in _names_on_disk(image_set).items()
     }
 
 
@@ -94,65 +93,63 @@ def image_list_digest(image_set: ImageSet) -> str:
     return digest_of(image_list(image_set))
 
 
-def is_image(name: str) -> bool:
-    """Tells by a file's name whether it is an image."""
-    # Hidden files (macOS writes ._NAME.jpg) are not part of a data set.
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix in _IMAGE_SUFFIXES and not name.startswith(".")
+def is_digest_of(digest: str, image_set: ImageSet) -> bool:
+    """Tells whether a record's digest is of this list of images.
 
-
-def files_by_concept(folder: str | os.PathLike) -> set[tuple[str, str]]:
-    """Lists the files CONCEPT/FILE of a folder, images or not.
-
-    Raises:
-      OSError: there is no such folder.
+    The first records have that of the names in the Unicode form of their files.
     """
-    return {
-        (concept.name, file.name)
-        for concept in os.scandir(folder)
-        if concept.is_dir()
-        for file in os.scandir(concept.path)
-    }
-
-
-def find_images(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
-    """Lists image files.
-
-    Args:
-      paths: image files as they are, and folders, which give all the images in them
-        and below, sorted.
-
-    Raises:
-      InputError: a path is missing, or there is no image in a folder.
-    """
-    files = []
-    for path in map(pathlib.Path, paths):
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if is_image(p.name))
-        if not inside or not path.exists():
-            raise unexpected(path, "an image or a folder of images", "none")
-        files += inside
-    return files
+    names = _names_on_disk(image_set)
+    return digest in (image_list_digest(image_set), digest_of(names))
 
 
 def list_images(data_dir: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
     """Lists the images that a data set's folders hold.
 
     Returns:
-      Partition → (concept, file name) of each image, sorted.
+      Partition → (concept, file name) of each image, sorted, in one Unicode form.
 
     Raises:
-      InputError: a folder holds none.
+      InputError: a folder holds none, or two whose names differ in that form only.
     """
     listed = {}
-    for partition in PARTITIONS:
-        folder = metadata_path(data_dir).parent / f"{partition}_images"
-        found = files_by_concept(folder) if folder.is_dir() else set()
-        listed[partition] = sorted(pair for pair in found if is_image(pair[1]))
-        if not listed[partition]:
-            raise unexpected(folder, "images CONCEPT/FILE", "none")
+    for partition, folder in _folders(data_dir).items():
+        found = listing.files_by_concept(folder) if folder.is_dir() else set()
+        images = [pair for pair in found if listing.is_concept_image(pair)]
+        if not images:
+            others = folder.is_dir() and describe_left_out(data_dir, partition)
+            raise unexpected(folder, "images CONCEPT/FILE", others or "none")
+        listed[partition] = sorted(map(_in_one_form, images))
+        if twice := _first_twice(listed[partition]):
+            raise unexpected(
+                folder,
+                "names that differ in more than their Unicode form",
+                f"{'/'.join(twice)} twice",
+            )
     return listed
+
+
+def describe_left_out(data_dir: str | os.PathLike, partition: str) -> str:
+    """Returns what in a partition's folder `list_images` leaves out; "" for nothing.
+
+    Raises:
+      InputError: a folder cannot be read, or there is none.
+    """
+    folder = _folders(data_dir)[partition]
+    found = listing.list_folder(folder)
+    misplaced = [
+        name
+        for name in (path.relative_to(folder) for path in found.images)
+        if len(name.parts) != 2
+    ]
+    told = [found.left_out()] if found.others else []
+    if misplaced:
+        one = len(misplaced) == 1
+        told.insert(
+            0,
+            f"{len(misplaced)} {'image that is' if one else 'images that are'} not "
+            f"CONCEPT/FILE ({misplaced[0]}{'' if one else ', …'})",
+        )
+    return ", ".join(told)
 
 
 def write_image_metadata(
@@ -188,15 +185,10 @@ def _as_image_set(data_dir: str | os.PathLike, metadata: dict[str, Any]) -> Imag
     root = pathlib.Path(data_dir)
     path = metadata_path(root)
     lists: dict[str, Any] = {}
-    for partition in PARTITIONS:
+    for partition, folder in _folders(root).items():
         concepts, names = _metadata_lists(metadata, partition, path)
-        folder = path.parent / f"{partition}_images"
-        _check_images_on_disk(folder, concepts, names, path)
-        lists[f"{partition}_concepts"] = concepts
-        lists[f"{partition}_files"] = tuple(
-            folder / concept / name
-            for concept, name in zip(concepts, names, strict=True)
-        )
+        lists[f"{partition}_concepts"] = tuple(map(listing.one_form, concepts))
+        lists[f"{partition}_files"] = _files_on_disk(folder, concepts, names, path)
     return ImageSet(root=root, **lists)
 
 
@@ -230,26 +222,53 @@ def _metadata_lists(
     return concepts, names
 
 
-def _check_images_on_disk(
+def _files_on_disk(
     folder: pathlib.Path,
     concepts: Sequence[str],
     names: Sequence[str],
     path: pathlib.Path,
-) -> None:
-    """Checks that a folder holds the listed images and no others."""
+) -> tuple[pathlib.Path, ...]:
+    """Finds the listed images; checks that the folder holds no others."""
     if not folder.is_dir():
         raise unexpected(folder, "a folder of images", "none")
-    listed = list(zip(concepts, names, strict=True))
-    present = files_by_concept(folder)
-    for concept, name in listed:
-        if (concept, name) not in present:
+    present = listing.files_by_concept(folder)
+    in_one_form = {_in_one_form(pair): pair for pair in present}
+    files = []
+    for pair in zip(concepts, names, strict=True):
+        found = pair if pair in present else in_one_form.get(_in_one_form(pair))
+        if found is None:
             raise unexpected(
-                folder / concept / name, f"this image, listed in {path}", "no such file"
+                folder.joinpath(*pair), f"this image, listed in {path}", "no such file"
             )
-    extra = sorted(pair for pair in present - set(listed) if is_image(pair[1]))
+        files.append(found)
+    extra = sorted(filter(listing.is_concept_image, present.difference(files)))
     if extra:
         raise unexpected(
             folder,
-            f"the {len(listed)} images that {path} lists",
-            f"{len(listed) + len(extra)} (first one not listed: {'/'.join(extra[0])})",
+            f"the {len(files)} images that {path} lists",
+            f"{len(files) + len(extra)} (first one not listed: {'/'.join(extra[0])})",
         )
+    return tuple(folder.joinpath(*pair) for pair in files)
+
+
+def _folders(data_dir: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """Returns partition → folder of its images."""
+    parent = metadata_path(data_dir).parent
+    return {partition: parent / f"{partition}_images" for partition in PARTITIONS}
+
+
+def _names_on_disk(image_set: ImageSet) -> dict[str, list[str]]:
+    return {
+        name: [f"{path.parent.name}/{path.name}" for path in image_set.files(name)]
+        for name in PARTITIONS
+    }
+
+
+def _in_one_form(pair: tuple[str, str]) -> tuple[str, str]:
+    concept, name = map(listing.one_form, pair)
+    return concept, name
+
+
+def _first_twice(images: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """Returns the first that a sorted list holds twice."""
+    return next((a for a, b in itertools.pairwise(images) if a == b), None)

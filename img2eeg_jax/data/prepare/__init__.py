@@ -10,10 +10,20 @@ complete or not at all, so the same call goes on wherever it was stopped.
 """
 
 from img2eeg_jax.data.prepare.request import SOURCES, STAGES, Request
+from img2eeg_jax.data.prepare.rows import describe_rows
 from img2eeg_jax.data.prepare.stages import TASKS
 from img2eeg_jax.data.prepare.tasks import Log, Task, describe_plan
 
-__all__ = ["SOURCES", "STAGES", "Request", "Task", "describe_plan", "plan", "prepare"]
+__all__ = [
+    "SOURCES",
+    "STAGES",
+    "Request",
+    "Task",
+    "describe_plan",
+    "describe_rows",
+    "plan",
+    "prepare",
+]
 
 
 def prepare(request: Request, log: Log = print) -> None:

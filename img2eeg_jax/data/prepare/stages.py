@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.prepare.request import Request
+from img2eeg_jax.data.prepare.rows import left_out_lines
 from img2eeg_jax.data.prepare.tasks import Log, Task
 from img2eeg_jax.data.sources import markers, recordings, synthetic, things_eeg2
 from img2eeg_jax.data.sources.recordings import Session
@@ -107,6 +108,8 @@ def _list_images(request: Request, log: Log) -> None:
     listed = layout.list_images(request.data_dir)
     layout.write_image_metadata(request.data_dir, **listed)
     log(f"wrote {layout.metadata_path(request.data_dir)} from the folders")
+    for line in left_out_lines(request.data_dir):
+        log(line)
 
 
 def _shards_tasks(request: Request, to_come: Sequence[Task], log: Log) -> list[Task]:

@@ -269,7 +269,7 @@ def _find_content(name: str, folder: pathlib.Path) -> pathlib.Path | None:
 def _holds(kind: str, folder: pathlib.Path) -> bool:
     """Tells whether a folder holds images, a subject's epochs or recordings."""
     if kind == "image_set":
-        return any(layout.is_image(name) for _, name in layout.files_by_concept(folder))
+        return any(map(layout.is_concept_image, layout.files_by_concept(folder)))
     prefix = {"preprocessed_data": "preprocessed_eeg", "raw_data": "raw_eeg"}[kind]
     parts = [folder] if kind == "preprocessed_data" else [*folder.glob("ses-*")]
     return bool(parts) and all(

@@ -7,6 +7,7 @@ colour-blind readers can tell apart.
 
 import os
 import pathlib
+import warnings
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -75,5 +76,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     Raises:
       InputError: it cannot be written.
     """
-    with replacing(pathlib.Path(path)) as temporary:
+    with replacing(pathlib.Path(path)) as temporary, warnings.catch_warnings():
+        # A box stands for characters that the font lacks.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         figure.savefig(temporary, format="png", dpi=_DPI)

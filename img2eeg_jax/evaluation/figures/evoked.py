@@ -118,5 +118,6 @@ def _share_y(row: Sequence[Axes]) -> None:
 
 
 def _short(image_name: str, max_length: int = 18) -> str:
-    name = PurePosixPath(image_name).stem
+    # File names may be no text at all, which no font can show.
+    name = PurePosixPath(image_name).stem.encode(errors="replace").decode()
     return name if len(name) <= max_length else name[: max_length - 1] + "…"

@@ -114,23 +114,3 @@ def test_digest_tells_names_and_order():
     assert layout.image_list_digest(image_set) == expected
     swapped = dataclasses.replace(image_set, training_files=tuple(files[1::-1]))
     assert layout.image_list_digest(swapped) != expected
-
-
-class TestFindImages:
-    def test_files_as_they_are_and_folders_sorted_with_what_is_below(self, tmp_path):
-        names = ["b.png", "a/2.JPG", "a/1.webp", "a/deep/0.tif", "z.jpeg"]
-        for name in (*names, "a/._1.jpg", "a/notes.txt"):
-            path = tmp_path / "in" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"")
-        own = tmp_path / "own.dat"
-        own.write_bytes(b"")
-        found = layout.find_images([own, str(tmp_path / "in"), own])
-        inside = ["a/1.webp", "a/2.JPG", "a/deep/0.tif", "b.png", "z.jpeg"]
-        assert found == [own, *(tmp_path / "in" / name for name in inside), own]
-
-    @pytest.mark.parametrize("name", ["none", "none.jpg", "empty"])
-    def test_nothing_there(self, tmp_path, name):
-        (tmp_path / "empty").mkdir()
-        path = tmp_path / name
-        refuse(lambda: layout.find_images([path]), path, "an image or a folder of")
