@@ -12,7 +12,7 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
 from img2eeg_jax.data.sources import http
-from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.errors import InputError, unexpected, without_errno
 from img2eeg_jax.interop.torch_files import READ_SUFFIXES
 from img2eeg_jax.provenance import sha256_of
 
@@ -206,7 +206,9 @@ def _from_hub(
         path = _download(repo, file, revision)
     except (HFValidationError, httpx2.HTTPError, OSError, RuntimeError) as error:
         # The hub's messages have several lines, of which the first says least.
-        reason = textwrap.shorten(str(error), 200) or type(error).__name__
+        reason = (
+            textwrap.shorten(without_errno(str(error)), 200) or type(error).__name__
+        )
         raise InputError(
             f"{given}: expected weights that the hub gives, found: {reason}"
         ) from error
