@@ -165,3 +165,17 @@ def test_milliseconds_are_refused(axes, values, window_s):
 )
 def test_rounding_makes_no_other_times(axes, rounding, is_equal):
     assert (Axes(CH_NAMES, rounding(axes.times_s), VOLTS) == axes) is is_equal
+
+
+def test_names_that_mean_the_same():
+    axes = Axes(("FP1", "Oz ", "e\u0301", "a", "A"), np.arange(3.0))
+    other = Axes(("\u00e9", "Fp1", "OZ", "A", "a"), np.arange(3.0))
+    assert axes.has_channels_of(other)
+    assert axes.channel_rows(other.ch_names) == [2, 0, 1, 4, 3]
+    assert not axes.has_channels_of(Axes(("Fp1", "Oz", "e", "a", "A"), np.arange(3.0)))
+
+
+@pytest.mark.parametrize("names", [("b", "B"), ("x",), ("Oz", "OZ")])
+def test_names_that_do_not_tell_channels_apart(names):
+    axes = Axes(("Oz", "b ", "B "), np.arange(3.0))
+    refuse(lambda: axes.channel_rows(names), "different names out of Oz, b , B ")

@@ -37,6 +37,7 @@ FILES = {
         (list(FILES), 3, "weights/ReAlnet_EEG/sub-03/best_model_params.pt"),
         (["cornet_s-1d3f7974.pth", "LICENSE"], None, "cornet_s-1d3f7974.pth"),
         (["realnet.pt", "epoch0_model_params.pt"], None, "epoch0_model_params.pt"),
+        (["sub-03/encoder.pt", "sub-AB12/encoder.pt"], "AB12", "sub-AB12/encoder.pt"),
     ],
 )
 def test_choose(files, subject, chosen):

@@ -47,12 +47,12 @@ class PreprocessedEEG:
     axes: Axes
 
     def in_order_of(self, other: Axes) -> "PreprocessedEEG":
-        """Returns the EEG with others' order of channels, where these are the same."""
+        """Returns the EEG with others' channels, where these are the same."""
         if not self.axes.has_channels_of(other):
             return self
         names = other.ch_names
         eeg = np.ascontiguousarray(self.axes.take(self.eeg, names))
-        return PreprocessedEEG(eeg, self.axes.select(names))
+        return PreprocessedEEG(eeg, dataclasses.replace(self.axes, ch_names=names))
 
 
 def read_eeg(

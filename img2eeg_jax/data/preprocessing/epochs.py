@@ -69,7 +69,7 @@ class Trials:
         )
 
     def alike(self, other: "Trials") -> "Trials":
-        """Returns the trials with channels in the order of others.
+        """Returns the trials with channels in the order, and the names, of others.
 
         Raises:
           InputError: they have other channels or times.
@@ -90,7 +90,8 @@ class Trials:
         if mine.ch_names == others.ch_names:
             return self
         eeg = mine.take(self.eeg, others.ch_names)
-        return dataclasses.replace(self, eeg=eeg, axes=mine.select(others.ch_names))
+        axes = dataclasses.replace(mine, ch_names=others.ch_names)
+        return dataclasses.replace(self, eeg=eeg, axes=axes)
 
 
 def names_of(files: Sequence[pathlib.Path]) -> str:
@@ -198,11 +199,12 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
 
 
 def _notes(recording: Recording, choices: Choices) -> tuple[str, ...]:
-    """Returns a line on channels that were not asked for by name."""
+    """Returns the recording's lines, and one on channels that were not named."""
     if choices.channels != "all" or not recording.no_eeg:
-        return ()
+        return recording.notes
     names = ", ".join(recording.no_eeg)
-    return (f"`channels=all` leaves out what is no EEG by type or name: {names}",)
+    line = f"`channels=all` leaves out what is no EEG by type or name: {names}"
+    return (*recording.notes, line)
 
 
 def _why_left_out(log: tuple[str, ...]) -> str | None:

@@ -100,6 +100,17 @@ def of_stim_values(stim: np.ndarray, path: pathlib.Path) -> np.ndarray:
     return np.stack([onsets, triggers[onsets]], 1)
 
 
+def note_on_held(stim: np.ndarray) -> tuple[str, ...]:
+    """Returns a line on what a stim channel f[sample] without zeros cannot tell."""
+    held = (stim[1:] != stim[:-1]) & (stim[1:] != 0) & (stim[:-1] != 0)
+    if not held.any():
+        return ()
+    return (
+        f"{held.sum()} triggers follow another without 0 between; an image that comes "
+        "twice in a row is one trial then",
+    )
+
+
 def of_markers(
     found: Sequence[Marker], kind: str, path: pathlib.Path
 ) -> tuple[np.ndarray, int]:

@@ -8,6 +8,7 @@ A trigger is the 1-based row of the image in its partition: the value of the sti
 channel, or the number that ends the name of a BrainVision marker of type Stimulus.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -31,8 +32,22 @@ from img2eeg_jax.data.sources.session import (
 )
 from img2eeg_jax.errors import expecting, unexpected
 
-# What a reader of recordings returns, see `_read_npy`.
-_Read = tuple[mne.io.BaseRaw, np.ndarray, dict[str, int], tuple[str, ...]]
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What is read of a recording.
+
+    Attributes:
+      raw: the chosen channels.
+      events: i64[event, (sample, trigger)].
+      no_eeg, left_out, notes: see `Recording`.
+    """
+
+    raw: mne.io.BaseRaw
+    events: np.ndarray
+    no_eeg: tuple[str, ...]
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def find_sessions(
@@ -86,9 +101,16 @@ def read_recording(
     """
     del partition
     read = _read_brainvision if path.suffix == ".vhdr" else _read_npy
-    raw, events, left_out, no_eeg = read(path, channels, rule.kind)
-    events, left_out["ignored"] = rule.apply(events)
-    return make_recording(path, raw, events[:, 0], events[:, 1], left_out, no_eeg)
+    found = read(path, channels, rule.kind)
+    events, n_ignored = rule.apply(found.events)
+    return make_recording(
+        path,
+        found.raw,
+        *events.T,
+        left_out=found.left_out | {"ignored": n_ignored},
+        no_eeg=found.no_eeg,
+        notes=found.notes,
+    )
 
 
 def _holds_recordings(folder: pathlib.Path) -> bool:
@@ -131,11 +153,7 @@ def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
 
 
 def _read_npy(path: pathlib.Path, channels: str | Sequence[str], kind: str) -> _Read:
-    """Returns the chosen channels, events, what is no event, and channels of no EEG.
-
-    Events are i64[event, (sample, trigger)]. Triggers are of one type, so that `kind`
-    does not matter.
-    """
+    """Reads the published format; triggers have no `kind`."""
     del kind
     content = layout.read_npy_dict(path)
     data = layout.entry(content, "raw_eeg_data", path)
@@ -170,12 +188,14 @@ def _read_npy(path: pathlib.Path, channels: str | Sequence[str], kind: str) -> _
     eeg = [row for row, kind in enumerate(ch_types) if kind == "eeg"]
     chosen = choose_channels([ch_names[row] for row in eeg], channels, path)
     rows = [eeg[index] for index in chosen]
-    events = markers.of_stim_values(np.asarray(data[stim[0]], np.float64), path)
+    triggers = np.asarray(data[stim[0]], np.float64)
+    events = markers.of_stim_values(triggers, path)
     info = mne.create_info([ch_names[row] for row in rows], sfreq_hz, "eeg")
     # A copy, so that the channels left out need no memory.
     eeg_v = np.array(data[rows], np.float64)
     raw = mne.io.RawArray(eeg_v, info, verbose="ERROR")
-    return raw, events, {}, not_eeg(ch_names, ch_types)
+    no_eeg = not_eeg(ch_names, ch_types)
+    return _Read(raw, events, no_eeg, notes=markers.note_on_held(triggers))
 
 
 def _sampling_rate(value: Any, path: pathlib.Path) -> float:
@@ -191,7 +211,7 @@ def _sampling_rate(value: Any, path: pathlib.Path) -> float:
 def _read_brainvision(
     path: pathlib.Path, channels: str | Sequence[str], kind: str
 ) -> _Read:
-    """Returns the same as `_read_npy`, of the markers of a type."""
+    """Reads BrainVision's; the markers of a type are triggers."""
     raw = brainvision.read_raw(path)
     stim = mne.pick_types(raw.info, stim=True)
     if len(stim):
@@ -207,4 +227,4 @@ def _read_brainvision(
     raw.set_annotations(
         marks.known(marks.of_annotations(raw.annotations), raw.info["sfreq"])
     )
-    return raw, events, {"other markers": n_others}, no_eeg
+    return _Read(raw, events, no_eeg, {"other markers": n_others})

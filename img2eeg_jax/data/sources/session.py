@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import mne
 import numpy as np
 
+from img2eeg_jax.axes import find_channel
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import brainvision
 from img2eeg_jax.errors import unexpected
@@ -37,6 +38,7 @@ class Recording:
       conditions: i64[trial], row of the image in its partition, from 0.
       left_out: what → how many of its events are no trials: ``"targets"`` and others.
       no_eeg: the file's channels that are not EEG, see `not_eeg`.
+      notes: lines on what the file cannot tell.
     """
 
     path: pathlib.Path
@@ -45,6 +47,7 @@ class Recording:
     conditions: np.ndarray
     left_out: Mapping[str, int]
     no_eeg: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,7 @@ def make_recording(
     triggers: np.ndarray,
     left_out: Mapping[str, int] | None = None,
     no_eeg: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Recording:
     """Builds a recording out of EEG and triggers, without target trials.
 
@@ -87,6 +91,7 @@ def make_recording(
       triggers: i64[trial], 1-based rows of images.
       left_out: what → how many were left out already.
       no_eeg: see `Recording`.
+      notes: see `Recording`.
 
     Raises:
       InputError: values are not finite, a trigger is not positive, two come at once,
@@ -113,7 +118,7 @@ def make_recording(
             path, "one image at a time", f"two that begin at sample {repeated[0]}"
         )
     counts = {"targets": int(is_target.sum()), **(left_out or {})}
-    return Recording(path, raw, onsets, triggers - 1, counts, no_eeg)
+    return Recording(path, raw, onsets, triggers - 1, counts, no_eeg, notes)
 
 
 def choose_channels(
@@ -152,14 +157,15 @@ def choose_channels(
     if isinstance(channels, str):
         channels = (channels,)
     _refuse_twice(channels, path)
-    missing = [name for name in channels if name not in ch_names]
+    rows = [find_channel(name, ch_names) for name in channels]
+    missing = [name for name, row in zip(channels, rows, strict=True) if row is None]
     if missing:
         raise unexpected(
             path,
             f"the channels {', '.join(channels)}",
             f"no {', '.join(missing)} among {', '.join(ch_names)}",
         )
-    return [ch_names.index(name) for name in channels]
+    return rows
 
 
 def not_eeg(ch_names: Sequence[str], ch_types: Sequence[str]) -> tuple[str, ...]:

@@ -221,7 +221,7 @@ def test_task_can_be_chosen(folder):
     refuse(
         lambda: find(folder, selection=bids.Selection(task="faces")),
         "task faces",
-        "found none",
+        "found sub-01",
     )
 
 

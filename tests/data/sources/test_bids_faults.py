@@ -134,6 +134,12 @@ class TestTrialsAreCountedOnce:
         refuse(lambda: find(folder), "in sessions or without", "ses-01")
 
 
+@pytest.mark.parametrize("task", ["things", "task-things"])
+def test_a_task_by_its_label(folder, task):
+    assert onsets_of(read(folder, task=task)) == [1.0, 3.0]
+    refuse(lambda: find(folder, task="rest"), "task rest", f"found {STEM}_eeg.vhdr")
+
+
 def test_a_recording_of_no_format_that_is_read(folder):
     path = file_of(folder, "eeg.cnt", "sub-01_task-things_run-2")
     path.write_bytes(b"")

@@ -145,6 +145,12 @@ class TestNpy:
         expected = [(onset, k - 1) for onset, k in events.tolist() if k != TARGET]
         assert trials(recording) == expected
 
+    def test_what_held_triggers_cannot_tell_is_noted(self, path):
+        assert write_and_read(path).notes == ()
+        held = dict.fromkeys(range(5, 15), 1) | dict.fromkeys(range(15, 60), 2)
+        (note,) = write_and_read(path, triggers=held).notes
+        assert note.startswith("1 triggers follow another without 0 between")
+
     def test_ignores_triggers_that_are_no_images(self, path):
         layout.write_npy_dict(path, content(TRIGGERS | {12: 255, 13: 255, 50: 1}))
         rule = markers.MarkerRule(ignored=(1, 255))

@@ -56,6 +56,9 @@ class TestChannels:
     def test_takes_by_name_what_the_name_tells_to_be_no_eeg(self):
         assert session.choose_channels(["Oz", "HEOG"], ("HEOG",), "x") == [1]
 
+    def test_takes_names_that_mean_the_same(self):
+        assert session.choose_channels(["FP1", "OZ"], ("Oz", "Fp1"), "x") == [1, 0]
+
     def test_lists_what_is_no_eeg_by_type(self):
         names, types = ["Oz", "left", "stim"], ["eeg", "eog", "stim"]
         assert session.not_eeg(names, types) == ("left",)

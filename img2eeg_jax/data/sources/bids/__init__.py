@@ -27,7 +27,11 @@ from img2eeg_jax.data.sources.bids.channels import (
 )
 from img2eeg_jax.data.sources.bids.events import Events, images_by_name, read_events
 from img2eeg_jax.data.sources.bids.files import find_table, read_table
-from img2eeg_jax.data.sources.bids.selection import Selection, refuse_same_trials
+from img2eeg_jax.data.sources.bids.selection import (
+    Selection,
+    names_of_recordings,
+    refuse_same_trials,
+)
 from img2eeg_jax.data.sources.session import (
     Recording,
     Session,
@@ -117,7 +121,9 @@ def find_sessions(
         )
     if not sessions:
         raise unexpected(
-            folder, "recordings *_eeg.{vhdr,edf,bdf,set}" + str(selection), "none"
+            folder,
+            "recordings *_eeg.{vhdr,edf,bdf,set}" + str(selection),
+            names_of_recordings(folder),
         )
     return sessions
 

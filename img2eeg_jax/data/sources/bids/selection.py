@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from img2eeg_jax.data.sources.bids.events import Events
@@ -79,6 +80,16 @@ class Selection:
         )
 
 
+def names_of_recordings(folder: pathlib.Path) -> str:
+    """Returns the names of all recordings of a subject, for messages."""
+    found = {
+        path.name
+        for path in folder.rglob("sub-*_eeg.*")
+        if _extension(path) not in _PARTS
+    }
+    return textwrap.shorten(", ".join(sorted(found)), 300) or "none"
+
+
 def refuse_same_trials(events: Mapping[pathlib.Path, Events]) -> None:
     """Refuses recordings of a session whose acquisitions have the same trials.
 
@@ -127,6 +138,7 @@ def _twice(folder: pathlib.Path, paths: Sequence[pathlib.Path], by: str) -> Exce
 
 def _is(wanted: str, label: str | None) -> bool:
     """Tells whether a label is the one that is wanted, numbers by their value."""
+    wanted = wanted.rpartition("-")[2]
     if wanted.isdecimal():
         wanted = wanted.lstrip("0") or "0"
     return wanted in ("", _NONE if label is None else label)
