@@ -1,4 +1,5 @@
 import functools
+import os
 import subprocess
 import sys
 
@@ -182,3 +183,20 @@ common.run(main)
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     check_refused(result, f"^{line}$", status=status)
+
+
+def test_names_that_the_terminal_cannot_show():
+    """Latin-1 bytes of a file name, and an arrow where the encoding is ASCII."""
+    program = """
+from img2eeg_jax.scripts import common
+common.run(lambda: common.say("caf\\udce9.png → x"))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert (result.stdout, result.stderr) == ("caf\\udce9.png \\u2192 x\n", "")
+    assert result.returncode == 0

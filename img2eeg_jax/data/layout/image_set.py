@@ -144,14 +144,14 @@ def describe_left_out(data_dir: str | os.PathLike, partition: str) -> str:
         for name in (path.relative_to(folder) for path in found.images)
         if len(name.parts) != 2
     ]
-    told = [found.left_out()] if found.others else []
+    told, n = [], len(misplaced)
     if misplaced:
-        one = len(misplaced) == 1
-        told.insert(
-            0,
-            f"{len(misplaced)} {'image that is' if one else 'images that are'} not "
-            f"CONCEPT/FILE ({misplaced[0]}{'' if one else ', …'})",
+        told.append(
+            f"{n} {'image that is' if n == 1 else 'images that are'} not CONCEPT/FILE "
+            f"({misplaced[0]}{'' if n == 1 else ', …'})"
         )
+    if found.others:
+        told.append(found.left_out())
     return ", ".join(told)
 
 
@@ -249,7 +249,8 @@ def _files_on_disk(
         raise unexpected(
             folder,
             f"the {len(files)} images that {path} lists",
-            f"{len(files) + len(extra)} (first one not listed: {'/'.join(extra[0])})",
+            f"{len(files) + len(extra)} (first one not listed: {'/'.join(extra[0])}; "
+            "move elsewhere what was not shown)",
         )
     return tuple(folder.joinpath(*pair) for pair in files)
 
