@@ -1,5 +1,8 @@
 """Dicts in ``.npy`` files, read so that a stranger's file can do no harm."""
 
+import _compat_pickle
+import collections
+import datetime
 import os
 import pathlib
 import pickle
@@ -177,12 +180,15 @@ class _NumpyUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         # NumPy 2 renamed numpy.core to numpy._core.
         spelling = module.replace("numpy._core", "numpy.core", 1)
+        asked_for = _compat_pickle.NAME_MAPPING.get(
+            (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, spelling), name)
+        )
         try:
-            return ADMITTED[spelling, name]
+            return ADMITTED[asked_for]
         except KeyError:
             raise unexpected(
                 self._path,
-                "pickled NumPy arrays only",
+                "pickled NumPy arrays and plain values only",
                 f"a reference to {module}.{name}, which is refused",
             ) from None
 
@@ -219,4 +225,13 @@ ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _NdarrayName,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("builtins", "complex"): complex,
+    # When a recording was made.
+    ("datetime", "datetime"): datetime.datetime,
+    ("datetime", "date"): datetime.date,
+    ("datetime", "timedelta"): datetime.timedelta,
+    ("datetime", "timezone"): datetime.timezone,
 }

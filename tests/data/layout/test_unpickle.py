@@ -1,5 +1,7 @@
 """Files of strangers: what is read equals NumPy's reading, and nothing is run."""
 
+import collections
+import datetime
 import gzip
 import io
 import os
@@ -100,6 +102,23 @@ def test_what_another_file_is(tmp_path, data, kind):
     (tmp_path / "x.npy").write_bytes(data)
     found = refuse(lambda: layout.read_npy_dict(tmp_path / "x.npy"), kind)
     assert "truncated" not in found
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_values_beside_arrays(tmp_path, protocol):
+    """What acquisition programs keep with a recording; nothing of it runs anything."""
+    content = collections.OrderedDict(
+        eeg=np.arange(3),
+        meas_date=datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC),
+        length=datetime.timedelta(seconds=2),
+        bad={"Oz", "O1"},
+        kinds=frozenset([1, 2]),
+    )
+    (tmp_path / "x.npy").write_bytes(pickle.dumps(content, protocol))
+    found = layout.read_npy_dict(tmp_path / "x.npy")
+    assert list(found) == list(content)
+    np.testing.assert_array_equal(found.pop("eeg"), content.pop("eeg"))
+    assert found == dict(content)
 
 
 class _Malicious:
