@@ -268,27 +268,38 @@ def _problems(
 ) -> list[str]:
     """Lists, by name, what does not fit."""
     norms = {name.rpartition(".")[0] for name in expected if "running_var" in name}
-    seen, left_over, unfit = set(), [], []
+    seen: dict[str, str] = {}
+    left_over, unfit, parts = [], [], {}
     for name, canonical in names.canonical_names(tensors).items():
         array, shape = tensors[name], expected.get(canonical)
         if canonical.endswith(f".{names.COUNTER}"):
             shape = () if canonical.rpartition(".")[0] in norms else None
+        if canonical in seen:
+            parts |= dict.fromkeys(_parts_that_differ(seen[canonical], name))
         if shape is None or canonical in seen:
             left_over.append(name)
         elif array.shape != shape:
             unfit.append(f"{name} of shape {array.shape} instead of {shape}")
         elif reason := _why_not_float32(canonical, array):
             unfit.append(f"{name} {reason}")
-        seen.add(canonical)
+        seen.setdefault(canonical, name)
     missing = [name for name in expected if name not in seen]
     listed = [
         f"{what} {_some(found)}"
         for what, found in (("missing:", missing), ("left over:", left_over))
         if found
     ] + unfit
-    if len(seen) < len(tensors):
-        listed.append("of several networks `part` takes the one under its name")
+    if parts:
+        listed.append(f"`part` takes one of several networks: {_some(list(parts))}")
     return listed
+
+
+def _parts_that_differ(*names: str) -> list[str]:
+    """Returns the beginnings of two names, to where they differ."""
+    parts = [name.split(".") for name in names]
+    pairs = enumerate(zip(*parts, strict=False))
+    n_same = next((n for n, (one, other) in pairs if one != other), 0)
+    return [".".join(name[: n_same + 1]) for name in parts]
 
 
 def _some(listed: Sequence[str], most: int = 10) -> str:

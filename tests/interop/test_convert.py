@@ -201,10 +201,13 @@ def test_a_name_twice(encoder):
     name = "realnet.module.V1.conv1.weight"
     encoder["realnet.V1.conv1.weight"] = encoder[name]
     assert "left over: realnet.V1.conv1.weight" in refused(encoder)
+    del encoder["realnet.V1.conv1.weight"]
     teacher = {f"teacher.{name}": array for name, array in encoder.items()}
     message = refused(encoder | teacher)
     assert f"left over: {next(iter(teacher))}, " in message
-    assert f" and {len(teacher) - 10} more; of several networks `part`" in message
+    assert f" and {len(teacher) - 10} more; `part` takes one of several" in message
+    student = {f"student.{name}": array for name, array in encoder.items()}
+    assert refused(student | teacher).endswith("networks: student, teacher")
 
 
 def test_a_counter_of_nothing(encoder):
