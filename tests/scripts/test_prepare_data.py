@@ -858,12 +858,24 @@ def test_flags_are_of_the_fields_and_have_their_defaults():
         ("sessions", "1,3-4", (1, 3, 4)),
         ("training_repetitions", "all", None),
         ("test_repetitions", "7", 7),
+        ("raw_unit", "auto", None),
+        ("raw_unit", "uV", "uV"),
+        ("ignore_markers", "", ()),
+        ("ignore_markers", "S255, 0,S 99", (0, 99, 255)),
         ("stages", "shards,download", ("shards", "download")),
         ("stages", "", None),
     ],
 )
 def test_flags_are_read(flag, text, expected):
     assert flags.FLAGS[flag].parser.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"), [("raw_unit", "uv"), ("ignore_markers", "S"), ("channels", "")]
+)
+def test_flags_are_refused(flag, text):
+    with pytest.raises(ValueError, match="expected "):
+        flags.FLAGS[flag].parser.parse(text)
 
 
 def test_command_from_recordings_to_shards(

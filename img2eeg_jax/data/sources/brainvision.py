@@ -107,7 +107,7 @@ def read_raw(path: pathlib.Path) -> mne.io.BaseRaw:
         where = header.missing("DataFile", ".eeg")
         raise unexpected(path, f"{expected} with samples in {where}", "no such file")
     with tempfile.TemporaryDirectory() as folder:
-        copy = pathlib.Path(folder) / path.name
+        copy = pathlib.Path(folder) / f"{path.stem}.vhdr"
         copy.write_text(_for_mne(header), encoding="utf-8")
         # MNE's readers raise nearly anything on damaged files.
         with expecting(path, expected, Exception):

@@ -297,6 +297,27 @@ def test_the_unit_of_edf(folder, in_file, listed, volts):
     np.testing.assert_allclose(raw.get_data() / volts, eeg_uv(), rtol=0, atol=step)
 
 
+def cut_off(content):
+    return content[:-1000]
+
+
+def renamed_bdf(content):
+    return b"\xffBIOSEMI" + content[8:]
+
+
+def header_only(content):
+    return content[:700]
+
+
+@pytest.mark.parametrize("damage", [cut_off, renamed_bdf, header_only])
+def test_edf_that_is_damaged(folder, damage):
+    """MNE reads what there is of a file that is cut off, and BDF for EDF."""
+    with_recording(folder, write_edf, "eeg.edf")
+    path = file_of(folder, "eeg.edf")
+    path.write_bytes(damage(path.read_bytes()))
+    refuse(lambda: read(folder), path)
+
+
 def test_a_unit_that_is_chosen_counts_from_the_numbers(folder):
     """Not from what the unit in channels.tsv made of them."""
     with_recording(folder, write_edf, "eeg.edf", unit="")

@@ -21,6 +21,7 @@ import numpy as np
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import brainvision, marks
+from img2eeg_jax.data.sources.bids import edf
 from img2eeg_jax.data.sources.bids.channels import (
     describe_channels,
     take_declared_units,
@@ -50,6 +51,12 @@ _READERS: Mapping[str, Callable[..., mne.io.BaseRaw]] = {
     ".edf": functools.partial(mne.io.read_raw_edf, encoding="latin1"),
     ".set": mne.io.read_raw_eeglab,
     ".vhdr": lambda path, verbose: brainvision.read_raw(path),
+}
+_FORMATS = {
+    ".bdf": "BDF",
+    ".edf": "EDF",
+    ".set": "EEGLAB's format",
+    ".vhdr": "BrainVision's format",
 }
 
 
@@ -202,16 +209,17 @@ def _read_recording(
     """Reads the trials of one partition; `Session.read` says more."""
     table = described[path]
     channel_table = read_table(table, is_complete=False) if table else None
+    suffix = path.suffix.lower()
+    in_file = edf.read_units(path) if suffix in edf.SUFFIXES else None
     # MNE's readers raise nearly anything on damaged files.
-    with expecting(
-        path, "an EEG recording of the format that its name says", Exception
-    ):
-        raw = _READERS[path.suffix.lower()](path, verbose="ERROR")
+    with expecting(path, f"a recording in {_FORMATS[suffix]}", Exception):
+        raw = _READERS[suffix](path, verbose="ERROR")
         if channel_table is not None:
             describe_channels(raw, channel_table)
         no_eeg = not_eeg(raw.ch_names, raw.get_channel_types())
         raw = load_channels(raw, channels, path)
-        take_declared_units(raw, path, channel_table)
+        if in_file is not None:
+            take_declared_units(raw, in_file, channel_table)
     sfreq_hz = raw.info["sfreq"]
     mine = events[path]
     found = [*marks.of_annotations(raw.annotations), *mine.marks]

@@ -1,6 +1,6 @@
 """What ``channels.tsv`` says of a recording: types, units, and which are bad."""
 
-import pathlib
+from collections.abc import Mapping
 
 import mne
 import numpy as np
@@ -60,7 +60,7 @@ def describe_channels(raw: mne.io.BaseRaw, table: Table) -> None:
 
 
 def take_declared_units(
-    raw: mne.io.BaseRaw, path: pathlib.Path, table: Table | None
+    raw: mne.io.BaseRaw, in_file: Mapping[str, str], table: Table | None
 ) -> None:
     """Makes volts of an EDF or BDF recording, whose header may name any unit or none.
 
@@ -68,13 +68,10 @@ def take_declared_units(
 
     Args:
       raw: the recording, some of its channels, loaded; changed in place.
-      path: its file.
+      in_file: from `edf.read_units`.
       table: its ``channels.tsv``, if it has one.
     """
-    if path.suffix.lower() not in (".edf", ".bdf"):
-        return
     declared = {} if table is None else _by_name(table)
-    in_file = _units_in_file(path)
     for name in raw.ch_names:
         own = in_file.get(name, "")
         listed = declared.get(same_form(name.strip()), {}).get("units", "")
@@ -107,15 +104,3 @@ def _check_names(raw: mne.io.BaseRaw, table: Table, names: dict[str, str]) -> No
             f"the recording's channels {', '.join(unlisted)}",
             f"{', '.join(lacking)}, which it does not have",
         )
-
-
-def _units_in_file(path: pathlib.Path) -> dict[str, str]:
-    """Returns channel → the unit that the header of an EDF or BDF file has for it."""
-    with open(path, "rb") as file:
-        n_signals = int(file.read(256)[252:])
-        # 16 bytes of each one's name, 80 of its transducer, 8 of its unit.
-        header = file.read(n_signals * (16 + 80 + 8)).decode("latin-1")
-    names = [header[16 * row : 16 * (row + 1)].strip() for row in range(n_signals)]
-    start = n_signals * (16 + 80)
-    found = [header[start + 8 * row :][:8].strip() for row in range(n_signals)]
-    return dict(zip(names, found, strict=True))
