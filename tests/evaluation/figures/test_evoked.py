@@ -16,6 +16,15 @@ def test_evoked_figures_of_any_shape(tmp_path, ch_names, times_s):
     check_png(tmp_path / "evoked.png")
 
 
+def test_evoked_with_any_file_names(tmp_path):
+    """Characters that no font has, Latin-1 bytes and signs with a meaning elsewhere."""
+    prediction, *rest = evoked(["mean"], TIMES_S)
+    names = ["a/犬.png", "b/caf\udce9.png", "$c_{d", "e\nf.png"] * 3
+    prediction = dataclasses.replace(prediction, names=names[:10])
+    figures.plot_evoked(tmp_path / "evoked.png", prediction, *rest, n=10)
+    check_png(tmp_path / "evoked.png")
+
+
 def test_evoked_draws_evenly_spaced_images_of_the_best_channel(drawn):
     arguments = prediction, measured, images = evoked(MUSE, TIMES_S)
     ceiling = [0.1, np.nan, 0.4, 0.2]
@@ -67,12 +76,3 @@ def test_evoked_refuses_arrays_that_do_not_fit():
         figures.plot_evoked("evoked.png", prediction, measured, images[1:])
     with pytest.raises(ValueError, match=r"expected one of .*, found 'Oz'"):
         figures.plot_evoked("evoked.png", prediction, measured, images, channel="Oz")
-
-
-def test_evoked_with_any_file_names(tmp_path):
-    """Characters that no font has, Latin-1 bytes and signs with a meaning elsewhere."""
-    prediction, *rest = evoked(["mean"], TIMES_S)
-    names = ["a/犬.png", "b/caf\udce9.png", "$c_{d", "e\nf.png"] * 3
-    prediction = dataclasses.replace(prediction, names=names[:10])
-    figures.plot_evoked(tmp_path / "evoked.png", prediction, *rest, n=10)
-    check_png(tmp_path / "evoked.png")
