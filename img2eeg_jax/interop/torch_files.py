@@ -244,7 +244,7 @@ def _weights(path: pathlib.Path, content: Mapping, part: str) -> Weights:
         full = ".".join((*keys, name))
         # A file without names of weights is none of ours; the caller tells so.
         is_weight = _is_weight(name, value) if has_names else _holds_arrays(value)
-        if is_weight and f"{full}.".startswith(f"{part}." if part else ""):
+        if is_weight and (not part or _is_under(part, full) or _is_under(part, name)):
             found.append((keys, name, _to_numpy(path, full, value)))
         else:
             ignored.append(full)
@@ -259,6 +259,10 @@ def _weights(path: pathlib.Path, content: Mapping, part: str) -> Weights:
     }
     taken = [".".join((*keys, name)) for keys, name, _ in found]
     return Weights(tensors, container or None, _summed_up(ignored, taken))
+
+
+def _is_under(part: str, name: str) -> bool:
+    return f"{name}.".startswith(f"{part}.")
 
 
 def _leaves(

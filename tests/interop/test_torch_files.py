@@ -127,6 +127,9 @@ def test_weights_in_several_containers(tmp_path):
     weights = torch_files.read(tmp_path / "z.pt", "net")
     assert list(weights.tensors) == list(flat)
     assert weights.ignored == ("teacher",)
+    torch.save({"state_dict": flat | {"teacher.x": torch.ones(1)}}, tmp_path / "w.pt")
+    for part in ("net", "state_dict.net"):
+        assert list(torch_files.read(tmp_path / "w.pt", part).tensors) == list(flat)
     with pytest.raises(InputError, match="under 'ne', found others under net, teacher"):
         torch_files.read(tmp_path / "z.pt", "ne")
 

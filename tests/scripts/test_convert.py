@@ -109,6 +109,28 @@ def test_round_trip(files, converted, tmp_path):
     assert plain.same(back["state_dict"], expected["state_dict"])
 
 
+def test_one_network_of_several(files, tmp_path):
+    """A student beside its teacher, as some training code saves both."""
+    path, output = tmp_path / "both.pt", tmp_path / "output"
+    student = plain.seeded_state_dict(tiny_encoder(1024))
+    content = {f"student.{name}": tensor for name, tensor in student.items()}
+    backbone = plain.seeded_state_dict(plain.cornet_s(**plain.TINY))
+    content |= {f"teacher.{name}": tensor for name, tensor in backbone.items()}
+    torch.save({"state_dict": content, "epoch": 3}, path)
+    with pytest.raises(
+        InputError, match=r"`part` takes one of several networks: student, teacher"
+    ):
+        transfer.import_weights(str(path), output)
+    assert not output.exists()
+    summary = transfer.import_weights(str(path), output, part="student")
+    assert "ignored   state_dict.teacher, epoch" in summary
+    found = load_checkpoint(output)
+    assert found.description.source["part"] == "student"
+    transfer.import_weights(str(files / "1024"), tmp_path / "expected")
+    expected = load_checkpoint(tmp_path / "expected").variables
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected)
+
+
 def test_a_network_trained_here_in_pytorch(commands, convert, trained, tmp_path):
     """Demo's config, exported: PyTorch loads it and predicts the same."""
     exported = tmp_path / "encoder.pt"
@@ -326,29 +348,6 @@ def test_wrong_sizes_and_checksums(files, tmp_path, options, words):
     with pytest.raises(InputError, match=words):
         transfer.import_weights(str(files / "340"), tmp_path / "output", **options)
     assert not list(tmp_path.iterdir())
-
-
-def test_one_network_of_several(files, tmp_path):
-    """A student beside its teacher, as some training code saves both."""
-    path, output = tmp_path / "both.pt", tmp_path / "output"
-    student = plain.seeded_state_dict(tiny_encoder())
-    content = {f"student.{name}": tensor for name, tensor in student.items()}
-    backbone = plain.seeded_state_dict(plain.cornet_s(**plain.TINY))
-    content |= {f"teacher.{name}": tensor for name, tensor in backbone.items()}
-    torch.save({"state_dict": content, "epoch": 3}, path)
-    with pytest.raises(
-        InputError, match=r"`part` takes one of several networks: student, teacher"
-    ):
-        transfer.import_weights(str(path), output)
-    assert not output.exists()
-    part = "state_dict.student"
-    summary = transfer.import_weights(str(path), output, part=part)
-    assert "ignored   state_dict.teacher, epoch" in summary
-    found = load_checkpoint(output)
-    assert found.description.source["part"] == part
-    transfer.import_weights(str(files / "340"), tmp_path / "expected")
-    expected = load_checkpoint(tmp_path / "expected").variables
-    jax.tree.map(np.testing.assert_array_equal, found.variables, expected)
 
 
 def test_wrong_flags(commands):
