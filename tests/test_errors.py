@@ -26,6 +26,10 @@ from img2eeg_jax.errors import (
         (("file", "text", KeyError("z")), "file: expected text, found: no entry 'z'"),
         (("file", "text", KeyError()), "file: expected text, found: KeyError"),
         (
+            ("file", "text", RuntimeError("[Errno -2] Name not known")),
+            "file: expected text, found: Name not known",
+        ),
+        (
             ("file", "text", OSError(errno.ENOSPC, "No space", "/a/b")),
             "file: expected text, found: No space",
         ),

@@ -12,8 +12,8 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
 from img2eeg_jax.data.sources import http
-from img2eeg_jax.errors import InputError, unexpected
-from img2eeg_jax.interop.torch_files import SUFFIXES
+from img2eeg_jax.errors import InputError, unexpected, without_errno
+from img2eeg_jax.interop.torch_files import READ_SUFFIXES
 from img2eeg_jax.provenance import sha256_of
 
 # Weights that have a name of their own: URL and the beginning of their SHA-256, which
@@ -130,6 +130,7 @@ def choose(files: Iterable[str], subject: int | str | None, place: str) -> str:
     Raises:
       InputError: there is none, or several that are as good.
     """
+    files = list(files)
     ranked = [(rank, file) for file in files if (rank := _rank(file)) is not None]
     mine = [
         (rank, file)
@@ -140,11 +141,16 @@ def choose(files: Iterable[str], subject: int | str | None, place: str) -> str:
     ]
     if not mine:
         whose = "" if subject is None else f" of subject {subject}"
-        found = ", ".join(file for _, file in ranked) or "none"
+        listed = [file for _, file in ranked] or [
+            file
+            for file in files
+            if pathlib.PurePosixPath(file).suffix in READ_SUFFIXES
+        ]
+        found = f"{', '.join(listed)}; name it" if listed else "none"
         raise unexpected(
             place,
             f"weights{whose} named encoder, best_model_params, epochN_model_params, "
-            f"realnet or cornet_s ({', '.join(SUFFIXES)})",
+            f"realnet or cornet_s ({', '.join(READ_SUFFIXES)})",
             found,
         )
     best = min(rank for rank, _ in mine)
@@ -168,7 +174,7 @@ def subject_of(path: str) -> int | None:
 def _rank(file: str) -> tuple[int, int] | None:
     """Returns how far from the best kind a file is; None if it is none at all."""
     name = pathlib.PurePosixPath(file)
-    if name.suffix not in SUFFIXES:
+    if name.suffix not in READ_SUFFIXES:
         return None
     for rank, pattern in enumerate(_PUBLISHED):
         if match := pattern.fullmatch(name.name):
@@ -199,7 +205,7 @@ def _from_hub(
         raise unexpected(given, f"{_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH", "neither")
     repo, inside = match[1], match[2] or ""
     try:
-        if pathlib.PurePosixPath(inside).suffix in SUFFIXES:
+        if pathlib.PurePosixPath(inside).suffix in READ_SUFFIXES:
             # Not listed, so that a cached file can be had without a network.
             file = inside
         else:
@@ -207,7 +213,9 @@ def _from_hub(
         path = _download(repo, file, revision)
     except (HFValidationError, httpx2.HTTPError, OSError, RuntimeError) as error:
         # The hub's messages have several lines, of which the first says least.
-        reason = textwrap.shorten(str(error), 200) or type(error).__name__
+        reason = (
+            textwrap.shorten(without_errno(str(error)), 200) or type(error).__name__
+        )
         raise InputError(
             f"{given}: expected weights that the hub gives, found: {reason}"
         ) from error

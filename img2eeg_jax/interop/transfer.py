@@ -25,6 +25,7 @@ def import_weights(
     subject: int | str | None = None,
     sha256: str = "",
     revision: str = "",
+    part: str = "",
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
     is_published: bool = False,
@@ -39,6 +40,7 @@ def import_weights(
       subject: see `sources.find`.
       sha256: see `sources.find`.
       revision: see `sources.find`.
+      part: see `torch_files.read`.
       ch_names: see `convert.recognise`.
       times_s: see `convert.recognise`.
       is_published: see `convert.recognise`; what comes from a publisher's own address
@@ -59,7 +61,7 @@ def import_weights(
         check_new(output, overwrite)
         _check_replaceable(output)
     source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
-    weights = torch_files.read(source.path)
+    weights = torch_files.read(source.path, part)
     with naming(source.name):
         network = convert.recognise(
             weights.tensors,
@@ -75,7 +77,7 @@ def import_weights(
         description,
         subject=source.subject,
         initial_weights=source.name,
-        source=source.to_dict(),
+        source=source.to_dict() | ({"part": part} if part else {}),
     )
     if output is not None:
         with scratch_dir(output.parent, output.name) as scratch:

@@ -314,7 +314,19 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except Exception as error:
         # A config file is a program, and may raise anything.
         unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
-        _stop(f"wrong flags: {unknown or f'{error} (--help lists them)'}", WRONG_FLAGS)
+        wrong = unknown or f"{_in_our_words(error)} (--help lists them)"
+        _stop(f"wrong flags: {wrong}", WRONG_FLAGS)
+
+
+def _in_our_words(error: Exception) -> str:
+    """Says of flags that are missing that they are; other messages stay."""
+    needed = r"flag --\w+=None: Flag --(\w+) must have a value other than None\.\s*"
+    missing = [
+        f"--{name}: expected a value, found none"
+        for name in re.findall(needed, str(error))
+    ]
+    other = re.sub(needed, "", str(error)).strip()
+    return "; ".join([*missing, *([other] if other else [])])
 
 
 def _stop(message: str, status: int) -> NoReturn:
