@@ -44,7 +44,7 @@ def evaluate(
       window_s: first and last time of the mean scores, seconds.
       seed: of the halvings and the permutations.
       log: called with one line for each configuration of shards that is built, and
-        where no epoch of the run has ended.
+        where there is no best epoch of the run.
 
     Returns:
       What was written to `output`/metrics.json: see `summary.summarise`.
@@ -55,9 +55,7 @@ def evaluate(
     encoder = Encoder.from_checkpoint(checkpoint_dir, which=which, subject=subject)
     checkpoint = encoder.checkpoint
     _check_predicts_eeg(checkpoint)
-    history = checkpoint.history
-    if not history and checkpoint.config is not None:
-        log(f"no epoch has ended yet: these are the weights of step {checkpoint.step}")
+    _tell_unselected(checkpoint, which, log)
     measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
     prediction = encoder.predict(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}
@@ -68,7 +66,7 @@ def evaluate(
     summary = summarise(scores, test, prediction.axes, window_s)
     summary |= {
         "checkpoint_step": checkpoint.step,
-        "which": which,
+        "which": checkpoint.which,
         "subject": measured.subject,
     }
     folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
@@ -84,7 +82,9 @@ def evaluate(
     )
     figures.plot_r_over_time(folder / "r_over_time.png", summary)
     figures.plot_r_by_channel(folder / "r_by_channel.png", summary)
-    figures.plot_history(folder / "loss_curves.png", history, checkpoint.step)
+    figures.plot_history(
+        folder / "loss_curves.png", checkpoint.history, checkpoint.step
+    )
     return summary
 
 
@@ -131,6 +131,19 @@ def result_table(summary: Mapping[str, Any]) -> str:
                 value = "undefined" if r is None else f"{r:6.3f}"
                 lines.append(f"  {metric.label:<30}{value}")
     return "\n".join(lines)
+
+
+def _tell_unselected(
+    checkpoint: Checkpoint, asked: str, log: Callable[[str], None]
+) -> None:
+    """Says in one line if these are no weights of a finished or a selected epoch."""
+    if checkpoint.config is None:
+        return
+    weights = f"these are the weights of step {checkpoint.step}"
+    if not checkpoint.history:
+        log(f"no epoch has ended yet: {weights}")
+    elif checkpoint.which != asked:
+        log(f"no epoch could be selected as the best: {weights}, the last")
 
 
 def _check_predicts_eeg(checkpoint: Checkpoint) -> None:

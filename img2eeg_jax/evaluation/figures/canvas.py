@@ -65,7 +65,7 @@ def legend_below(figure: Figure, title: str | None = None) -> None:
         by_label.update(zip(labels, handles, strict=True))
     # A column is as wide as its longest label.
     longest = max(len(label) for label in by_label)
-    columns = max(1, int(figure.get_figwidth() / max(1.9, 0.5 + 0.075 * longest)))
+    columns = max(1, int(figure.get_figwidth() / max(1.9, 0.5 + 0.06 * longest)))
     figure.legend(
         by_label.values(),
         by_label.keys(),

@@ -12,6 +12,7 @@ from img2eeg_jax.evaluation.metrics import METRICS, counted
 # Metrics drawn in blue have no entry.
 _COLOURS = {
     "best_possible_r": canvas.GREEN,
+    "best_possible_r_all_repetitions": canvas.GREEN,
     "noise_ceiling_lower": "black",
     "permutation_r_95": canvas.VERMILION,
 }
@@ -21,6 +22,11 @@ def main_metric(metrics: Mapping[str, ArrayLike]) -> str:
     """Returns the name of the official score, or of its stand-in."""
     is_known = known(metrics, "encoding_r") is not None
     return "encoding_r" if is_known else "encoding_r_all_repetitions"
+
+
+def best_possible(metrics: Mapping[str, ArrayLike]) -> str:
+    """Returns the name of what bounds `main_metric` where the truth is known."""
+    return main_metric(metrics).replace("encoding", "best_possible")
 
 
 def style(name: str) -> dict[str, str]:

@@ -78,9 +78,10 @@ def _channel_bars(
     if lower is not None:
         style = labels.style("noise_ceiling_lower")
         axes.hlines(lower, at - 0.4, at + 0.4, lw=2, **style)
-    best = labels.known(per_channel, "best_possible_r")
+    best_name = labels.best_possible(per_channel)
+    best = labels.known(per_channel, best_name)
     if best is not None:
-        axes.plot(at, best, "D", ms=4, **labels.style("best_possible_r"))
+        axes.plot(at, best, "D", ms=4, **labels.style(best_name))
     chance = per_channel["permutation_r_95"]
     axes.plot(at, chance, "o", ms=3, **labels.style("permutation_r_95"))
     axes.axhline(0, color="black", lw=0.6)

@@ -30,10 +30,10 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
     _mark_window(axes, times_ms, summary["window_s"])
     canvas.mark_onset(axes)
     _noise_ceiling(axes, times_ms, per_time, summary["n_repetitions"])
-    best = labels.known(per_time, "best_possible_r")
+    best_name = labels.best_possible(per_time)
+    best = labels.known(per_time, best_name)
     if best is not None:
-        style = labels.style("best_possible_r")
-        canvas.line(axes, times_ms, best, ls="--", **style)
+        canvas.line(axes, times_ms, best, ls="--", **labels.style(best_name))
     for name, width in (("permutation_r_95", 1), (main, 2)):
         r = labels.numbers(per_time[name])
         canvas.line(axes, times_ms, r, lw=width, **labels.style(name))
@@ -53,7 +53,7 @@ def _noise_ceiling(
     if lower is None or upper is None:
         return
     of_noise = upper_ceiling_of_noise(n_repetitions)
-    label = f"noise ceiling, lower to upper (upper: {of_noise:.2f} even for noise)"
+    label = f"noise ceiling (upper: {of_noise:.2f} even for noise)"
     style = {"color": canvas.LIGHT_GREY, "label": label}
     if len(times_ms) == 1:
         axes.vlines(times_ms, lower, upper, lw=14, **style)
