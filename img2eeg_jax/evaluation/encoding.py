@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation.correlation import dot_over_images, unit_columns
+from img2eeg_jax.evaluation.correlation import correlate_units, unit_columns
 from img2eeg_jax.evaluation.halvings import half_split_means
 
 
@@ -141,7 +141,7 @@ def _against_mean(
     candidate: NDArray[np.float64], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Returns f64[channel, time], r of a candidate, which is 0 where it is constant."""
-    return dot_over_images(unit_columns(candidate, constant=0.0), unit_columns(mean))
+    return correlate_units(unit_columns(candidate, constant=0.0), unit_columns(mean))
 
 
 def _scores_over_halvings(
@@ -167,8 +167,8 @@ def _scores_over_halvings(
     for columns, half, other in half_split_means(eeg, n_splits, seed):
         half = unit_columns(half)
         for row, unit in zip(flat_by_candidate, units, strict=True):
-            row[columns] = dot_over_images(unit[..., columns], half).mean(axis=0)
-        r_other = dot_over_images(unit_columns(other), half)
+            row[columns] = correlate_units(unit[..., columns], half).mean(axis=0)
+        r_other = correlate_units(unit_columns(other), half)
         flat_lower[columns] = r_other.mean(axis=0)
     return by_candidate, lower
 

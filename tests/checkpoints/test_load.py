@@ -72,7 +72,25 @@ class TestLoad:
         for which in ("best", "last"):
             loaded = load_checkpoint(tmp_path / "new", which)
             assert (loaded.step, loaded.description) == (0, CORNET_DESCRIPTION)
+            assert loaded.which == "last"
             assert_bit_identical(loaded.variables, variables)
+
+    @pytest.mark.parametrize(
+        ("losses", "asked", "step", "which"),
+        [
+            ([0.3, 0.1, 0.2], "best", 2, "best"),
+            ([0.3, 0.1, 0.2], "last", 3, "last"),
+            # No epoch could be selected; and one could, the last or one before it.
+            ([None, None], "best", 2, "last"),
+            ([None, 0.5], "best", 2, "best"),
+            ([0.5, None], "best", 1, "best"),
+            ([0.5, None], "last", 2, "last"),
+        ],
+    )
+    def test_says_which_it_is(self, tmp_path, losses, asked, step, which):
+        save_small(tmp_path, losses)
+        loaded = load_checkpoint(tmp_path, asked)
+        assert (loaded.step, loaded.which) == (step, which)
 
 
 class TestRunFolder:
