@@ -176,7 +176,7 @@ def test_window_of_any_grid(sfreq_hz, start, shift, n_times, data):
     last = data.draw(st.integers(first, n_times - 1))
     rounding = data.draw(st.sampled_from([0.0, 1e-12, -1e-12, 1e-6, -1e-6]))
     for wobble in (rounding, rounding * np.array([1, -1])):
-        window_s = tuple((times_s[[first, last]] + wobble).tolist())
+        window_s = tuple(sorted((times_s[[first, last]] + wobble).tolist()))
         assert axes.window(window_s) == slice(first, last + 1)
         assert axes.cut(window_s) is None
     inside = st.floats(float(times_s[0]), float(times_s[-1]))

@@ -47,7 +47,8 @@ def scored(ch_names, r):
     """Returns a summary with these r."""
     numbers = summary(ch_names)
     for name, value in zip(ch_names, r, strict=True):
-        numbers["per_channel"][name]["encoding_r"] = value
+        for against in ("", "_all_repetitions"):
+            numbers["per_channel"][name][f"encoding_r{against}"] = value
     return numbers
 
 
