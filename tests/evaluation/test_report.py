@@ -1,3 +1,7 @@
+import pytest
+
+from img2eeg_jax.checkpoints import run_folder
+from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.evaluation.metrics import METRICS
 
@@ -40,3 +44,38 @@ def test_table_of_one_of_each():
         "  encoding r                     0.250",
         "images at random, 1 permutation:",
     ]
+
+
+WEIGHTS = "these are the weights of step 7"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "which", "asked", "line"),
+    [
+        (0, "last", "best", f"no epoch has ended yet: {WEIGHTS}"),
+        (0, "last", "last", f"no epoch has ended yet: {WEIGHTS}"),
+        (
+            2,
+            "last",
+            "best",
+            f"no epoch could be selected as the best: {WEIGHTS}, the last",
+        ),
+        (2, "best", "best", None),
+        (2, "last", "last", None),
+    ],
+)
+def test_weights_that_are_not_the_best_are_told_of(
+    tmp_path, epochs, which, asked, line
+):
+    run_folder.write_config(tmp_path, {})
+    run_folder.write_metrics(tmp_path, [{"epoch": n} for n in range(epochs)])
+    lines = []
+    loaded = Checkpoint(tmp_path, 7, None, {}, which)
+    report._tell_unselected(loaded, asked, lines.append)
+    assert lines == [line] * (line is not None)
+
+
+def test_weights_without_a_run_are_not_spoken_of(tmp_path):
+    lines = []
+    report._tell_unselected(Checkpoint(tmp_path, 7, None, {}), "best", lines.append)
+    assert not lines
