@@ -50,11 +50,16 @@ def test_correlation_refuses_other_numbers_of_images():
         st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=2, max_size=12
     ),
     scale=st.sampled_from([1.0, 1e-6, 1e9, 2.0**-60]),
-    offset=st.sampled_from([0.0, 1.0, -1e4]),
+    offset=st.sampled_from([0.0, 1.0, -1e6]),
+    multiple=st.sampled_from([None, 3, -7]),
 )
-def test_correlation_equals_that_of_fractions(numbers, scale, offset):
+def test_correlation_equals_that_of_fractions(numbers, scale, offset, multiple):
     """Fractions do not round, so that only the last steps of the oracle do."""
-    a, b = (np.array(numbers) * scale + offset).T
+    a, b = np.array(numbers).T
+    if multiple is not None:
+        # Where r is 1 or -1, rounding must not bring it beyond.
+        b = multiple * a
+    a, b = a * scale + offset, b * scale + offset
     x, y = ([Fraction(value) for value in side] for side in (a, b))
     n = len(numbers)
     xx, yy, xy = (
