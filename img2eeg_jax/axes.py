@@ -99,6 +99,29 @@ class Axes:
             )
         return [self.ch_names.index(name) for name in channels]
 
+    def places_of_times(self, other: "Axes") -> np.ndarray:
+        """Returns which of another's times each time is, i64[time].
+
+        They are the same if they are closer than a tenth of what lies between the
+        other's times: those of a recording seldom fall on round times.
+
+        Raises:
+          InputError: the other has not got a time.
+        """
+        distances_s = np.abs(self.times_s[:, np.newaxis] - other.times_s)
+        places = distances_s.argmin(axis=1)
+        steps_s = np.diff(other.times_s) if len(other.times_s) > 1 else np.ones(1)
+        missing = self.times_s[distances_s.min(axis=1) > steps_s.min() / 10]
+        if len(missing):
+            first_s, last_s = other.times_s[[0, -1]]
+            raise unexpected(
+                "times",
+                f"{len(self.times_s)}, {self.times_s[0]:g} to {self.times_s[-1]:g} s",
+                f"{len(other.times_s)}, {first_s:g} to {last_s:g} s, without "
+                f"{missing[0]:g} s",
+            )
+        return places
+
     def window(self, window_s: tuple[float, float] | None) -> slice:
         """Returns the samples from a first to a last time, both included.
 

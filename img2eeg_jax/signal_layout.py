@@ -100,6 +100,39 @@ class SignalLayout:
             signal = signal[:, slice(*self.window)]
         return signal.reshape(-1, *self.axes.shape)
 
+    def places_in(self, other: "SignalLayout | None") -> np.ndarray:
+        """Finds the numbers of this signal in another, by channels and times.
+
+        Args:
+          other: the layout to look into; None of a network without a signal.
+
+        Returns:
+          i64[size], the place of each number in the other flat signal. Numbers of a
+          channel mean outside the window, which nothing trains, lie anywhere.
+
+        Raises:
+          InputError: it is of another kind, or lacks channels or times.
+        """
+        if other is None or other.kind != self.kind:
+            found = "none" if other is None else other.kind
+            raise unexpected("signal", f"one of {self.kind}", found)
+        if not self.is_eeg:
+            if other.shape != self.shape:
+                raise unexpected("signal", f"shape {self.shape}", other.shape)
+            return np.arange(self.size)
+        times = self.eeg.places_of_times(other.eeg)
+        if self.kind == CHANNEL_MEAN:
+            names, others = set(self.eeg.ch_names), set(other.eeg.ch_names)
+            if names != others:
+                expected = f"the mean of {', '.join(self.eeg.ch_names)}"
+                raise unexpected(
+                    "channels", expected, f"that of {', '.join(other.eeg.ch_names)}"
+                )
+            shift = other.window[0] + times[0] - self.window[0]
+            return np.clip(np.arange(self.size) + shift, 0, other.size - 1)
+        rows = np.array(other.eeg.channel_rows(self.eeg.ch_names))
+        return (rows[:, np.newaxis] * other.shape[1] + times).ravel()
+
     def measured(self, eeg: np.ndarray) -> np.ndarray:
         """Maps z-scored EEG [..., channel, time] to what the signal predicts of it."""
         return eeg.mean(-2, keepdims=True) if self.kind == CHANNEL_MEAN else eeg

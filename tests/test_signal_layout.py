@@ -67,3 +67,83 @@ def test_unknown_kind():
 )
 def test_json(layout):
     assert SignalLayout.from_dict(json.loads(json.dumps(layout.to_dict()))) == layout
+
+
+def layout_of(names, times_s, kind="channels_x_times"):
+    return SignalLayout.for_eeg(kind, Axes(names, times_s, VOLTS), EPOCH_S)
+
+
+class TestPlaces:
+    """Where the numbers of one signal are in another: checked by what they mean."""
+
+    @pytest.mark.parametrize(
+        ("names", "times_s"),
+        [
+            (("Oz", "Pz", "Cz"), EPOCH_S[3:7]),
+            (("Cz", "Oz", "Pz"), EPOCH_S[3:7]),
+            (("Pz",), EPOCH_S[4:6]),
+            (("Cz", "Pz"), EPOCH_S[3:7] + 0.008),
+            (("Cz", "Pz"), EPOCH_S[3:7] - 1e-16),
+        ],
+        ids=["same", "order", "part", "8 ms", "rounding"],
+    )
+    def test_channels_by_times(self, names, times_s):
+        other = layout_of(AXES.ch_names, AXES.times_s)
+        # Each number says which channel and time it is of: 1000 · channel + ms.
+        meaning = [[1000 * c + 100 * t for t in (1, 2, 3, 4)] for c in range(3)]
+        places = layout_of(names, times_s).places_in(other)
+        found = np.ravel(meaning)[places].reshape(len(names), len(times_s))
+        for name, row in zip(names, found, strict=True):
+            channel = AXES.ch_names.index(name)
+            np.testing.assert_allclose(row, 1000 * channel + 1e3 * times_s, atol=10)
+
+    def test_channel_mean(self):
+        other = layout_of(AXES.ch_names, EPOCH_S[3:7], "channel_mean")
+        same = layout_of(("Cz", "Oz", "Pz"), EPOCH_S[4:7], "channel_mean")
+        np.testing.assert_array_equal(same.places_in(other), np.arange(10))
+        # Of an epoch that starts 200 ms earlier, the window is two samples later.
+        axes = Axes(AXES.ch_names, EPOCH_S[3:7], VOLTS)
+        epoch_s = np.arange(-4, 8) / 10
+        longer = SignalLayout.for_eeg("channel_mean", axes, epoch_s)
+        places = longer.places_in(other)
+        assert longer.window == (5, 9)
+        np.testing.assert_array_equal(places[5:9], np.arange(3, 7))
+        assert (places.min(), places.max()) == (0, 9)
+
+    @pytest.mark.parametrize(
+        ("wanted", "words"),
+        [
+            (layout_of(("Oz", "Fpz"), EPOCH_S[3:7]), "channels: .*, found Fpz$"),
+            (
+                layout_of(AXES.ch_names, EPOCH_S[2:6]),
+                r"times: expected 4, 0 to 0.3 s, found 4, 0.1 to 0.4 s, without 0 s$",
+            ),
+            (layout_of(("Oz",), EPOCH_S[3:7] + 0.02), "times: .* without 0.12 s$"),
+            (
+                layout_of(AXES.ch_names, EPOCH_S[3:7], "channel_mean"),
+                "expected one of channel_mean, found channels_x_times$",
+            ),
+            (
+                SignalLayout(FEATURES, (12,)),
+                "expected one of features, found channels_x_times$",
+            ),
+        ],
+        ids=["channel", "time", "off", "mean", "features"],
+    )
+    def test_what_is_lacking(self, wanted, words):
+        with pytest.raises(InputError, match=words):
+            wanted.places_in(layout_of(AXES.ch_names, AXES.times_s))
+
+    def test_other_means(self):
+        wanted = layout_of(("Oz", "Pz"), EPOCH_S[3:7], "channel_mean")
+        other = layout_of(("Oz", "Cz"), EPOCH_S[3:7], "channel_mean")
+        with pytest.raises(InputError, match="the mean of Oz, Pz, found that of Oz, C"):
+            wanted.places_in(other)
+
+    def test_features(self):
+        one = SignalLayout(FEATURES, (7,))
+        np.testing.assert_array_equal(one.places_in(one), np.arange(7))
+        with pytest.raises(InputError, match=r"shape \(7,\), found \(8,\)"):
+            one.places_in(SignalLayout(FEATURES, (8,)))
+        with pytest.raises(InputError, match="one of features, found none"):
+            one.places_in(None)

@@ -1,20 +1,21 @@
 """What a checkpoint says of its network: enough to rebuild it and name its outputs."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
 from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.data.pairing import Pairing, comparable
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import SignalLayout
 
-FORMAT = 2
+FORMAT = 3
 
 # Kinds of networks that a checkpoint may hold, with what rebuilds them.
 MODELS = {"realnet": ReAlNet, "cornet_s": CORnetS}
@@ -39,6 +40,8 @@ class Description:
       data: of the training data: `image_list_sha256`, and `preprocessing`, the record
         of how the EEG was made (None if it was made elsewhere); None of converted
         weights.
+      pairings: split of the training data → which image goes with which EEG, by files
+        and by pixels; None of converted weights, and of formats before 3.
       source: where converted weights come from (see `interop.sources`), or None.
       torch: what the file of converted weights had beside them (see
         `interop.convert`), or None.
@@ -54,6 +57,7 @@ class Description:
     initial_weights: str = "random"
     config: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
+    pairings: Mapping[str, tuple[Pairing, ...]] | None = None
     source: Mapping[str, Any] | None = None
     torch: Mapping[str, Any] | None = None
 
@@ -104,8 +108,10 @@ class Description:
     def data_difference(self, other: "Description") -> str | None:
         """Tells how the data of another description of one run differ.
 
-        The z-score tells any change of the EEG itself. A unit that is "unknown", and
-        `data` that are None, fit any other: checkpoints of format 1 have neither.
+        With pairings on both sides, images and EEG may have other names, or be in
+        another order together. Without them, the z-score tells of EEG that changed, but
+        for the order of its rows. A unit that is "unknown", and `data` that are None,
+        fit any other: checkpoints of format 1 have neither.
 
         Args:
           other: the description with the data of now.
@@ -113,14 +119,16 @@ class Description:
         Returns:
           What the data are instead, in words; or None if they are the same.
         """
-        if self.zscore != other.zscore:
-            return "data with another zscore"
         ours, theirs = (_in_unit(one.signal, UNKNOWN) for one in (self, other))
         if ours != theirs:
             return "data with another signal"
         units = {_unit(one.signal) for one in (self, other)} - {UNKNOWN}
         if len(units) > 1:
             return f"EEG in another unit, {_unit(other.signal)!r}"
+        if None not in (self.pairings, other.pairings):
+            return _pairs_difference(self.pairings, other.pairings)
+        if self.zscore != other.zscore:
+            return "data with another zscore"
         known = [one.data for one in (self, other) if one.data is not None]
         if len({data["image_list_sha256"] for data in known}) > 1:
             return "another list of images"
@@ -134,11 +142,16 @@ class Description:
         for name in ("signal", "zscore"):
             if entries[name] is not None:
                 entries[name] = entries[name].to_dict()
+        if self.pairings is not None:
+            entries["pairings"] = {
+                split: [dataclasses.asdict(one) for one in of]
+                for split, of in self.pairings.items()
+            }
         return {"format": FORMAT, **_plain(entries)}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Description":
-        """Rebuilds a description from `to_dict`, also of format 1.
+        """Rebuilds a description from `to_dict`, also of formats 1 and 2.
 
         Raises:
           InputError: it is of another format.
@@ -146,12 +159,19 @@ class Description:
         """
         entries = dict(entries)
         found = entries.pop("format")
-        if found not in (1, FORMAT):
+        if found not in range(1, FORMAT + 1):
             raise unexpected(
-                "", f"a description of format 1 or {FORMAT}", f"format {found!r}"
+                "", f"a description of format 1 to {FORMAT}", f"format {found!r}"
             )
         if found == 1:
             entries = _from_format_1(entries)
+        if found in (1, 2):
+            entries["pairings"] = None
+        if entries["pairings"] is not None:
+            entries["pairings"] = {
+                split: tuple(Pairing(**one) for one in of)
+                for split, of in entries["pairings"].items()
+            }
         if entries["signal"] is not None:
             entries["signal"] = SignalLayout.from_dict(entries["signal"])
         if entries["zscore"] is not None:
@@ -172,6 +192,19 @@ def _from_format_1(entries: dict[str, Any]) -> dict[str, Any]:
             "eeg": eeg,
         }
     return {"subjects": None, **entries}
+
+
+def _pairs_difference(
+    ours: Mapping[str, Sequence[Pairing]], theirs: Mapping[str, Sequence[Pairing]]
+) -> str | None:
+    """Returns how splits differ, in words, or None."""
+    if ours.keys() != theirs.keys():
+        return f"the splits {', '.join(theirs)}"
+    for split, of in ours.items():
+        one, other = comparable(of, theirs[split])
+        if different := one.difference(other):
+            return f"{different} in the {split} split"
+    return None
 
 
 def _unit(signal: SignalLayout | None) -> str:

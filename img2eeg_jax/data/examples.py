@@ -1,13 +1,14 @@
 """What training needs, made from shards: selected, averaged and z-scored EEG."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from img2eeg_jax.axes import UNKNOWN, Axes
 from img2eeg_jax.data.layout import subject_name
+from img2eeg_jax.data.pairing import Pairing, row_digests
 from img2eeg_jax.data.zscore import ZScore, fit_zscore, pooled_zscore, stack_zscores
 from img2eeg_jax.errors import unexpected
 
@@ -48,6 +49,7 @@ class EncodingData:
       zscore: the statistics that all three were z-scored with.
       axes: the selected channels and window.
       epoch_times_s: f64[time'], all the times that the data have.
+      pairings: split → which image goes with which EEG, by files and by pixels.
       validation_halves: f32[2, image, channel, time], or with an axis of subjects after
         images: the validation images' responses to the repetitions at even and at odd
         places, z-scored, NaN where there is one repetition; or None.
@@ -59,6 +61,7 @@ class EncodingData:
     zscore: ZScore
     axes: Axes
     epoch_times_s: np.ndarray
+    pairings: Mapping[str, tuple[Pairing, ...]]
     validation_halves: np.ndarray | None = None
 
 
@@ -145,7 +148,7 @@ def load_encoding_data(
     rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
     eeg_rows = _eeg_rows(rows, len(shards.images["training"]), shuffle_eeg_seed)
     axes = epoch_axes.select(channels, window_s)
-    eeg, halves, statistics = _read_zscored(
+    eeg, halves, statistics, digests = _read_zscored(
         shards, numbers, channels, window_s, axes, eeg_rows, zscore
     )
     together = stack_zscores(statistics)
@@ -160,6 +163,7 @@ def load_encoding_data(
         zscore=together,
         axes=axes,
         epoch_times_s=epoch_axes.times_s,
+        pairings=_make_pairings(shards, rows, digests),
         validation_halves=halves if "validation" in splits else None,
     )
 
@@ -201,6 +205,20 @@ def _make_splits(
     }
 
 
+def _make_pairings(
+    shards: "Shards",
+    rows: dict[str, np.ndarray],
+    digests: dict[str, dict[int, list[str]]],
+) -> dict[str, tuple[Pairing, ...]]:
+    pairings = {}
+    for name, chosen in rows.items():
+        pairings[name] = tuple(
+            Pairing.of([images[row] for row in chosen], digests[name])
+            for images in shards.image_digests(_PARTITION_OF[name])
+        )
+    return pairings
+
+
 def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
     """Returns the axes that all subjects have; the unit is unknown if it differs.
 
@@ -236,17 +254,23 @@ def _read_zscored(
     axes: Axes,
     rows: dict[str, np.ndarray],
     zscore: str,
-) -> tuple[dict[str, np.ndarray], np.ndarray, list[ZScore]]:
+) -> tuple[
+    dict[str, np.ndarray],
+    np.ndarray,
+    list[ZScore],
+    dict[str, dict[int, list[str]]],
+]:
     """Reads z-scored responses with an axis of subjects.
 
     Returns:
       f32[image, subject, channel, time] of each split; the validation's halves, f32[2,
-      image, subject, channel, time]; and each subject's statistics.
+      image, subject, channel, time]; each subject's statistics; and, of each split
+      and subject, the digests of the responses before they are z-scored.
     """
     shape = (len(subjects), *axes.shape)
     eeg = {name: np.empty((len(of), *shape), np.float32) for name, of in rows.items()}
     halves = np.empty((2, len(rows.get("validation", ())), *shape), np.float32)
-    statistics = []
+    statistics, digests = [], {name: {} for name in rows}
     # Filled subject by subject: all of them are most of the memory that training takes.
     for position, subject in enumerate(subjects):
         responses, of_halves = _read_means(
@@ -254,10 +278,11 @@ def _read_zscored(
         )
         statistics.append(_fit(responses, axes, zscore))
         for name, response in responses.items():
+            digests[name][subject] = row_digests(response)
             statistics[-1].apply(response, out=eeg[name][:, position])
         statistics[-1].apply(of_halves, out=halves[:, :, position])
         del responses, response, of_halves
-    return eeg, halves, statistics
+    return eeg, halves, statistics, digests
 
 
 def _read_means(

@@ -1,18 +1,21 @@
 """What is measured of the test images, in the terms of what a network predicts."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from img2eeg_jax.checkpoints.load import Checkpoint
-from img2eeg_jax.data import layout
+from img2eeg_jax.data import duplicates, layout
+from img2eeg_jax.data.pairing import Pairing, comparable, row_digests
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.image_rows import ImageRows
-from img2eeg_jax.data.shards.store import SubjectEEG
+from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.data.zscore import ZScore, fit_zscore
 from img2eeg_jax.errors import naming, unexpected
+from img2eeg_jax.provenance import difference
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ def load_measured(
       data_dir: data set in THINGS-EEG2's layout; "" for the one it was trained on,
         whose shards are enough.
       subject: whose EEG; None for the one it was trained on, or the data's only one.
-      log: called with one line for each configuration of shards that is built.
+      log: called with one line for each configuration of shards that is built, and
+        for each way in which the data are not those of training, or test nothing.
 
     Raises:
-      InputError: no data set or subject is named where one must be, or the data do not
-        have what the network predicts.
+      InputError: no data set or subject is named where one must be, the data do not
+        have what the network predicts, or their images are not beside the EEG that they
+        were beside in training.
     """
+    given = data_dir
     data_dir, shards_dir = _places(checkpoint, data_dir)
     subject = subject or checkpoint.description.subject or _only_subject(data_dir)
     shards = builder.open_or_build(
@@ -65,7 +71,11 @@ def load_measured(
         log=log,
     )
     with naming(shards.shards_dir):
-        eeg, noise_free = _read(checkpoint, shards.eeg(subject))
+        raw = _read(checkpoint, shards.eeg(subject))
+        _check_same_data(checkpoint, shards, subject, raw, is_own=not given, log=log)
+        eeg, noise_free = _in_z(checkpoint, shards.eeg(subject), raw)
+    if repeated := duplicates.warning(shards):
+        log(repeated)
     images, names = shards.images["test"], shards.image_list["test"]
     return Measured(subject, images, names, eeg, noise_free)
 
@@ -104,22 +114,100 @@ def _only_subject(data_dir: pathlib.Path) -> int:
     return subjects[0]
 
 
-def _read(
-    checkpoint: Checkpoint, measured: SubjectEEG
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns the test partition's `eeg` and `noise_free` of `Measured`."""
+def _wanted(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[float, float]]:
+    """Returns the channels and the window of what a network predicts."""
     signal = checkpoint.description.signal
-    wanted = signal.eeg.ch_names, tuple(signal.axes.times_s[[0, -1]])
+    return signal.eeg.ch_names, tuple(signal.axes.times_s[[0, -1]])
+
+
+def _read(checkpoint: Checkpoint, measured: SubjectEEG) -> np.ndarray:
+    """Returns the test partition's EEG, f32[image, repetition, channel, time]."""
+    signal, wanted = checkpoint.description.signal, _wanted(checkpoint)
     expected_s, n_times = signal.axes.times_s, measured.axes.select(*wanted).shape[1]
     if n_times != len(expected_s):
         expected = f"{len(expected_s)} in {expected_s[0]:g}..{expected_s[-1]:g} s"
         raise unexpected("times", expected, n_times)
+    return measured.read("test", *wanted)
+
+
+def _in_z(
+    checkpoint: Checkpoint, measured: SubjectEEG, raw: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the test partition's `eeg` and `noise_free` of `Measured`."""
+    signal, wanted = checkpoint.description.signal, _wanted(checkpoint)
     zscore = checkpoint.description.zscore or _fit_zscore(measured, *wanted)
-    eeg = signal.measured(zscore.apply(measured.read("test", *wanted)))
+    eeg = signal.measured(zscore.apply(raw))
     noise_free = measured.noise_free("test", *wanted)
     if noise_free is not None:
         noise_free = signal.measured(zscore.apply(noise_free))
     return eeg, noise_free
+
+
+def _check_same_data(
+    checkpoint: Checkpoint,
+    shards: Shards,
+    subject: int,
+    raw: np.ndarray,
+    *,
+    is_own: bool,
+    log: Callable[[str], None],
+) -> None:
+    """Refuses test images that are not beside the EEG that they were recorded with.
+
+    EEG of another subject, or made otherwise, has no rows that the checkpoint knows;
+    that the same images come in the order of training is all that can be asked then,
+    unless the EEG was preprocessed for the list of images as it is now.
+
+    Args:
+      checkpoint: the network that is scored.
+      shards: the data.
+      subject: whose EEG it is scored against.
+      raw: that EEG, f32[image, repetition, channel, time].
+      is_own: whether it was trained on them, and nobody named others.
+      log: called with what cannot be checked, or is allowed to differ.
+
+    Raises:
+      InputError: images or EEG are others where they should not be.
+    """
+    trained = checkpoint.description
+    if trained.pairings is None:
+        log(
+            "the checkpoint does not record which image goes with which EEG: that each "
+            "row of EEG is scored with its own image cannot be checked"
+        )
+        return
+    rows = {subject: row_digests(raw.mean(1, np.float64))}
+    recorded, found = comparable(
+        trained.pairings["test"],
+        [Pairing.of(images, rows) for images in shards.image_digests("test")],
+    )
+    made, whose = shards.eeg(subject).preprocessing, str(subject)
+    if found.pairs[whose] == recorded.pairs.get(whose):
+        return
+    has_same_images = found.images == recorded.images
+    expected = "test images beside the EEG of training"
+    if found.eeg[whose] == recorded.eeg.get(whose):
+        other = "the same EEG beside the images in another order"
+        raise unexpected("", expected, other if has_same_images else "other images")
+    if has_same_images and found.order != recorded.order:
+        names = shards.image_list_sha256
+        was_made_for_them = (made or {}).get("image_list_sha256") == names
+        if not was_made_for_them or names == trained.data["image_list_sha256"]:
+            raise unexpected("", expected, "the same images in another order")
+    if is_own and (whose in recorded.eeg or not has_same_images):
+        other = "other EEG" if has_same_images else "other images"
+        raise unexpected("", "the test set of the run", f"{other}; `data_dir` names it")
+    if made_otherwise := _other_choices(trained.data["preprocessing"], made):
+        log(f"the EEG was not made as that of training: {made_otherwise}")
+
+
+def _other_choices(
+    trained: Mapping[str, Any] | None, found: Mapping[str, Any] | None
+) -> str | None:
+    """Returns how records of preprocessing differ, in words, or None."""
+    if trained is None or found is None:
+        return None if trained is found else "it has no record of the preprocessing"
+    return difference(found.get("choices", {}), trained.get("choices", {}))
 
 
 def _fit_zscore(

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from img2eeg_jax.checkpoints.load import Checkpoint
+from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import figures
@@ -18,6 +18,9 @@ from img2eeg_jax.files import write_text
 from img2eeg_jax.prediction.encoder import Encoder
 
 METRICS_FILE = "metrics.json"
+
+# In `metrics.json`: whose EEG, whose network, whose z-score.
+_WHOSE = ("subject", "trained_subject", "zscore_subject")
 
 
 def evaluate(
@@ -47,12 +50,15 @@ def evaluate(
         where there is no best epoch of the run.
 
     Returns:
-      What was written to `output`/metrics.json: see `summary.summarise`.
+      What was written to `output`/metrics.json: see `summary.summarise`; and whose EEG
+      (`subject`), network (`trained_subject`, None if that is not known) and z-score
+      (`zscore_subject`) made the scores.
 
     Raises:
       InputError: something the user gave is wrong; no result is written then.
     """
-    encoder = Encoder.from_checkpoint(checkpoint_dir, which=which, subject=subject)
+    # One subject's network may be scored against another's EEG.
+    encoder = Encoder(load_checkpoint(checkpoint_dir, which, subject))
     checkpoint = encoder.checkpoint
     _check_predicts_eeg(checkpoint)
     _tell_unselected(checkpoint, which, log)
@@ -67,7 +73,7 @@ def evaluate(
     summary |= {
         "checkpoint_step": checkpoint.step,
         "which": checkpoint.which,
-        "subject": measured.subject,
+        **_whose(checkpoint, measured.subject),
     }
     folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +136,12 @@ def result_table(summary: Mapping[str, Any]) -> str:
                 # r is None of EEG that is constant over images.
                 value = "undefined" if r is None else f"{r:6.3f}"
                 lines.append(f"  {metric.label:<30}{value}")
+    if "subject" in summary:
+        eeg, network, zscore = (summary.get(key) or "unknown" for key in _WHOSE)
+        lines.append(
+            f"EEG of subject {eeg}, network of subject {network}, z-score of subject "
+            f"{zscore}"
+        )
     return "\n".join(lines)
 
 
@@ -144,6 +156,16 @@ def _tell_unselected(
         log(f"no epoch has ended yet: {weights}")
     elif checkpoint.which != asked:
         log(f"no epoch could be selected as the best: {weights}, the last")
+
+
+def _whose(checkpoint: Checkpoint, subject: int) -> dict[str, int | None]:
+    """Returns whose EEG, whose network and whose z-score made the scores.
+
+    Weights that do not bring the statistics of their training take those of the EEG.
+    """
+    trained = checkpoint.description.subject
+    whose_zscore = subject if checkpoint.description.zscore is None else trained
+    return dict(zip(_WHOSE, (subject, trained, whose_zscore), strict=True))
 
 
 def _check_predicts_eeg(checkpoint: Checkpoint) -> None:

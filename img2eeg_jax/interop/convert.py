@@ -50,6 +50,7 @@ def recognise(
     *,
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
+    is_published: bool = False,
     image_size: int | None = None,
 ) -> Description:
     """Tells which network the tensors of a file belong to.
@@ -58,7 +59,9 @@ def recognise(
       tensors: PyTorch names, with or without `module.`, to arrays.
       ch_names: channels of the signal, and
       times_s: their times in seconds from image onset, or the first and the last of
-        them; both empty for what the published networks have.
+        them; both empty for a published network, or for features without either.
+      is_published: whether it is a published network, whose channels and times the size
+        of its signal tells. A network of one's own may have as many outputs.
       image_size: height and width of the images in pixels; None reads it off the
         heads, or takes 224.
 
@@ -66,8 +69,9 @@ def recognise(
       The network's kind, arguments, image size and signal.
 
     Raises:
-      InputError: the tensors are of another network, or the signal has another size
-        than channels × times.
+      InputError: the tensors are of another network, the signal has another size than
+        channels × times, or that of a published network, and nothing tells whether it
+        is one.
     """
     arrays = {names.canonical_name(name): array for name, array in tensors.items()}
     is_encoder = any(name.startswith(("fc.", "fc_", "realnet.")) for name in arrays)
@@ -101,7 +105,7 @@ def recognise(
         # The last layer has inputs of four heads: one of them is missing as a whole.
         areas = AREAS
     signal_size = length("fc.bias", math.prod(ReAlNet.signal_shape))
-    signal = _signal(signal_size, ch_names, times_s)
+    signal = _signal(signal_size, ch_names, times_s, is_published)
     arguments |= {"areas": areas, "features": features, "signal_shape": signal.shape}
     size = image_size or _image_size(arrays, areas)
     return Description("realnet", arguments, size, signal)
@@ -226,11 +230,19 @@ def _area_sides(image_size: int) -> dict[str, int]:
 
 
 def _signal(
-    size: int, ch_names: Sequence[str], times_s: Sequence[float]
+    size: int, ch_names: Sequence[str], times_s: Sequence[float], is_published: bool
 ) -> SignalLayout:
     """Returns the signal's layout: as it is given, or else as published."""
     if not ch_names and not times_s:
-        return published_signal(size)
+        signal = published_signal(size)
+        if signal.is_eeg and not is_published:
+            raise unexpected(
+                "",
+                f"`ch_names` and `times_s` of the {size} outputs, or `is_published` if "
+                f"they are the published network's ({describe_signal(signal)})",
+                "neither",
+            )
+        return signal
     if not ch_names or not times_s:
         raise unexpected("", "`ch_names` and `times_s` together", "one of them")
     n_times, rest = divmod(size, len(ch_names))
@@ -243,7 +255,10 @@ def _signal(
             f"a signal of {len(ch_names)} channels × {len(times_s)} times",
             f"one of {size} numbers",
         )
-    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, Axes(ch_names, times_s), times_s)
+    axes = Axes(ch_names, times_s)
+    # Refuses milliseconds.
+    axes.window((times_s[0], times_s[-1]))
+    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, axes, times_s)
 
 
 def published_signal(size: int) -> SignalLayout:
@@ -258,6 +273,17 @@ def published_signal(size: int) -> SignalLayout:
         if layout.size == size:
             return layout
     return SignalLayout(FEATURES, (size,))
+
+
+def describe_signal(signal: SignalLayout) -> str:
+    """Returns in words what a network's outputs are."""
+    if not signal.is_eeg:
+        return f"{signal.size} features"
+    times_s = signal.eeg.times_s
+    times = f"{len(times_s)} times, {times_s[0]:g} to {times_s[-1]:g} s"
+    if signal.kind == CHANNEL_MEAN:
+        return f"{signal.size}: the mean channel × {times}"
+    return f"{signal.size}: {len(signal.eeg.ch_names)} channels × {times}"
 
 
 def _problems(

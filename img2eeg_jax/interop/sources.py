@@ -32,6 +32,8 @@ _PUBLISHED = (
     re.compile(r"realnet\.\w+"),
     re.compile(r"cornet_s\b.*"),
 )
+# Addresses of published encoders of EEG.
+_PUBLISHERS = re.compile(r"(hf://|https://huggingface\.co/)kmazrolina/ReAlNet(/|$)")
 _SUBJECT = re.compile(r"sub-0*([1-9]\d*)")
 _HUB = "hf://"
 
@@ -53,6 +55,11 @@ class Source:
     sha256: str
     revision: str = ""
     subject: int | None = None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it comes from where the weights of a paper are published."""
+        return _PUBLISHERS.match(self.name) is not None
 
     def to_dict(self) -> dict:
         """Returns what a checkpoint's description records."""

@@ -16,7 +16,6 @@ from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import naming, unexpected
 from img2eeg_jax.files import check_new, check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
-from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 
 
 def import_weights(
@@ -28,6 +27,7 @@ def import_weights(
     revision: str = "",
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
+    is_published: bool = False,
     image_size: int | None = None,
     overwrite: bool = False,
 ) -> str:
@@ -41,6 +41,8 @@ def import_weights(
       revision: see `sources.find`.
       ch_names: see `convert.recognise`.
       times_s: see `convert.recognise`.
+      is_published: see `convert.recognise`; what comes from a publisher's own address
+        is, see `sources.Source.is_published`.
       image_size: see `convert.recognise`.
       overwrite: whether to replace what is at `output`.
 
@@ -60,7 +62,11 @@ def import_weights(
     weights = torch_files.read(source.path)
     with naming(source.name):
         network = convert.recognise(
-            weights.tensors, ch_names=ch_names, times_s=times_s, image_size=image_size
+            weights.tensors,
+            ch_names=ch_names,
+            times_s=times_s,
+            is_published=is_published or source.is_published,
+            image_size=image_size,
         )
         variables, description = convert.from_state_dict(
             weights.tensors, network, weights.container
@@ -164,7 +170,7 @@ def _summary(
         "source": f"{source.name}, SHA-256 {source.sha256}",
         "revision": source.revision,
         "subject": source.subject,
-        "signal": _describe_signal(network.signal) if network.signal else None,
+        "signal": convert.describe_signal(network.signal) if network.signal else None,
         "network": f"width {arguments['width']}, {arguments['num_classes']} classes",
         "images": f"{network.image_size} × {network.image_size} pixels",
         "weights": f"{len(tensors) - len(counters)} tensors, {n_values:,} values, "
@@ -174,13 +180,3 @@ def _summary(
         "written": output,
     }
     return "\n".join(f"{name:<10}{row}" for name, row in rows.items() if row)
-
-
-def _describe_signal(signal: SignalLayout) -> str:
-    if not signal.is_eeg:
-        return f"{signal.size} features"
-    times_s = signal.eeg.times_s
-    times = f"{len(times_s)} times, {times_s[0]:g} to {times_s[-1]:g} s"
-    if signal.kind == CHANNEL_MEAN:
-        return f"{signal.size}: the mean channel × {times}"
-    return f"{signal.size}: {len(signal.eeg.ch_names)} channels × {times}"

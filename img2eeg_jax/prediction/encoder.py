@@ -54,12 +54,17 @@ class Encoder:
         Args:
           path: work directory, or a converter's output folder.
           which: "best" or "last" checkpoint.
-          subject: whose EEG, where several subjects share a network.
+          subject: whose EEG; needed where several subjects share a network.
 
         Raises:
-          InputError: there is no such checkpoint, or its network predicts no signal.
+          InputError: there is no such checkpoint, its network predicts no signal, or
+            it is another subject's.
         """
-        return cls(load_checkpoint(path, which, subject))
+        encoder = cls(load_checkpoint(path, which, subject))
+        whose = encoder.description.subject
+        if subject is not None and whose not in (None, subject):
+            raise unexpected(path, f"a network of subject {subject}", f"one of {whose}")
+        return encoder
 
     @property
     def description(self) -> Description:

@@ -33,12 +33,18 @@ flags.DEFINE_alias("subject", "subjects")
 _SHA256 = flags.DEFINE_string("sha256", "", "What the file's SHA-256 must be.")
 _REVISION = flags.DEFINE_string("revision", "", "Of hf://: branch, tag or commit.")
 _CH_NAMES = flags.DEFINE_list("ch_names", [], "Channels of the signal, in order.")
-_TIMES = common.define(
-    "times",
+_TIMES_S = common.define(
+    "times_s",
     "",
     "ascending numbers",
     _read_times,
     "Times of the signal in seconds: all, or the first and the last.",
+)
+_PUBLISHED = flags.DEFINE_boolean(
+    "published",
+    False,
+    "A copy of published weights, the size of whose signal tells channels and times; "
+    "needless for hf://kmazrolina/ReAlNet.",
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
@@ -84,7 +90,8 @@ def main() -> None:
             sha256=_SHA256.value,
             revision=_REVISION.value,
             ch_names=_CH_NAMES.value,
-            times_s=_TIMES.value,
+            times_s=_TIMES_S.value,
+            is_published=_PUBLISHED.value,
             image_size=_IMAGE_SIZE.value,
             overwrite=_OVERWRITE.value,
         )
@@ -100,4 +107,4 @@ def run() -> None:
         lambda digits: re.fullmatch(r"([0-9a-fA-F]{8,64})?", digits) is not None,
         "expected 64 hexadecimal digits, or at least the first 8",
     )
-    common.run(main, {"subject": "subjects", "times_s": "times"})
+    common.run(main, {"subject": "subjects", "is_published": "published"})

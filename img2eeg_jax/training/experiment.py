@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints import run_folder
 from img2eeg_jax.checkpoints.store import FOLDER, check_folder
-from img2eeg_jax.data import batches, examples, layout
+from img2eeg_jax.data import batches, duplicates, examples, layout
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http
@@ -90,6 +90,11 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
     logits = None
     with matmul_precision(config.precision), distributed.naming_failures():
         shards = plan.source.open()
+        _, held_out = examples.split_by_concept(
+            shards.concepts["training"], config.validation_concepts, config.seed
+        )
+        if repeated := duplicates.warning(shards, held_out):
+            print(repeated, flush=True)
         if networks.teacher is not None and not config.teacher_batch_stats:
             model = networks.teacher.clone(axis_name=None)
             logits = teacher.load_logits(shards, model, networks.teacher_variables)
@@ -348,7 +353,7 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
             config.teacher, config.num_classes
         )
         teacher_model = teacher_model.clone(axis_name=BATCH_AXIS)
-    initial = load_initial(config.init_from, model, config.image_size)
+    initial = load_initial(config.init_from, model, config.image_size, signal)
     return Networks(
         signal=signal,
         model=model,
@@ -420,8 +425,13 @@ def _build_workdirs(
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
         zscore, whose = data.zscore, {"subject": numbers[position]}
+        pairings = data.pairings
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
+            pairings = {
+                split: tuple(one.of_subject(numbers[position]) for one in of)
+                for split, of in pairings.items()
+            }
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
         description = networks.describe(
@@ -433,6 +443,7 @@ def _build_workdirs(
                 "image_list_sha256": shards.image_list_sha256,
                 "preprocessing": shards.eeg(numbers[position]).preprocessing,
             },
+            pairings=pairings,
             **whose,
         )
         is_one_of_several = folder.name == layout.subject_name(numbers[position])

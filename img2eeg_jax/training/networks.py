@@ -12,6 +12,7 @@ import optax
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.checkpoints.trees import check_shapes, variable_shapes
+from img2eeg_jax.errors import naming
 from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.models.flops import training_flops
@@ -107,21 +108,25 @@ class Networks:
 
 
 def load_initial(
-    path: str | os.PathLike, model: ReAlNet, image_size: int
+    path: str | os.PathLike, model: ReAlNet, image_size: int, signal: SignalLayout
 ) -> dict[str, Any]:
     """Returns the variables that a checkpoint holds, of a part of a network or all.
+
+    The outputs of an encoder are found by the names of their channels, and their times.
 
     Args:
       path: of a checkpoint of ReAlNet or CORnet-S; "" for none.
       model: the network that is trained.
       image_size: height and width of its images, pixels.
+      signal: what its signal means, that of each subject.
 
     Returns:
       {"params": …, "batch_stats": …}, module by module; modules that the checkpoint
       lacks are absent.
 
     Raises:
-      InputError: the checkpoint cannot be read, or has other shapes.
+      InputError: the checkpoint cannot be read, has other shapes, or an encoder lacks
+        channels or times.
     """
     if not path:
         return {"params": {}, "batch_stats": {}}
@@ -129,6 +134,11 @@ def load_initial(
     given = loaded.variables
     if loaded.description.kind == "cornet_s":
         given = {name: {"realnet": tree} for name, tree in given.items()}
+    else:
+        with naming(os.fspath(path)):
+            places = signal.places_in(loaded.description.signal)
+        last = {name: a[..., places] for name, a in given["params"]["fc"].items()}
+        given = {**given, "params": {**given["params"], "fc": last}}
     everything = variable_shapes(model.clone(axis_name=None), image_size)
     expected = {
         name: {module: everything[name].get(module, {}) for module in tree}

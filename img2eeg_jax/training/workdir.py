@@ -83,6 +83,12 @@ class Workdir(contextlib.AbstractContextManager):
         if restored is None:
             return None
         state, description, progress = restored
+        if description.pairings is None:
+            print(
+                "the checkpoint does not record which image goes with which EEG: that "
+                "the data are those of the start cannot be checked",
+                flush=True,
+            )
         if other := description.data_difference(self.description):
             data = "the data that the run started with"
             raise unexpected(self.folder, data, other)

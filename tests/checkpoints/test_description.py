@@ -120,7 +120,7 @@ class TestJSON:
     @pytest.mark.parametrize("found", [0, FORMAT + 1, "1", None])
     def test_unknown_format(self, found):
         entries = {**describe().to_dict(), "format": found}
-        words = f"expected a description of format 1 or 2, found format {found!r}$"
+        words = f"expected a description of format 1 to 3, found format {found!r}$"
         with pytest.raises(InputError, match=words):
             Description.from_dict(entries)
 

@@ -173,6 +173,6 @@ class TestFormat1:
         entries = {**TRAINED_1, "format": found}
         folder = write(entries, small_state(0).variables)
         assert refusal(lambda: load_checkpoint(folder)) == (
-            f"{folder}/checkpoints/0: expected a description of format 1 or 2, found "
+            f"{folder}/checkpoints/0: expected a description of format 1 to 3, found "
             f"format {found}"
         )

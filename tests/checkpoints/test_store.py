@@ -32,6 +32,7 @@ from helpers.tiny_network import (
     draw_variables,
     realnet,
 )
+from img2eeg_jax.checkpoints.description import FORMAT
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.checkpoints.store import DAMAGED_FOLDER, FOLDER, CheckpointStore
 from img2eeg_jax.errors import InputError
@@ -381,7 +382,7 @@ class TestErrors:
 
     def test_newer_format(self, copy):
         """Not damage: resuming with an old version moves nothing aside."""
-        change_description(copy, format=3)
+        change_description(copy, format=FORMAT + 1)
         for read in (load_checkpoint, restore):
             message = refusal(lambda read=read: read(copy))
             assert f"{copy / FOLDER / '1'}: expected a description of" in message

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from helpers.permuted import change_channels
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import examples, layout
 from img2eeg_jax.data.shards import builder
@@ -52,6 +53,30 @@ def averaged(tiny_original):
         mean = read.eeg.astype(np.float64).mean(1)
         result[partition] = mean[:, rows, 30:51]
     return result
+
+
+def test_unit_and_order_of_channels_change_nothing(load, tiny, tmp_path):
+    expected = load()
+    change_channels(tiny, np.random.default_rng(0).permutation(17), 1e6, subject=2)
+    shards = builder.open_or_build(
+        tiny, tmp_path / "shards", subjects=(2,), image_size=16, log=lambda line: None
+    )
+    found = examples.load_encoding_data(
+        shards,
+        subjects=2,
+        channels=["Oz", "P8"],
+        window_s=(0.1, 0.3),
+        n_validation_concepts=2,
+        split_seed=0,
+    )
+    for name in ("train", "validation", "test"):
+        np.testing.assert_allclose(
+            getattr(found, name).response,
+            getattr(expected, name).response,
+            rtol=1e-4,
+            atol=1e-5,
+        )
+    np.testing.assert_allclose(found.zscore.std, 1e6 * expected.zscore.std, rtol=1e-5)
 
 
 def test_split_by_concept():

@@ -50,6 +50,14 @@ def ignore(line):
     del line
 
 
+class Built(list):
+    """The lines that tell of shards that are built."""
+
+    def log(self, line):
+        if "building shards" in line:
+            self.append(line)
+
+
 def checkpoint(path, subject=1, kind=CHANNELS_BY_TIMES, with_zscore=True):
     axes = Axes(CHANNELS, synthetic.AXES.select(window_s=WINDOW_S).times_s)
     rng = np.random.default_rng(0)
@@ -117,11 +125,11 @@ def test_the_runs_own_data(data_dir, tmp_path):
     expected = load_measured(checkpoint(tmp_path), data_dir=data_dir)
     shards_dir = shutil.move(data_dir / "shards", tmp_path / "shards elsewhere")
     write_config(tmp_path, data_dir=str(data_dir), shards_dir=str(shards_dir))
-    lines = []
-    found = load_measured(checkpoint(tmp_path), log=lines.append)
+    lines = Built()
+    found = load_measured(checkpoint(tmp_path), log=lines.log)
     np.testing.assert_array_equal(found.eeg, expected.eeg)
     shutil.rmtree(data_dir)
-    found = load_measured(checkpoint(tmp_path), log=lines.append)
+    found = load_measured(checkpoint(tmp_path), log=lines.log)
     np.testing.assert_array_equal(found.eeg, expected.eeg)
     assert not lines
     # Those of a run of several subjects lie in the folder above.
@@ -129,7 +137,7 @@ def test_the_runs_own_data(data_dir, tmp_path):
     folder = tmp_path / "sub-01"
     folder.mkdir()
     write_config(folder, data_dir=str(data_dir))
-    found = load_measured(checkpoint(folder), log=lines.append)
+    found = load_measured(checkpoint(folder), log=lines.log)
     np.testing.assert_array_equal(found.eeg, expected.eeg)
     assert not lines
     shutil.rmtree(tmp_path / "shards")
@@ -144,14 +152,14 @@ def test_shards_are_built_where_there_are_none(data_dir, tmp_path, snapshot):
     shutil.rmtree(data_dir / "shards")
     data_dir.chmod(0o555)
     before = snapshot(data_dir)
-    lines = []
-    found = load_measured(checkpoint(run), data_dir=data_dir, log=lines.append)
+    lines = Built()
+    found = load_measured(checkpoint(run), data_dir=data_dir, log=lines.log)
     data_dir.chmod(0o755)
     assert snapshot(data_dir) == before
     assert (run / "eval" / "shards").is_dir()
     np.testing.assert_array_equal(found.eeg, expected.eeg)
     assert len(lines) == 2
-    load_measured(checkpoint(run), data_dir=data_dir, log=lines.append)
+    load_measured(checkpoint(run), data_dir=data_dir, log=lines.log)
     assert len(lines) == 4
     assert (data_dir / "shards").is_dir()
 

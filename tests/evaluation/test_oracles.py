@@ -146,7 +146,7 @@ def oracle(monkeypatch, data_dir):
         signal = SignalLayout.for_eeg(kind, axes, times_s)
         description = Description("realnet", {}, SIZE, signal=signal)
         loaded = Checkpoint(data_dir.parent, 5, description, {})
-        monkeypatch.setattr(encoder, "load_checkpoint", lambda *args: loaded)
+        monkeypatch.setattr(report, "load_checkpoint", lambda *args: loaded)
         monkeypatch.setattr(encoder.Encoder, "signal", signal_of)
         return report.evaluate(
             "unused", data_dir=data_dir, subject=1, output=output, log=lambda line: None

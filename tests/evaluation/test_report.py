@@ -33,6 +33,16 @@ def test_table_of_what_is_known():
     ]
 
 
+def test_table_says_whose_network_it_is():
+    summary = {"n_images": 20, "n_repetitions": 8, "ch_names": ["O1"]}
+    summary |= {"window_s": [0.1, 0.2], "n_splits": 3, "n_permutations": 9}
+    summary |= {"subject": 2, "trained_subject": 1, "zscore_subject": 1}
+    *_, line = report.result_table(summary).splitlines()
+    assert line == "EEG of subject 2, network of subject 1, z-score of subject 1"
+    *_, line = report.result_table(summary | {"trained_subject": None}).splitlines()
+    assert "network of subject unknown" in line
+
+
 def test_table_of_one_of_each():
     """One channel is no "1 channels"; one repetition has no halves to score against."""
     counts = {"n_images": 1, "n_repetitions": 1, "n_splits": 0, "n_permutations": 1}

@@ -13,6 +13,7 @@ from img2eeg_jax import objectives
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.data.examples import Split
+from img2eeg_jax.data.pairing import Pairing
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.signal_layout import SignalLayout
@@ -49,6 +50,7 @@ def describe(**changes):
         signal=signal,
         zscore=ZScore(0 * one, one),
         config={"seed": SEED},
+        pairings={"training": (Pairing.of(["image"], {1: ["EEG"]}),)},
     )
     return dataclasses.replace(description, **changes)
 

@@ -1,6 +1,7 @@
 """What a state dict is recognised as, and what is refused, on tiny networks."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def encoder(encoder_original):
 
 
 def round_trip(tensors, container=None):
-    network = convert.recognise(tensors)
+    network = convert.recognise(tensors, is_published=True)
     variables, description = convert.from_state_dict(tensors, network, container)
     return convert.to_state_dict(variables, description, step=3)
 
@@ -52,7 +53,7 @@ def round_trip(tensors, container=None):
 @pytest.mark.parametrize("counters", [True, False])
 def test_kinds_and_their_round_trip(make, label, kind, counters):
     tensors = arrays(make(), counters=counters)
-    network = convert.recognise(tensors)
+    network = convert.recognise(tensors, is_published=True)
     assert (convert.label(network), network.kind) == (label, kind)
     assert network.model["width"] == 4
     assert network.model["num_classes"] == 10
@@ -79,7 +80,7 @@ def test_round_trip_in_other_precisions(encoder, dtype):
 
 
 def test_the_description_names_channels_and_times():
-    network = convert.recognise(arrays(tiny_encoder(340)))
+    network = convert.recognise(arrays(tiny_encoder(340)), is_published=True)
     _, description = convert.from_state_dict(arrays(tiny_encoder(340)), network)
     assert description.signal.kind == "channels_x_times"
     axes = description.signal.axes
@@ -93,7 +94,7 @@ def test_the_description_names_channels_and_times():
 
 
 def test_a_channel_mean_counts_from_sample_20_to_40():
-    signal = convert.recognise(arrays(tiny_encoder(100))).signal
+    signal = convert.recognise(arrays(tiny_encoder(100)), is_published=True).signal
     assert (signal.kind, signal.shape, signal.window) == (
         "channel_mean",
         (100,),
@@ -125,6 +126,27 @@ def test_own_channels_and_times(encoder):
         convert.recognise(encoder, ch_names=list("ABC"), times_s=[0, 1, 2])
     with pytest.raises(InputError, match="together"):
         convert.recognise(encoder, ch_names=list("ABC"))
+    with pytest.raises(InputError, match=r"expected seconds .* found 0 to 400"):
+        convert.recognise(encoder, ch_names=list("ABC"), times_s=[0, 400])
+
+
+@pytest.mark.parametrize(
+    ("size", "published"),
+    [
+        (340, "340: 17 channels × 20 times, 0 to 0.19 s"),
+        (100, "100: the mean channel × 20 times, 0 to 0.19 s"),
+    ],
+)
+def test_as_many_outputs_as_a_published_network(size, published):
+    tensors = arrays(tiny_encoder(size))
+    expected = (
+        f"expected `ch_names` and `times_s` of the {size} outputs, or `is_published` "
+        f"if they are the published network's ({published}), found neither"
+    )
+    with pytest.raises(InputError, match=re.escape(expected)):
+        convert.recognise(tensors)
+    named = convert.recognise(tensors, ch_names=list("ABCDE"), times_s=[0.1, 0.3])
+    assert named.signal.shape == (5, size // 5)
 
 
 def refused(tensors):

@@ -34,7 +34,7 @@ def save(path, state_dict, container=None, **options):
 
 
 def convert(path, output):
-    transfer.import_weights(str(path), output)
+    transfer.import_weights(str(path), output, is_published=True)
     return load_checkpoint(output)
 
 

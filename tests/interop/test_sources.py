@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -230,3 +231,20 @@ def test_no_hub(find):
     """The hub's library tries for a while."""
     (refused,) = find({"kind": f"hf://{REPO}/x.pt"}, HF_ENDPOINT="http://127.0.0.1:9")
     assert refused.startswith(f"REFUSED hf://{REPO}/x.pt: expected weights that")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_published"),
+    [
+        ("hf://kmazrolina/ReAlNet/weights/sub-01/best_model_params.pt", True),
+        ("hf://kmazrolina/ReAlNet", True),
+        ("https://huggingface.co/kmazrolina/ReAlNet/resolve/main/x.pt", True),
+        ("hf://kmazrolina/ReAlNet-of-mine/encoder.pt", False),
+        ("hf://me/ReAlNet/encoder.pt", False),
+        ("/home/me/kmazrolina/ReAlNet/encoder.pt", False),
+        ("https://example.org/hf://kmazrolina/ReAlNet/encoder.pt", False),
+    ],
+)
+def test_published_weights_are_told_by_their_address(name, is_published):
+    source = sources.Source(pathlib.Path("encoder.pt"), name, "0" * 64)
+    assert source.is_published == is_published

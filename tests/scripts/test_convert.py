@@ -45,6 +45,10 @@ def files(tmp_path_factory):
     return folder
 
 
+def import_published(given, output, **options):
+    return transfer.import_weights(str(given), output, is_published=True, **options)
+
+
 @pytest.fixture(scope="session")
 def convert(commands):
     def call(source, output, *flags, **environment):
@@ -59,7 +63,7 @@ def converted(files, tmp_path_factory):
     """The converted files. Not to be changed."""
     folder = tmp_path_factory.mktemp("converted")
     for name in ("340", "100", "1024"):
-        transfer.import_weights(str(files / name), folder / name)
+        import_published(files / name, folder / name)
     path = files / "cornet_s-1d3f7974.pth"
     transfer.import_weights(str(path), folder / "cornet_s", image_size=32)
     return folder
@@ -68,7 +72,7 @@ def converted(files, tmp_path_factory):
 def test_what_it_prints_and_records(files, converted, commands, tmp_path):
     path = files / "340/sub-01/encoder.pt"
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    given = [f"--input={path}", "--list", f"--sha256={sha256}"]
+    given = [f"--input={path}", "--list", "--published", f"--sha256={sha256}"]
     result = commands.run("convert_torch_weights.py", *given)
     check_done(result)
     for text in (
@@ -323,8 +327,33 @@ def test_damaged_files_leave_nothing(tmp_path, snapshot, damage):
 )
 def test_wrong_sizes_and_checksums(files, tmp_path, options, words):
     with pytest.raises(InputError, match=words):
-        transfer.import_weights(str(files / "340"), tmp_path / "output", **options)
+        import_published(files / "340", tmp_path / "output", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", ["340", "100"])
+def test_channels_and_times_of_ones_own_network_are_asked_for(
+    files, convert, tmp_path, size
+):
+    """It may have as many outputs as a published one."""
+    given = files / size / "sub-01/encoder.pt"
+    with pytest.raises(InputError, match=f"`ch_names` and `times_s` of the {size} out"):
+        transfer.import_weights(str(given), tmp_path / "output")
+    assert not list(tmp_path.iterdir())
+    n_channels = 5 if size == "100" else 10
+    names = [f"E{n}" for n in range(n_channels)]
+    transfer.import_weights(
+        str(given), tmp_path / "output", ch_names=names, times_s=[0.1, 0.4]
+    )
+    axes = load_checkpoint(tmp_path / "output").description.signal.axes
+    assert axes.ch_names == tuple(names)
+    np.testing.assert_allclose(axes.times_s[[0, -1]], [0.1, 0.4])
+
+
+def test_asking_names_the_flags(files, convert, tmp_path):
+    result = convert(files / "100", tmp_path / "output")
+    expected = "expected --ch_names and --times_s of the 100 outputs, or --published if"
+    check_refused(result, expected)
 
 
 def test_wrong_flags(commands):
@@ -333,7 +362,7 @@ def test_wrong_flags(commands):
         (["--input=x"], "either --list or --output"),
         (["--input=x", "--output=y", "--list"], "either --list or --output"),
         (["--input=x", "--output=y", "--sha256=xyz"], "64 hexadecimal digits"),
-        (["--input=x", "--output=y", "--times=1,0"], "ascending"),
+        (["--input=x", "--output=y", "--times_s=1,0"], "ascending"),
     ):
         check_refused(commands.run("convert_torch_weights.py", *flags), words, status=2)
 
@@ -341,7 +370,7 @@ def test_wrong_flags(commands):
 def test_output_through_a_link(files, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
-    transfer.import_weights(str(files / "340"), tmp_path / "link")
+    import_published(files / "340", tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "disk/checkpoints").is_dir()
 
@@ -350,22 +379,22 @@ def test_nothing_is_overwritten_by_accident(
     files, converted, trained, tmp_path, snapshot
 ):
     output = tmp_path / "output"
-    transfer.import_weights(str(files / "340"), output)
+    import_published(files / "340", output)
     before = snapshot(output)
     with pytest.raises(InputError, match=r"nothing there yet.*`overwrite` replaces"):
-        transfer.import_weights(str(files / "100"), output)
+        import_published(files / "100", output)
     assert snapshot(output) == before
-    transfer.import_weights(str(files / "100"), output, overwrite=True)
+    import_published(files / "100", output, overwrite=True)
     assert load_checkpoint(output).description.signal.kind == "channel_mean"
     # A run is never replaced.
     before = snapshot(trained)
     with pytest.raises(InputError, match="converted checkpoint to replace, found"):
-        transfer.import_weights(str(files / "100"), trained, overwrite=True)
+        import_published(files / "100", trained, overwrite=True)
     assert snapshot(trained) == before
     # Nor is what others put there.
     (output / "checkpoints/thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=r"found checkpoints/thesis\.txt"):
-        transfer.import_weights(str(files / "100"), output, overwrite=True)
+        import_published(files / "100", output, overwrite=True)
     exported = tmp_path / "x.pt"
     exported.write_text("mine")
     with pytest.raises(InputError, match=r"x\.pt: expected nothing there yet"):

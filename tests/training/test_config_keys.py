@@ -14,6 +14,7 @@ import pytest
 from configs import default, demo
 from helpers import fake_training
 from img2eeg_jax.data.examples import EncodingData
+from img2eeg_jax.data.pairing import Pairing
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
@@ -94,6 +95,7 @@ def observe(monkeypatch, tmp_path):
             zscore=ZScore(ones, ones),
             axes=synthetic.AXES,
             epoch_times_s=synthetic.AXES.times_s,
+            pairings={"training": (Pairing.of([], {1: [], 2: []}),)},
             validation_halves=halves,
         )
 
@@ -101,7 +103,7 @@ def observe(monkeypatch, tmp_path):
         seen["teacher"] = path, num_classes
         return CORnetS(4, num_classes), {"w": np.zeros(1, np.float32)}
 
-    def load_initial(path, model, image_size):
+    def load_initial(path, model, image_size, signal):
         seen["initial"], seen["images"] = path, image_size
         return {"params": {}, "batch_stats": {}}
 

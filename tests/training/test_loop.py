@@ -25,6 +25,7 @@ from helpers.fake_training import (
 )
 from helpers.runs import last_checkpoint
 from img2eeg_jax.data import batches as pipeline
+from img2eeg_jax.data.pairing import Pairing
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import InputError, StoppedBySignal
@@ -230,11 +231,15 @@ class TestOtherData:
         trainer(tmp_path, Steps()).train(never)
         before = snapshot(tmp_path)
         other = np.zeros((1, 1), np.float32)
-        description = describe(zscore=ZScore(other, other))
-        one = trainer(tmp_path, Steps(), workdirs=[Workdir(tmp_path, description)])
-        with pytest.raises(InputError, match="data with another zscore"):
-            one.train(never)
-        assert snapshot(tmp_path) == before
+        pairings = {"training": (Pairing.of(["image"], {1: ["other"]}),)}
+        for changes, words in (
+            ({"pairings": pairings}, "found other EEG in the training split"),
+            ({"pairings": None, "zscore": ZScore(other, other)}, "another zscore"),
+        ):
+            workdir = Workdir(tmp_path, describe(**changes))
+            with pytest.raises(InputError, match=words):
+                trainer(tmp_path, Steps(), workdirs=[workdir]).train(never)
+            assert snapshot(tmp_path) == before
 
     def test_checkpoints_that_name_no_unit_go_on(self, tmp_path):
         """Those of format 1."""

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 
-from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data import duplicates, layout, preprocessing
 from img2eeg_jax.data.prepare.request import Request
 from img2eeg_jax.data.prepare.tasks import Log, Task
 from img2eeg_jax.data.sources import recordings, synthetic, things_eeg2
@@ -170,6 +170,7 @@ def _kept_shards(
 
 def _build_shards(request: Request, log: Log) -> None:
     from img2eeg_jax.data.shards import builder
+    from img2eeg_jax.data.shards.store import Shards
 
     builder.ensure_shards(
         request.data_dir,
@@ -179,6 +180,9 @@ def _build_shards(request: Request, log: Log) -> None:
         processes=request.processes,
         log=log,
     )
+    shards = Shards.open(request.shards_dir, image_size=request.image_size, subjects=())
+    if repeated := duplicates.warning(shards):
+        log(repeated)
 
 
 def _is_coming(request: Request, to_come: Sequence[Task]) -> bool:

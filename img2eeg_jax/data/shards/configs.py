@@ -16,6 +16,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import folders
 from img2eeg_jax.data.shards.tensorflow_setup import tfds
 from img2eeg_jax.errors import unexpected
+from img2eeg_jax.provenance import sha256_of
 
 # Images in flight between the threads that decode and the one that writes.
 _IMAGES_AT_A_TIME = 256
@@ -52,6 +53,7 @@ class ImagesConfig(tfds.core.BuilderConfig):
             "images": layout.image_list(self.image_set),
             "image_size": self.image_size,
             "resized_by": f"antialiased bilinear filter of Pillow {PIL.__version__}",
+            "files_sha256": self._files_sha256(),
         }
 
     def n_bytes(self, partition: str) -> int:
@@ -72,6 +74,13 @@ class ImagesConfig(tfds.core.BuilderConfig):
 
     def _read(self, path: pathlib.Path) -> np.ndarray:
         return layout.read_image(path, self.image_size)
+
+    def _files_sha256(self) -> dict[str, list[str]]:
+        with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            return {
+                partition: list(pool.map(sha256_of, self.image_set.files(partition)))
+                for partition in layout.PARTITIONS
+            }
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

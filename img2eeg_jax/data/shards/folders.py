@@ -1,7 +1,7 @@
 """Where the configurations of shards lie, and what describes them.
 
-    SHARDS_DIR/things_eeg2/images-64/3.0.0    images of 64x64 pixels, for all subjects
-    SHARDS_DIR/things_eeg2/sub-01/3.0.0       EEG of one subject
+    SHARDS_DIR/things_eeg2/images-64/3.1.0    images of 64x64 pixels, for all subjects
+    SHARDS_DIR/things_eeg2/sub-01/3.1.0       EEG of one subject
 
 SHARDS_DIR is a folder, or an address that TensorFlow can write to, such as
 ``gs://BUCKET/shards``. What lies at an address is copied into the cache to be read.
@@ -27,7 +27,7 @@ from img2eeg_jax.files import scratch_dir
 
 # The builder's name, and the version of what it writes.
 NAME = "things_eeg2"
-VERSION = "3.0.0"
+VERSION = "3.1.0"
 # TFDS describes a configuration in the first file, we in the second.
 INFO_FILE = "dataset_info.json"
 METADATA_FILE = "metadata.json"
@@ -147,7 +147,7 @@ def open_configuration(shards_dir: str | os.PathLike, name: str) -> Configuratio
     """
     address = config_dir(shards_dir, name)
     if not exists(shards_dir, name):
-        raise unexpected(address, f"shards of {name}", "none")
+        raise unexpected(address, f"shards of {name}", _others(shards_dir, name))
     metadata = read_metadata(shards_dir, name)
     local = _cached(address, metadata) if is_remote(address) else pathlib.Path(address)
     opened = Configuration(name, address, local, metadata)
@@ -197,6 +197,16 @@ def upload(folder: pathlib.Path, shards_dir: str, name: str) -> None:
         tf.io.gfile.makedirs(target)
         for path in sorted(folder.iterdir(), key=lambda path: path.name == INFO_FILE):
             tf.io.gfile.copy(str(path), f"{target}/{path.name}", overwrite=True)
+
+
+def _others(shards_dir: str | os.PathLike, name: str) -> str:
+    """Tells of shards that another version wrote, which their data set renews."""
+    folder = os.path.dirname(config_dir(shards_dir, name))
+    versions = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    if not versions:
+        return "none"
+    found = ", ".join(sorted(version.rstrip("/") for version in versions))
+    return f"those of version {found}; name their data set to build them again"
 
 
 def _read_json(path: str) -> dict[str, Any]:

@@ -193,6 +193,10 @@ class Shards:
       image_list: partition → CONCEPT/FILE of each image.
       image_list_sha256: tells this list of images from others.
       images_sha256: tells these pixels from others.
+      files_sha256: partition → SHA-256 of each image's file, which tells it from others
+        whatever it is called and whoever decodes it.
+      pixels_sha256: partition → SHA-256 of each image's pixels, which tells it from
+        others but for its copies in other formats.
     """
 
     shards_dir: str
@@ -202,6 +206,8 @@ class Shards:
     image_list: Mapping[str, tuple[str, ...]]
     image_list_sha256: str
     images_sha256: str
+    files_sha256: Mapping[str, tuple[str, ...]]
+    pixels_sha256: Mapping[str, tuple[str, ...]]
     _eeg: Mapping[int, SubjectEEG] = dataclasses.field(repr=False)
 
     @classmethod
@@ -228,6 +234,10 @@ class Shards:
             image_list = files.metadata["images"]
             list_sha256 = files.metadata["image_list_sha256"]
             images_sha256 = files.metadata["data_sha256"]
+            digests = {
+                key: {name: tuple(of) for name, of in files.metadata[key].items()}
+                for key in ("files_sha256", "pixels_sha256")
+            }
         eeg = {subject: SubjectEEG.open(shards_dir, subject) for subject in subjects}
         for one in eeg.values():
             if one._files.metadata.get("image_list_sha256") != list_sha256:
@@ -257,6 +267,7 @@ class Shards:
             image_list={name: tuple(listed) for name, listed in image_list.items()},
             image_list_sha256=list_sha256,
             images_sha256=images_sha256,
+            **digests,
             _eeg=eeg,
         )
 
@@ -267,6 +278,10 @@ class Shards:
             partition: tuple(name.split("/")[0] for name in listed)
             for partition, listed in self.image_list.items()
         }
+
+    def image_digests(self, partition: str) -> tuple[Sequence[str], Sequence[str]]:
+        """Returns what tells images from each other: by files, and by pixels."""
+        return self.files_sha256[partition], self.pixels_sha256[partition]
 
     def eeg(self, subject: int) -> SubjectEEG:
         """Returns the EEG of a subject.

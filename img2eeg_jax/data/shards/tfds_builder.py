@@ -59,9 +59,11 @@ class ThingsEeg2(tfds.core.ShardBasedBuilder):
         )
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        self._digest = hashlib.sha256()
+        self._digest, self._pixels = hashlib.sha256(), {}
         super()._download_and_prepare(*args, **kwargs)
         self.info.metadata["data_sha256"] = self._digest.hexdigest()
+        if self._pixels:
+            self.info.metadata["pixels_sha256"] = self._pixels
         self.info.metadata.update(_check_written(self.info, self.builder_config))
 
     def _shard_iterators_per_split(
@@ -93,6 +95,9 @@ class ThingsEeg2(tfds.core.ShardBasedBuilder):
         for index, example in enumerate(bar):
             for name in sorted(example):
                 self._digest.update(example[name])
+            if "image" in example:
+                pixels = hashlib.sha256(example["image"]).hexdigest()
+                self._pixels.setdefault(partition, []).append(pixels)
             yield index, {"index": index, **example}
 
     def _example_writer(self) -> tfds.core.ExampleWriter:

@@ -99,13 +99,16 @@ def _positions(ch_names: Sequence[str]) -> NDArray | None:
     on the head's outline.
 
     Returns:
-      None of a single channel, or if one is not in the montage.
+      None of a single channel, or if one is not in the montage, or twice.
     """
     montage = mne.channels.make_standard_montage(_MONTAGE)
-    if len(ch_names) < 2 or not set(ch_names) <= set(montage.ch_names):
+    # Recorders spell them FPZ, Fpz or FpZ.
+    spelling = {name.casefold(): name for name in montage.ch_names}
+    names = [spelling.get(name.casefold()) for name in ch_names]
+    if len(names) < 2 or None in names or len(set(names)) < len(names):
         return None
     # The sampling rate is required but of no consequence here.
-    info = mne.create_info([*ch_names], sfreq=1.0, ch_types="eeg", verbose="error")
+    info = mne.create_info(names, sfreq=1.0, ch_types="eeg", verbose="error")
     # Positions relative to the ears and the nose.
     info.set_montage(montage, verbose="error")
     *centre, radius = _HEAD_SPHERE_M

@@ -33,6 +33,8 @@ def test_r_by_channel_draws_the_summary(drawn):
         # Bars, scalp and colour bar; or bars only.
         (MUSE, 3),
         (P17, 3),
+        (["FPZ", "OZ"], 3),
+        (["Oz", "OZ"], 1),
         ([*MUSE, "E5"], 1),
         (["Oz"], 1),
         (["mean"], 1),
