@@ -24,12 +24,15 @@ class Checkpoint:
       step: training step of the checkpoint.
       description: what the checkpoint says of it.
       variables: {"params": …, "batch_stats": …}, NumPy arrays.
+      which: "best" or "last": the latter also where the best was asked for, but none
+        could be selected.
     """
 
     path: pathlib.Path
     step: int
     description: Description
     variables: dict[str, Any]
+    which: str = "last"
 
     @property
     def model(self) -> nn.Module:

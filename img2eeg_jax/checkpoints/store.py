@@ -198,7 +198,7 @@ class CheckpointStore:
 
 def read_network(
     path: pathlib.Path, which: str
-) -> tuple[int, Description, dict[str, Any]]:
+) -> tuple[int, Description, dict[str, Any], str]:
     """Reads the network of a checkpoint; see `load.load_checkpoint`.
 
     Args:
@@ -206,7 +206,8 @@ def read_network(
       which: "best" or "last".
 
     Returns:
-      (step, description, variables), NumPy arrays.
+      (step, description, variables, which it is), arrays of NumPy; "last" where none
+      could be selected.
 
     Raises:
       InputError: no checkpoint there, or one that is damaged or whose arrays do not
@@ -220,7 +221,8 @@ def read_network(
         raise unexpected(path, f"a checkpoint ({FOLDER}/ in it)", runs or "none")
     with _open_manager(folder, read_only=True) as manager:
         step = manager.best_step() if which == "best" else None
-        step = manager.latest_step() if step is None else step
+        if step is None:
+            which, step = "last", manager.latest_step()
         if step is None:
             raise unexpected(folder, "a checkpoint", "none")
         source = folder / str(step)
@@ -230,7 +232,7 @@ def read_network(
             model = description.build_model()
             expected = trees.variable_shapes(model, description.image_size)
         arrays = _read_items(manager, folder, step, {"variables": expected})
-        return step, description, arrays["variables"]
+        return step, description, arrays["variables"], which
 
 
 def check_folder(folder: pathlib.Path) -> None:
