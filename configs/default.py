@@ -62,7 +62,10 @@ def get_config() -> ConfigDict:
     # Optimisation: Adam.
     config.init_from = ""  # checkpoint of the initial weights; "" for random ones
     config.num_epochs = 25
-    config.batch_size = 16  # images a step, over all devices
+    config.batch_size = 16  # images a step at most, over all devices
+    # An epoch's batches have equally many images, but for one; False leaves what they
+    # do not divide into to a short last batch, as published.
+    config.even_batches = True
     config.learning_rate = 2e-5
     # "constant", or "cosine": to 0 at num_epochs, which more epochs later would raise.
     config.learning_rate_schedule = "constant"

@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.bn_updates = 2
     config.correlation = "spearman"
     config.contrast_gradient = False
+    config.even_batches = False
     config.learning_rate = 2e-6
     config.select_by = "test"
     config.first_selectable_epoch = 1

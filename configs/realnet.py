@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.task = "cross_entropy"
     config.teacher_batch_stats = True
     config.contrast_gradient = False
+    config.even_batches = False
     config.num_epochs = 30
     config.select_by = "test"
     config.first_selectable_epoch = 1

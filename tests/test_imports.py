@@ -23,6 +23,7 @@ CORE = (
     "img2eeg_jax.models.flops",
     "img2eeg_jax.objectives",
     "img2eeg_jax.training.state",
+    "img2eeg_jax.training.optimizer",
     "img2eeg_jax.training.step",
     "img2eeg_jax.devices.parallel",
 )

@@ -258,12 +258,21 @@ def model_arguments(
 
 def build_optimizer(
     config: ConfigDict, steps_per_epoch: int = 1
-) -> optax.GradientTransformation:
-    """Returns the config's optimizer."""
+) -> optax.GradientTransformationExtraArgs:
+    """Returns the config's optimizer.
+
+    Raises:
+      InputError: it would never change anything.
+    """
+    per_epoch = optimizers.updates_per_epoch(steps_per_epoch, config.accumulate_steps)
+    if config.warmup_steps and config.num_epochs * per_epoch == 1:
+        # The first update of a warm-up has a learning rate of 0.
+        raise unexpected("`warmup_steps`", "0 for a single update", config.warmup_steps)
     return optimizers.build(
         learning_rate=config.learning_rate,
         schedule=config.learning_rate_schedule,
-        total_steps=config.num_epochs * steps_per_epoch,
+        num_epochs=config.num_epochs,
+        steps_per_epoch=steps_per_epoch,
         warmup_steps=config.warmup_steps,
         eps=config.adam_eps,
         weight_decay=config.weight_decay,
@@ -388,6 +397,7 @@ def _build_trainer(
         parallel=parallel,
         train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
         loss_step=parallel.loss_step(make_loss_step(model, *arguments)),
+        recipe=recipe,
         state=parallel.put_together([start] * len(configs)),
         teacher_variables=parallel.replicate(
             networks.teacher_variables if live_teacher else {}
@@ -402,11 +412,11 @@ def _build_trainer(
         if config.select_by == "validation"
         else None,
         batch_size=config.batch_size,
+        even_batches=config.even_batches,
         seed=config.seed,
         workdirs=_build_workdirs(configs, numbers, shards, data, networks),
         limits=limits,
         flops_per_image=networks.flops_per_image,
-        counts_skipped=recipe.skip_nonfinite,
     )
 
 

@@ -55,6 +55,7 @@ KEYS = {
     "init_from": ("/initial", {"initial"}),
     "num_epochs": (3, {"limits", "optimizer"}),
     "batch_size": (4, {"batches", "optimizer"}),
+    "even_batches": (False, {"batches"}),
     "learning_rate": (1.0, {"optimizer"}),
     "learning_rate_schedule": ("cosine", {"optimizer"}),
     "warmup_steps": (3, {"optimizer"}),
@@ -156,9 +157,9 @@ def observe(monkeypatch, tmp_path):
             "flops": networks.flops_per_image,
             "selection": (trainer.selection, len(trainer.selection_split.index)),
             "ceiling": trainer.ceiling,
-            "batches": (trainer.batch_size, trainer.seed),
+            "batches": (trainer.batch_size, trainer.even_batches, trainer.seed),
             "limits": trainer.limits,
-            "columns": trainer.counts_skipped,
+            "columns": trainer.recipe.skip_nonfinite,
         }
 
     return build

@@ -30,9 +30,11 @@ from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training.requests import Limits
 from img2eeg_jax.training.selection import Selection
-from img2eeg_jax.training.step import LOSSES
+from img2eeg_jax.training.step import LOSSES, Recipe
 from img2eeg_jax.training.sums import FETCH_EVERY
 from img2eeg_jax.training.workdir import Workdir
+
+SKIPPING = Recipe(generation_weight=0.0, skip_nonfinite=True)
 
 
 def never():
@@ -334,14 +336,14 @@ class TestLossesThatAreNotFinite:
 
     def test_skipped_steps_are_counted(self, tmp_path, capsys):
         steps = Steps(skipped=[6])
-        trainer(tmp_path, steps, counts_skipped=True).train(never)
+        trainer(tmp_path, steps, recipe=SKIPPING).train(never)
         assert [row["train_skipped"] for row in read_csv(tmp_path)] == [0, 1]
         assert ", 1 steps skipped\n" in capsys.readouterr().out
 
     def test_epoch_of_skipped_steps_only(self, tmp_path):
         steps = Steps(skipped=range(1, STEPS_PER_EPOCH + 1))
         with pytest.raises(InputError, match=r"step 4: .*none in a whole epoch"):
-            trainer(tmp_path, steps, counts_skipped=True).train(never)
+            trainer(tmp_path, steps, recipe=SKIPPING).train(never)
 
 
 class TestSeveralNetworks:
