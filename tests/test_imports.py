@@ -44,6 +44,7 @@ HOMES = {
     "absl.app": ("scripts/",),
     "ml_collections": (
         "training/experiment.py",
+        "training/parts.py",
         "training/config_check.py",
         "scripts/",
     ),

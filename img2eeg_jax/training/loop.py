@@ -183,7 +183,6 @@ class Trainer:
         done = int(sizes[: progress.step_in_epoch].sum())
         batches = self._batches(
             self.train_split,
-            seed=self.seed,
             epoch=progress.epoch,
             first_step=progress.step_in_epoch,
         )
@@ -222,17 +221,8 @@ class Trainer:
         return must_stop
 
     def _batches(self, split: Split, **order: int) -> Iterator[dict[str, Any]]:
-        """Yields a split's batches, on the devices."""
-        return self.parallel.load(
-            pipeline.batches(
-                split,
-                batch_size=self.batch_size,
-                even=self.even_batches,
-                process_index=self.parallel.process_index,
-                process_count=self.parallel.process_count,
-                **order,
-            )
-        )
+        order |= {"batch_size": self.batch_size, "even": self.even_batches}
+        return _load(self.parallel, split, seed=self.seed, **order)
 
     def _finish_epoch(self, active: dict[int, Workdir]) -> None:
         validation = [None] * len(self.workdirs)
@@ -243,9 +233,7 @@ class Trainer:
                 self.recipe,
                 self.state.variables,
                 self.teacher_variables,
-                # A teacher may use the statistics of the batch, and images come sorted
-                # by concept.
-                self._batches(self.selection_split, seed=self.seed),
+                self._batches(self.selection_split),
             )
         for i, workdir in active.items():
             row = sums.epoch_row(
@@ -280,3 +268,21 @@ class Trainer:
         """Prints a line of all networks, or of one; nothing if it is empty."""
         if self._written and line:
             print(f"{self._label(network)} {line}".strip(), flush=True)
+
+
+def _load(
+    parallel: DataParallel, split: Split, **order: int
+) -> Iterator[dict[str, Any]]:
+    """Yields a split's batches, on the devices.
+
+    Always shuffled: of images sorted by concept, as those for validation are, a teacher
+    that uses the statistics of the batch would see one concept at a time.
+    """
+    return parallel.load(
+        pipeline.batches(
+            split,
+            process_index=parallel.process_index,
+            process_count=parallel.process_count,
+            **order,
+        )
+    )

@@ -19,7 +19,7 @@ from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import MATMUL_PRECISION
 from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.training import experiment
+from img2eeg_jax.training import experiment, parts
 
 # Key → (a value, what changes with it, what else must be set for that).
 KEYS = {
@@ -121,7 +121,7 @@ def observe(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment.examples, "load_encoding_data", load_encoding_data)
     monkeypatch.setattr(experiment.teacher, "load_teacher", load_teacher)
     monkeypatch.setattr(experiment, "load_initial", load_initial)
-    monkeypatch.setattr(experiment.optimizers, "build", build_optimizer)
+    monkeypatch.setattr(parts.optimizers, "build", build_optimizer)
     monkeypatch.setattr(experiment.Networks, "initial_state", initial_state)
     monkeypatch.setattr(experiment, "make_train_step", make_train_step)
     monkeypatch.setattr(DataParallel, "train_step", lambda *_: None)
@@ -143,7 +143,7 @@ def observe(monkeypatch, tmp_path):
             networks,
             None,
             parallel,
-            experiment.build_limits(config, 0.0, parallel, is_first=True),
+            parts.build_limits(config, 0.0, parallel, is_first=True),
         )
         return {
             **seen,
@@ -206,6 +206,6 @@ def test_limits_of_a_part_of_the_devices():
     """The peak is of all devices; only the first session of a process is traced."""
     config = base_config({"peak_tflops": 8.0, "profile_steps": 3})
     quarter = DataParallel(jax.devices()[:1])
-    limits = experiment.build_limits(config, 0.0, quarter, is_first=False)
+    limits = parts.build_limits(config, 0.0, quarter, is_first=False)
     assert limits.peak_tflops == 2.0
     assert limits.profile_steps == 0
