@@ -73,8 +73,9 @@ def get_config() -> ConfigDict:
     config.adam_eps = 1e-8
     config.weight_decay = 0.0  # decoupled, of kernels only
     config.max_gradient_norm = 0.0  # longer gradients are scaled to it; 0 for any
-    config.accumulate_steps = 1  # batches an update
+    config.accumulate_steps = 1  # batches an update at most; it ends with the epoch
     # Of a running average of the parameters, which is validated and kept; 0 for none.
+    # As long as it would be of more, it is of about the last tenth of the updates.
     config.ema_decay = 0.0
     config.nonfinite = "stop"  # or "skip" steps whose loss or gradient is not finite
     config.seed = 2023  # of initial weights, data order and validation split

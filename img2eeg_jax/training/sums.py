@@ -67,8 +67,8 @@ class StepLosses:
                     continue
                 check_finite(step, f"{workdir.label} loss".strip(), total)
                 if is_bad:
-                    what = "finite gradient and batch statistics"
-                    raise not_finite(step, f"{workdir.label} {what}".strip(), "others")
+                    what = f"{workdir.label} gradient and batch statistics".strip()
+                    raise not_finite(step, f"a finite {what}", "others")
                 loss = float(total) / max(float(count), 1)
         return loss
 

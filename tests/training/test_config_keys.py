@@ -3,6 +3,7 @@
 Everything that a config is turned into is built, but for data, weights and programs.
 """
 
+import contextlib
 import dataclasses
 import types
 
@@ -18,6 +19,7 @@ from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import MATMUL_PRECISION
+from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.training import experiment, parts
 
@@ -200,6 +202,25 @@ def test_bfloat16_is_the_models_too(observe):
     found = observe(base_config({"precision": "bfloat16"}))
     assert found["model"]["dtype"] == "bfloat16"
     assert found["precision"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes", "refused"),
+    [
+        (1, {}, True),
+        (9, {"accumulate_steps": 9}, True),
+        (9, {"accumulate_steps": 8}, False),
+        (1, {"num_epochs": 2}, False),
+        (1, {"warmup_steps": 0}, False),
+    ],
+)
+def test_run_that_would_change_nothing(steps, changes, refused):
+    """The first update of a warm-up has a learning rate of 0."""
+    config = base_config({"num_epochs": 1, "warmup_steps": 3} | changes)
+    found = "`warmup_steps`: expected 0 for a single update, found 3"
+    expecting = pytest.raises(InputError, match=found)
+    with expecting if refused else contextlib.nullcontext():
+        parts.build_optimizer(config, steps)
 
 
 def test_limits_of_a_part_of_the_devices():
