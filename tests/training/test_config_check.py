@@ -151,3 +151,21 @@ def test_our_configs(path):
 )
 def test_names_with_commas_between(given, expected):
     assert config_check.names(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "warns"),
+    [
+        ("default", {}, True),
+        ("realnet", {}, True),
+        ("default", {"init_from": "nowhere"}, False),
+        ("default", {"learning_rate": 1e-3}, False),
+        ("default", {"width": 32}, False),
+        ("n170", {}, False),
+    ],
+)
+def test_random_weights_at_a_rate_for_trained_ones(config, changes, warns):
+    config = importlib.import_module(f"configs.{config}").get_config()
+    config.update(changes)
+    warning = config_check.random_weights_warning(config)
+    assert (warning is not None) == warns
