@@ -131,7 +131,7 @@ class Workdir(contextlib.AbstractContextManager):
         state = jax.device_get(state)
         for what, tree in (
             ("network", state.variables),
-            ("state of the optimizer", state),
+            ("state of the optimizer", state.opt_state),
         ):
             for leaf in jax.tree.leaves(tree):
                 check_finite(int(state.step), what, leaf)
