@@ -62,7 +62,10 @@ def get_config() -> ConfigDict:
     # Optimisation: Adam.
     config.init_from = ""  # checkpoint of the initial weights; "" for random ones
     config.num_epochs = 25
-    config.batch_size = 16  # images a step, over all devices
+    config.batch_size = 16  # images a step at most, over all devices
+    # An epoch's batches have equally many images, but for one; False leaves what they
+    # do not divide into to a short last batch, as published.
+    config.even_batches = True
     config.learning_rate = 2e-5
     # "constant", or "cosine": to 0 at num_epochs, which more epochs later would raise.
     config.learning_rate_schedule = "constant"
@@ -70,8 +73,9 @@ def get_config() -> ConfigDict:
     config.adam_eps = 1e-8
     config.weight_decay = 0.0  # decoupled, of kernels only
     config.max_gradient_norm = 0.0  # longer gradients are scaled to it; 0 for any
-    config.accumulate_steps = 1  # batches an update
+    config.accumulate_steps = 1  # batches an update at most; it ends with the epoch
     # Of a running average of the parameters, which is validated and kept; 0 for none.
+    # As long as it would be of more, it is of about the last tenth of the updates.
     config.ema_decay = 0.0
     config.nonfinite = "stop"  # or "skip" steps whose loss or gradient is not finite
     config.seed = 2023  # of initial weights, data order and validation split

@@ -23,6 +23,7 @@ CORE = (
     "img2eeg_jax.models.flops",
     "img2eeg_jax.objectives",
     "img2eeg_jax.training.state",
+    "img2eeg_jax.training.optimizer",
     "img2eeg_jax.training.step",
     "img2eeg_jax.devices.parallel",
 )
@@ -42,6 +43,7 @@ HOMES = {
     "absl.app": ("scripts/",),
     "ml_collections": (
         "training/experiment.py",
+        "training/parts.py",
         "training/config_check.py",
         "scripts/",
     ),

@@ -226,6 +226,34 @@ class TestContrast:
             objectives.contrast(*random_pair(), ones(BATCH), correlation="kendall")
 
 
+class TestPairs:
+    @pytest.mark.parametrize("correlation", CORRELATIONS)
+    @pytest.mark.parametrize("size", [1, 2, BATCH])
+    def test_as_contrast_of_one_batch_of_all(self, correlation, size):
+        signal, target = random_pair(seed=6)
+        signal, target = signal + np.float32(10), np.round(target, 1)
+        sums = []
+        for first in range(0, BATCH, size):
+            rows = np.arange(first, first + size + 1) % BATCH
+            mask = np.float32([*(rows[:-1] >= first), 0])
+            sums.append(
+                objectives.pairs(
+                    signal[rows], target[rows], mask, correlation=correlation
+                )
+            )
+        sums = [np.sum(x, 0) for x in zip(*sums, strict=True)]
+        found = objectives.contrast_of_pairs(sums, BATCH)
+        expected = naive_contrast(signal, target, CORRELATIONS[correlation])
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    def test_a_single_image(self):
+        signal, target = random_pair(batch=1)
+        sums = objectives.pairs(signal, target, ones(1))
+        expected = 1 - stats.pearsonr(signal[0], target[0]).statistic
+        found = objectives.contrast_of_pairs(sums, 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def correlation_of(batches, axis_name=None):
     """Returns r over the images of batches, each (signal, target, mask)."""
     of_batch = functools.partial(objectives.moments, axis_name=axis_name)
@@ -331,6 +359,7 @@ class TestCorrelation:
         objectives.mean_squared_error,
         objectives.cross_entropy_to_argmax,
         objectives.contrast,
+        objectives.pairs,
         objectives.moments,
     ],
 )

@@ -379,7 +379,7 @@ def _optimizer_item(state: TrainState) -> dict[str, Any]:
     item = {"opt_state": state.opt_state, "step": state.step}
     if state.ema_params is not None:
         # `variables` holds their average then.
-        item["params"] = state.params
+        item |= {"params": state.params, "ema_updates": state.ema_updates}
     return item
 
 

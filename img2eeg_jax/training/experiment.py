@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from img2eeg_jax.axes import Axes
@@ -26,16 +25,13 @@ from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import StoppedBySignal, unexpected
-from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import config_check, subjects, teacher
-from img2eeg_jax.training import optimizer as optimizers
+from img2eeg_jax.signal_layout import SignalLayout
+from img2eeg_jax.training import config_check, parts, subjects, teacher
 from img2eeg_jax.training.loop import Trainer
 from img2eeg_jax.training.networks import Networks, load_initial
 from img2eeg_jax.training.requests import Limits, stop_signals
-from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.source import DataSource
-from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
+from img2eeg_jax.training.step import make_loss_step, make_train_step
 from img2eeg_jax.training.workdir import Workdir
 
 
@@ -105,7 +101,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
             folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
         ) -> None:
             configs = {folder: plan.configs[folder] for folder in folders}
-            limits = build_limits(config, started_s, parallel, is_first)
+            limits = parts.build_limits(config, started_s, parallel, is_first)
             with (
                 # Each thread has a precision of its own.
                 matmul_precision(config.precision),
@@ -261,76 +257,6 @@ def model_arguments(
     }
 
 
-def build_optimizer(
-    config: ConfigDict, steps_per_epoch: int = 1
-) -> optax.GradientTransformation:
-    """Returns the config's optimizer."""
-    return optimizers.build(
-        learning_rate=config.learning_rate,
-        schedule=config.learning_rate_schedule,
-        total_steps=config.num_epochs * steps_per_epoch,
-        warmup_steps=config.warmup_steps,
-        eps=config.adam_eps,
-        weight_decay=config.weight_decay,
-        max_gradient_norm=config.max_gradient_norm,
-        accumulate_steps=config.accumulate_steps,
-        frozen_areas=tuple(config.frozen_areas),
-    )
-
-
-def build_recipe(config: ConfigDict, signal: SignalLayout, has_teacher: bool) -> Recipe:
-    """Returns the loss; without a teacher the task loss is off."""
-    return Recipe(
-        task=config.task if has_teacher else "none",
-        generation_weight=config.generation_weight,
-        correlation=config.correlation,
-        contrast_gradient=config.contrast_gradient,
-        average_channels=signal.kind == CHANNEL_MEAN,
-        signal_window=signal.window,
-        teacher_batch_stats=config.teacher_batch_stats,
-        skip_nonfinite=config.nonfinite == "skip",
-        ema_decay=config.ema_decay,
-    )
-
-
-def build_model(config: ConfigDict, arguments: Mapping[str, Any]) -> ReAlNet:
-    """Returns the network that is trained, for devices that share a batch."""
-    return ReAlNet(
-        **arguments,
-        axis_name=BATCH_AXIS,
-        frozen_areas=tuple(config.frozen_areas),
-        remat=config.remat,
-    )
-
-
-def build_selection(config: ConfigDict) -> Selection:
-    """Returns how the best epoch is found."""
-    return Selection(
-        config.select_by, config.first_selectable_epoch, config.early_stopping_epochs
-    )
-
-
-def build_limits(
-    config: ConfigDict, started_s: float, parallel: DataParallel, is_first: bool
-) -> Limits:
-    """Returns the limits of a session.
-
-    Args:
-      config: see configs/default.py.
-      started_s: `time.monotonic()` at the command's start.
-      parallel: the devices of the session.
-      is_first: whether its steps may be traced: of sessions side by side only the
-        first one's are, because JAX traces all that a process does.
-    """
-    return Limits(
-        num_epochs=config.num_epochs,
-        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
-        checkpoint_minutes=config.checkpoint_minutes,
-        profile_steps=config.profile_steps if is_first else 0,
-        peak_tflops=config.peak_tflops * parallel.n_devices / jax.device_count(),
-    )
-
-
 def load_networks(config: ConfigDict, axes: Axes) -> Networks:
     """Builds the network, and loads its teacher and its initial weights.
 
@@ -346,7 +272,7 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
     if config.subjects_mode == subjects.SHARED_BACKBONE:
         n_sharing = len(layout.parse_subjects(str(config.subjects)))
     arguments = model_arguments(config, signal, n_sharing)
-    model = build_model(config, arguments)
+    model = parts.build_model(config, arguments)
     teacher_model, teacher_variables = None, {}
     if config.teacher:
         teacher_model, teacher_variables = teacher.load_teacher(
@@ -384,22 +310,23 @@ def _build_trainer(
     if logits is not None:
         data = teacher.with_logits(data, logits)
     live_teacher = networks.teacher if logits is None else None
-    recipe = build_recipe(config, networks.signal, networks.teacher is not None)
+    recipe = parts.build_recipe(config, networks.signal, networks.teacher is not None)
     n_steps = batches.num_batches(data.train, config.batch_size)
-    optimizer = build_optimizer(config, n_steps)
+    optimizer = parts.build_optimizer(config, n_steps)
     model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
     start = networks.initial_state(optimizer, config.seed, config.ema_decay > 0)
     return Trainer(
         parallel=parallel,
         train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
         loss_step=parallel.loss_step(make_loss_step(model, *arguments)),
+        recipe=recipe,
         state=parallel.put_together([start] * len(configs)),
         teacher_variables=parallel.replicate(
             networks.teacher_variables if live_teacher else {}
         ),
         train_split=data.train,
         selection_split=getattr(data, config.select_by),
-        selection=build_selection(config),
+        selection=parts.build_selection(config),
         ceiling=networks.ceiling(
             data.validation_halves,
             [shards.eeg(number).n_repetitions["training"] for number in numbers],
@@ -407,11 +334,11 @@ def _build_trainer(
         if config.select_by == "validation"
         else None,
         batch_size=config.batch_size,
+        even_batches=config.even_batches,
         seed=config.seed,
         workdirs=_build_workdirs(configs, numbers, shards, data, networks),
         limits=limits,
         flops_per_image=networks.flops_per_image,
-        counts_skipped=recipe.skip_nonfinite,
     )
 
 
