@@ -587,11 +587,6 @@ RAW_DAMAGES = {
         {},
         ["expected sfreq in Hz above 0, found 0"],
     ),
-    "sampling rate of one session": (
-        edit_session(2, "training", sfreq=500),
-        {},
-        ["ses-02", "expected the sampling rate of .*ses-01", "1000 Hz, found 500 Hz"],
-    ),
     "other channels in one session": (
         edit_session(
             2, "test", ch_names=lambda names: np.char.replace(names, "P8", "O9")
