@@ -64,6 +64,13 @@ class EncodingData:
     pairings: Mapping[str, tuple[Pairing, ...]]
     validation_halves: np.ndarray | None = None
 
+    def pairings_of(self, subject: int) -> dict[str, tuple[Pairing, ...]]:
+        """Returns, of each split, which image goes with which of a subject's EEG."""
+        return {
+            split: tuple(one.of_subject(subject) for one in pairings)
+            for split, pairings in self.pairings.items()
+        }
+
 
 def split_by_concept(
     concepts: Sequence[str], n_validation_concepts: int, seed: int

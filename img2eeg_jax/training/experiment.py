@@ -355,10 +355,7 @@ def _build_workdirs(
         pairings = data.pairings
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
-            pairings = {
-                split: tuple(one.of_subject(numbers[position]) for one in of)
-                for split, of in pairings.items()
-            }
+            pairings = data.pairings_of(numbers[position])
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
         description = networks.describe(
