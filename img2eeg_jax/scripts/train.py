@@ -42,8 +42,13 @@ def main() -> None:
         distributed.start(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
-    if warning := config_check.random_weights_warning(_CONFIG.value):
-        common.say(warning)
+    if config_check.fine_tunes_random_weights(_CONFIG.value):
+        common.say(
+            "no `init_from`: the network starts from random weights, at a learning "
+            f"rate for trained ones ({_CONFIG.value.learning_rate:g}); "
+            "python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
+            "makes those of CORnet-S, for `init_from=CORNET_S`"
+        )
     experiment.train(_CONFIG.value, _WORKDIR.value)
     distributed.stop()
 

@@ -100,18 +100,11 @@ def _one_of(choices: tuple[str, ...]) -> str:
     return " or ".join(map(repr, choices))
 
 
-def random_weights_warning(config: ConfigDict) -> str | None:
-    """Returns what to say of random weights at a learning rate of fine-tuning.
+def fine_tunes_random_weights(config: ConfigDict) -> bool:
+    """Tells whether random weights are trained at a learning rate of fine-tuning.
 
     Only of networks that CORnet-S fits into, which has 64 channels in V1.
     """
     rate = config.get("learning_rate")
     fits = config.get("width") == 64 and config.get("init_from") == ""
-    if not fits or rate is None or rate >= _FROM_SCRATCH:
-        return None
-    return (
-        "no `init_from`: the network starts from random weights, at a learning rate "
-        f"for trained ones ({rate:g}); "
-        "python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
-        "makes those of CORnet-S, for `init_from=CORNET_S`"
-    )
+    return fits and rate is not None and rate < _FROM_SCRATCH

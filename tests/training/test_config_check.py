@@ -167,5 +167,4 @@ def test_names_with_commas_between(given, expected):
 def test_random_weights_at_a_rate_for_trained_ones(config, changes, warns):
     config = importlib.import_module(f"configs.{config}").get_config()
     config.update(changes)
-    warning = config_check.random_weights_warning(config)
-    assert (warning is not None) == warns
+    assert config_check.fine_tunes_random_weights(config) == warns
