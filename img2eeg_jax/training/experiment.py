@@ -1,5 +1,6 @@
 """From a config to what it stands for: data, networks, optimizer, trainer; `train`."""
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -26,6 +27,7 @@ from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import StoppedBySignal, unexpected
+from img2eeg_jax.locks import only_writer
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
 from img2eeg_jax.training import config_check, subjects, teacher
@@ -68,12 +70,22 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
       workdir: folder of the run; made if need be.
 
     Raises:
-      InputError: something the user gave is wrong, or the loss became non-finite.
+      InputError: something the user gave is wrong, another process trains in the
+        folder, or the loss became non-finite.
       StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved if
         a step was taken.
     """
     started_s = time.monotonic()
     plan = _plan(config, pathlib.Path(workdir))
+    with contextlib.ExitStack() as folders:
+        if jax.process_index() == 0:
+            for folder in dict.fromkeys([pathlib.Path(workdir), *plan.configs]):
+                folders.enter_context(only_writer(folder))
+        _train(plan, started_s)
+
+
+def _train(plan: _Plan, started_s: float) -> None:
+    """Does what `train` says, in folders that no other process writes to."""
     distributed.keep_compiled_programs(http.cache_dir() / "compiled")
     config = plan.config
     axes = plan.source.look(
