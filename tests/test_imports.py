@@ -43,6 +43,7 @@ HOMES = {
     "absl.app": ("scripts/",),
     "ml_collections": (
         "training/experiment.py",
+        "training/plan.py",
         "training/config_check.py",
         "scripts/",
     ),

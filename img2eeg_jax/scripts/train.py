@@ -35,6 +35,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 
 def main() -> None:
     """Calls `training.experiment.train` with the flags."""
+    print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
         from img2eeg_jax.devices import distributed
