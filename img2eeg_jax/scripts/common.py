@@ -23,6 +23,9 @@ WRONG_FLAGS = 2
 STOPPED_BY_SIGNAL = os.EX_TEMPFAIL  # 75
 INTERRUPTED = 130
 
+# What absl prints its help for, and _VersionFlag.
+_HELP = re.compile(r"--?(help\w*|h|[?]|version)(=.*)?")
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # How the process ends after an error.
@@ -85,7 +88,7 @@ class _VersionFlag(flags.BooleanFlag):
         """See the base class."""
         if self._parse(argument):
             print(f"img2eeg_jax {img2eeg_jax.__version__}", flush=True)
-            sys.exit()
+            sys.exit(0)
 
 
 class _Parser(flags.ArgumentParser):
@@ -295,7 +298,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
             _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:
         return flags.FLAGS(argv)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and any(map(_HELP.fullmatch, argv)):
+            # It was printed; what absl ends with is 1.
+            if "config" in flags.FLAGS and error.code != 0:
+                print(f"\n{config_flag.describe(argv)}")
+            sys.exit()
         # A config file is a program, and may raise anything.
         unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
         _stop(f"wrong flags: {unknown or f'{error} (--help lists them)'}", WRONG_FLAGS)

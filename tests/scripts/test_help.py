@@ -17,6 +17,7 @@ def test_help_lists_the_flags(commands, script):
         assert f"{flag}:" in result.stdout
     assert "--alsologtostderr" not in result.stdout
     assert not result.stderr
+    assert result.returncode == 0
 
 
 def test_help_shows_defaults_as_they_are_typed(commands):
@@ -36,4 +37,5 @@ def test_version(commands, script):
     version = importlib.metadata.version("img2eeg_jax")
     assert result.stdout == f"img2eeg_jax {version}\n"
     assert not result.stderr
+    assert result.returncode == 0
     assert "version:" in commands.run(script, "--help").stdout
