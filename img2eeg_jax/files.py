@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import pathlib
+import secrets
 import shutil
 import socket
 import tempfile
@@ -99,14 +100,15 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
     with made_folder(parent) as parent:
         if not os.access(parent, os.W_OK):
             raise unexpected(parent, "a folder that can be written", "none")
-        prefix = _without_leftovers(parent, name)
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        try:
-            # mkdtemp makes private folders; data sets are shared.
-            folder.chmod(0o755)
+        token = secrets.token_hex(4)
+        folder = parent / f"{_without_leftovers(parent, name)}{token}"
+        with contextlib.ExitStack() as stack:
+            # A signal may come as soon as the folder is there; and while it is removed,
+            # which is done again then.
+            for _ in range(2):
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder.mkdir(0o755)
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -118,9 +120,9 @@ def made_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     folder = pathlib.Path(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    with expecting(folder, "a folder that can be written", OSError):
-        folder.mkdir(parents=True, exist_ok=True)
     try:
+        with expecting(folder, "a folder that can be written", OSError):
+            folder.mkdir(parents=True, exist_ok=True)
         yield folder
     finally:
         for made in missing:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -27,6 +28,9 @@ INTERRUPTED = 130
 _HELP = re.compile(r"--?(help\w*|h|[?]|version)(=.*)?")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Seconds after which an interruption that got lost comes again.
+_AGAIN_S = 0.01
 
 # How the process ends after an error.
 _exit = sys.exit
@@ -258,10 +262,19 @@ def _raise_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise KeyboardInterrupt, which must not get lost."""
 
     def unraisable(error: Any) -> None:
-        # Python drops what JAX's callback of the garbage collector raises.
-        if error.exc_type is KeyboardInterrupt:
+        # Python drops what JAX's callback of the garbage collector raises. It is raised
+        # again when that is over, so that what is under way is cleaned up.
+        if error.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(error)
+            return
+        main = threading.main_thread().ident
+        again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main, signal.SIGINT))
+        again.daemon = True
+        try:
+            again.start()
+        except RuntimeError:
+            # Python is about to end, and starts no threads any more.
             _interrupted()
-        sys.__unraisablehook__(error)
 
     sys.unraisablehook = unraisable
     for number in _SIGNALS:

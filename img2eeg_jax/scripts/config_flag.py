@@ -48,7 +48,7 @@ def describe(argv: Sequence[str]) -> str:
     try:
         config = _load(names[-1], [word for word in argv if _KEY.match(word)])
         return config_help.describe(names[-1], config, path)
-    except Exception:
+    except (Exception, SystemExit):
         # A config file is a program, and may raise anything.
         return ""
 
@@ -67,7 +67,7 @@ def unknown_key(argv: Sequence[str]) -> str | None:
         return None
     try:
         keys = list(_keys(_load(names[-1])))
-    except Exception:
+    except (Exception, SystemExit):
         # A config file is a program, and may raise anything.
         return None
     for word in argv:

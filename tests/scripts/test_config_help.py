@@ -9,6 +9,8 @@ from configs import default, demo
 from helpers.commands import ROOT, check_refused
 from img2eeg_jax.scripts import config_flag, config_help
 
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
 MINE = """
 from configs import demo as base
 import math
@@ -79,7 +81,7 @@ def test_keys_of_a_config_elsewhere(tmp_path):
 
 def test_without_a_config_they_are_those_of_all():
     found = entries(config_flag.describe([""]))
-    assert found.keys() == default.get_config().keys()
+    assert found.keys() == set(default.get_config())
 
 
 def test_files_that_cannot_be_loaded_say_nothing(tmp_path):
