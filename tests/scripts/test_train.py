@@ -97,6 +97,7 @@ def test_window_that_the_data_do_not_cover_is_told(tmp_path, monkeypatch, capsys
         ("default", {"init_from": "nowhere"}, False),
         ("default", {"learning_rate": 1e-3}, False),
         ("default", {"width": 32}, False),
+        ("scratch", {}, False),
         ("n170", {}, False),
     ],
 )
@@ -113,6 +114,7 @@ def test_random_weights_at_a_rate_for_trained_ones(
             "no --config.init_from: ",
             " python convert_torch_weights.py --input=cornet_s --output=CORNET_S ",
             " --config.init_from=CORNET_S",
+            "configs/scratch.py has one for random weights",
         ):
             assert part in line
 

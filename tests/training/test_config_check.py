@@ -7,7 +7,7 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, scratch
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.training import config_check
 
@@ -137,6 +137,22 @@ def test_teacher_without_a_task():
 def test_our_configs(path):
     config = importlib.import_module(f"configs.{path.stem}").get_config()
     config_check.check_values(config)
+
+
+def test_recipe_from_random_weights():
+    """It is the default but for what random weights need; the rate reaches 0."""
+    given, old = scratch.get_config(), default.get_config()
+    assert {key for key in old if given[key] != old[key]} == {
+        "task",
+        "generation_weight",
+        "learning_rate",
+        "learning_rate_schedule",
+        "warmup_steps",
+    }
+    assert given.keys() == old.keys()
+    assert not given.init_from
+    assert given.task == "none"
+    assert (given.learning_rate, given.learning_rate_schedule) == (1e-3, "cosine")
 
 
 @pytest.mark.parametrize(
