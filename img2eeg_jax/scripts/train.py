@@ -63,8 +63,8 @@ def _warning(config: ConfigDict) -> str | None:
         return None
     return (
         "no `init_from`: the network starts from random weights, at a learning rate "
-        f"for trained ones ({rate:g}); configs/scratch.py has one for random weights, or "
-        "python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
+        f"for trained ones ({rate:g}); configs/scratch.py has one for random weights, "
+        "or python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
         "makes those of CORnet-S, for `init_from=CORNET_S`"
     )
 

@@ -112,7 +112,7 @@ def test_random_weights_at_a_rate_for_trained_ones(
     for line in lines:
         for part in (
             "no --config.init_from: ",
-            " python convert_torch_weights.py --input=cornet_s --output=CORNET_S ",
+            "python convert_torch_weights.py --input=cornet_s --output=CORNET_S ",
             " --config.init_from=CORNET_S",
             "configs/scratch.py has one for random weights",
         ):
