@@ -9,11 +9,19 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import hypothesis
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 HERE = pathlib.Path(__file__).parent
+
+# The same examples in every run, nothing kept between runs, and no clock: shared
+# machines are slow at times.
+hypothesis.settings.register_profile(
+    "repeatable", derandomize=True, database=None, deadline=None, max_examples=50
+)
+hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser):

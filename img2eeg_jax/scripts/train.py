@@ -5,12 +5,9 @@ import sys
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from img2eeg_jax.scripts import common
-
-# Learning rates of Adam from which on random weights get anywhere.
-_FROM_SCRATCH = 1e-4
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Recipe, e.g. configs/demo.py.", lock_config=True
@@ -39,34 +36,23 @@ def main() -> None:
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
         from img2eeg_jax.devices import distributed
-        from img2eeg_jax.training import experiment
+        from img2eeg_jax.training import config_check, experiment
 
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         common.leave_at_once_on_errors()
         distributed.start(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
-    if warning := _warning(_CONFIG.value):
-        common.say(warning)
+    if config_check.fine_tunes_random_weights(_CONFIG.value):
+        common.say(
+            "no `init_from`: the network starts from random weights, at a learning "
+            f"rate for trained ones ({_CONFIG.value.learning_rate:g}); "
+            "configs/scratch.py has one for random weights, or "
+            "python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
+            "makes those of CORnet-S, for `init_from=CORNET_S`"
+        )
     experiment.train(_CONFIG.value, _WORKDIR.value)
     distributed.stop()
-
-
-def _warning(config: ConfigDict) -> str | None:
-    """Returns what to say of random weights at a learning rate of fine-tuning.
-
-    Only of networks that CORnet-S fits into, which has 64 channels in V1.
-    """
-    rate = config.get("learning_rate")
-    fits = config.get("width") == 64 and config.get("init_from") == ""
-    if not fits or rate is None or rate >= _FROM_SCRATCH:
-        return None
-    return (
-        "no `init_from`: the network starts from random weights, at a learning rate "
-        f"for trained ones ({rate:g}); configs/scratch.py has one for random weights, "
-        "or python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
-        "makes those of CORnet-S, for `init_from=CORNET_S`"
-    )
 
 
 def _names_the_coordinator(values: dict[str, Any]) -> bool:

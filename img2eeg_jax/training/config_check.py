@@ -11,6 +11,8 @@ from img2eeg_jax.models.cornet_s import AREAS
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES
 from img2eeg_jax.training.subjects import MODES
 
+# Learning rates of Adam from which on random weights get anywhere.
+_FROM_SCRATCH = 1e-4
 _CHOICES = {
     "zscore": ("training", "training_and_test"),
     "signal": (CHANNELS_BY_TIMES, CHANNEL_MEAN),
@@ -96,3 +98,13 @@ def _check(config: ConfigDict, key: str, fits: bool, expected: str) -> None:
 
 def _one_of(choices: tuple[str, ...]) -> str:
     return " or ".join(map(repr, choices))
+
+
+def fine_tunes_random_weights(config: ConfigDict) -> bool:
+    """Tells whether random weights are trained at a learning rate of fine-tuning.
+
+    Only of networks that CORnet-S fits into, which has 64 channels in V1.
+    """
+    rate = config.get("learning_rate")
+    fits = config.get("width") == 64 and config.get("init_from") == ""
+    return fits and rate is not None and rate < _FROM_SCRATCH

@@ -135,6 +135,11 @@ class Trainer:
             say=self._print,
         )
         try:
+            # What is in memory now, and what compiling the steps leaves there, stays to
+            # the end of the run: the garbage collector need not go through it.
+            gc.freeze()
+            self._train_epoch(requests, meter, trace)
+            gc.freeze()
             while not self._is_over():
                 self._train_epoch(requests, meter, trace)
         finally:
@@ -149,10 +154,6 @@ class Trainer:
         self, requests: Requests, meter: run_progress.Meter, trace: run_progress.Trace
     ) -> None:
         """Takes the steps that are left of an epoch, and saves."""
-        # Most of what is in memory now stays to the end of the run; frozen, the garbage
-        # collector does not go through it again between steps.
-        gc.collect()
-        gc.freeze()
         active = self._active()
         must_stop = self._take_steps(active, requests, meter, trace)
         n_steps = pipeline.num_batches(self.train_split, self.batch_size)

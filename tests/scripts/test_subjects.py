@@ -103,6 +103,7 @@ def vmapped(commands, changes, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_vmapped(vmapped, alone):
     """From the same initial state; Adam amplifies rounding from step to step."""
     for name in FOLDERS:

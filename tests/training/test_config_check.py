@@ -167,3 +167,21 @@ def test_recipe_from_random_weights():
 )
 def test_names_with_commas_between(given, expected):
     assert config_check.names(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "warns"),
+    [
+        ("default", {}, True),
+        ("realnet", {}, True),
+        ("default", {"init_from": "nowhere"}, False),
+        ("default", {"learning_rate": 1e-3}, False),
+        ("default", {"width": 32}, False),
+        ("scratch", {}, False),
+        ("n170", {}, False),
+    ],
+)
+def test_random_weights_at_a_rate_for_trained_ones(config, changes, warns):
+    config = importlib.import_module(f"configs.{config}").get_config()
+    config.update(changes)
+    assert config_check.fine_tunes_random_weights(config) == warns
