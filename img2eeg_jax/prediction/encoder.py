@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from img2eeg_jax.axes import VOLTS, WHITENED, Axes
+from img2eeg_jax.axes import MICROVOLTS, VOLTS, WHITENED, Axes, Z
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
@@ -19,7 +19,7 @@ from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
-from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
+from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.training.step import make_predict_step
 
 # Layers whose activations `Encoder.features` gives.

@@ -11,9 +11,6 @@ from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import replacing
 
-# Units of predictions. Z-scores are in standard deviations over the training images.
-Z, MICROVOLTS = "z", "µV"
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:

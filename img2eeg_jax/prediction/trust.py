@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.special
 
-from img2eeg_jax.axes import Axes
+from img2eeg_jax.axes import MICROVOLTS, Axes, Z
 from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.evaluation.correlation import correlate_over_images
@@ -177,9 +177,7 @@ class Trust:
             np.savez(file, **arrays)
 
     @classmethod
-    def load(
-        cls, folder: pathlib.Path, subject: Label | None = None
-    ) -> "Trust | None":
+    def load(cls, folder: pathlib.Path, subject: Label | None = None) -> "Trust | None":
         """Reads what training wrote beside a checkpoint.
 
         Args:
