@@ -5,7 +5,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,10 +17,16 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
+from img2eeg_jax.prediction import sampling
+from img2eeg_jax.prediction.familiarity import Familiarity, Unfamiliar, make_step
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint
 from img2eeg_jax.training.step import make_predict_step
+
+if TYPE_CHECKING:
+    import mne
 
 # Layers whose activations `Encoder.features` gives.
 LOGITS = "logits"
@@ -88,6 +94,11 @@ class Encoder:
         """What the checkpoint says of the network."""
         return self.checkpoint.description
 
+    @functools.cached_property
+    def trust(self) -> Trust | None:
+        """How far to trust it; None where training wrote nothing of it."""
+        return of_checkpoint(self.checkpoint)
+
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels."""
@@ -132,8 +143,10 @@ class Encoder:
           ('dog.jpg', 'car.jpg')
         """
         parts = list(self._predicted(pictures, names, bad, progress))
-        images = [name for names, _ in parts for name in names]
-        return self._in_unit(self._joined(rows for _, rows in parts), images)
+        images = [name for names, _, _ in parts for name in names]
+        signal = self._joined(rows for _, rows, _ in parts)
+        familiarity = [np.empty(0, np.float32), *(far for _, _, far in parts)]
+        return self._in_unit(signal, images, np.concatenate(familiarity))
 
     def stream(
         self,
@@ -161,8 +174,8 @@ class Encoder:
           >>> for eeg in encoder.stream("many/"):
           ...     eeg.save(f"{eeg.images[0]}.npz")
         """
-        for images, rows in self._predicted(pictures, names, bad, progress):
-            yield self._in_unit(rows, images)
+        for images, *rows in self._predicted(pictures, names, bad, progress):
+            yield self._in_unit(rows[0], images, rows[1])
 
     def features(
         self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
@@ -190,6 +203,12 @@ class Encoder:
         read = (pixels for _, pixels in given.read(self.image_size))
         n = None if given.names is None else len(given.names)
         return np.concatenate([*self._layer(layer)(_bar(read, n, progress))])
+
+    def sample_trials(
+        self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
+    ) -> "mne.EpochsArray":
+        """Simulates single trials; see `sampling.sample_trials`."""
+        return sampling.sample_trials(self, pictures, n_trials, seed, unitless=unitless)
 
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Predicts the flat signal of images as the network gives it.
@@ -228,10 +247,11 @@ class Encoder:
         names: Iterable[str] | None,
         bad: list[InputError] | None,
         progress: bool | None,
-    ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yields the names and the flat signals of one batch after the other."""
+    ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
+        """Yields names, flat signals and familiarity of one batch after the other."""
         given = Pictures(pictures, names)
         read: list[str] = []
+        unfamiliar = Unfamiliar()
 
         def pixels() -> Iterator[np.ndarray]:
             for name, image in given.read(self.image_size, bad):
@@ -239,10 +259,16 @@ class Encoder:
                 yield image
 
         n = None if given.names is None else len(given.names)
-        for rows in self._signals(_bar(pixels(), n, progress)):
+        for rows in self._outputs(_bar(pixels(), n, progress)):
             done = read[: len(rows)]
             del read[: len(rows)]
-            yield done, rows
+            signal, features = np.split(rows, [self.description.signal.size], axis=1)
+            distance = np.full(len(rows), np.nan, np.float32)
+            if self._familiarity is not None:
+                distance = self._familiarity.distance(features)
+            unfamiliar.add(done, distance)
+            yield done, signal, distance
+        unfamiliar.tell(self.description.simulated)
 
     def _joined(self, parts: Iterable[np.ndarray]) -> np.ndarray:
         nothing = np.empty((0, self.description.signal.size), np.float32)
@@ -252,14 +278,20 @@ class Encoder:
         meaning = self.description.signal
         return meaning.to_eeg(signal) if meaning.is_eeg else signal
 
-    def _in_unit(self, signal: np.ndarray, names: Iterable[str]) -> Prediction:
+    def _in_unit(
+        self, signal: np.ndarray, names: Iterable[str], familiarity: np.ndarray
+    ) -> Prediction:
         """Returns the prediction in its unit; of EEG `signal` is overwritten."""
         data, unit = self._to_eeg(signal), self._unit
         if unit in (MICROVOLTS, WHITENED):
             scale = 1e6 if unit == MICROVOLTS else 1.0
             data *= np.float32(self._zscore.std * np.float64(scale))
             data += np.float32(self._zscore.mean * np.float64(scale))
-        return self._prediction(data, unit, names)
+        return dataclasses.replace(
+            self._prediction(data, unit, names),
+            trust=self.trust,
+            familiarity=familiarity if self._familiarity is not None else None,
+        )
 
     def _prediction(
         self, data: np.ndarray, unit: str, names: Iterable[str]
@@ -271,6 +303,7 @@ class Encoder:
             images=tuple(names),
             subject=self.description.subject,
             zscore=self._zscore,
+            simulated=self.description.simulated,
         )
 
     @property
@@ -294,6 +327,17 @@ class Encoder:
     @functools.cached_property
     def _signals(self) -> Run:
         return self._network.compiled(make_predict_step(self.checkpoint.model))
+
+    @property
+    def _familiarity(self) -> Familiarity | None:
+        return self.trust and self.trust.familiarity
+
+    @functools.cached_property
+    def _outputs(self) -> Run:
+        """Runs the network for the signal, and behind it features, if they matter."""
+        if self._familiarity is None:
+            return self._signals
+        return self._network.compiled(make_step(self.checkpoint.model))
 
     def _layer(self, layer: str) -> Run:
         if layer in self._layers:

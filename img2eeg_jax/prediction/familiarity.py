@@ -1,7 +1,8 @@
 """How far an image is from those that a network was trained on, by its features."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +19,10 @@ SHARE = 0.99
 
 # A feature that hardly varies counts as if it varied so much of what others do.
 _LEAST_SD = 0.01
+# Names of unfamiliar images in the message.
+_SHOWN = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,3 +120,37 @@ def _shrunk(scaled: np.ndarray) -> np.ndarray:
     denominator = (n_images + 1 - 2 / n_features) * (of_squares - square / n_features)
     weight = min(1.0, numerator / denominator) if denominator > 0 else 1.0
     return (1 - weight) * covariance + weight * mean * np.eye(n_features)
+
+
+class Unfamiliar:
+    """Gathers the images that are less familiar than nearly all, to tell of them."""
+
+    def __init__(self):
+        """Has none yet."""
+        self._n_images = self._n_found = 0
+        self._shown: list[str] = []
+
+    def add(self, names: Sequence[str], distance: np.ndarray) -> None:
+        """Takes images and how far they are, f32[image], see `Familiarity.distance`."""
+        found = np.flatnonzero(distance > 1)
+        self._n_images += len(names)
+        self._n_found += len(found)
+        free = _SHOWN - len(self._shown)
+        self._shown += [str(names[row]) for row in found[: max(0, free)]]
+
+    def tell(self, is_simulated: bool) -> None:
+        """Logs a line if there are any.
+
+        Args:
+          is_simulated: whether the network was trained on simulated EEG.
+        """
+        if not self._n_found:
+            return
+        names = ", ".join(self._shown) + (", …" if self._n_found > _SHOWN else "")
+        which = "drawn ones, and its EEG is simulated" if is_simulated else "others"
+        _log.warning(
+            "%d of %d images are further from the training images than %.0f %% of new "
+            "ones like those (%s): the network knows %s, and its errors here are not "
+            "known",
+            *(self._n_found, self._n_images, 100 * SHARE, names, which),
+        )

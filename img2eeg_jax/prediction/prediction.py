@@ -3,6 +3,7 @@
 import os
 import pathlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,9 @@ class Prediction:
     images: tuple[str, ...]
     subject: int | str | None = None
     zscore: ZScore | None = None
+    simulated: bool = False
+    trust: Any = None
+    familiarity: np.ndarray | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "images", tuple(self.images))

@@ -19,6 +19,7 @@ from img2eeg_jax.prediction.familiarity import Familiarity
 from img2eeg_jax.prediction.noise import TrialNoise
 
 if TYPE_CHECKING:
+    from img2eeg_jax.checkpoints.load import Checkpoint
     from img2eeg_jax.prediction.prediction import Prediction
 
 FORMAT = 1
@@ -239,13 +240,30 @@ def digest(variables: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
+def of_checkpoint(checkpoint: "Checkpoint") -> Trust | None:
+    """Reads the trust of a network from the folder of its checkpoint.
+
+    Returns:
+      None if none was written, or that of another checkpoint of the run.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    own = digest(checkpoint.variables)
+    for subject in (None, checkpoint.description.subject):
+        trust = Trust.load(checkpoint.path, subject)
+        if trust is not None and trust.network == own:
+            return trust
+    return None
+
+
 def reliability(prediction: "Prediction") -> Reliability:
     """Returns how well the network predicted its validation images.
 
     Raises:
       InputError: nobody measured it.
     """
-    trust = _trust(prediction)
+    trust = trust_of(prediction)
     names = [field.name for field in dataclasses.fields(Reliability)]
     return Reliability(**{name: getattr(trust, name) for name in names})
 
@@ -269,7 +287,7 @@ def interval(
     """
     if not 0 < level < 1:
         raise unexpected("`level`", "a probability between 0 and 1", level)
-    trust = _trust(prediction)
+    trust = trust_of(prediction)
     spread = trust.spread(n_repetitions) * per_z(prediction)
     # Student's: the spread is an estimate, too.
     reach = scipy.special.stdtrit(trust.n_images, (1 + level) / 2) * spread
@@ -285,7 +303,12 @@ def per_z(prediction: "Prediction") -> np.ndarray | float:
     return std * _UV_PER_V if prediction.unit == MICROVOLTS else std
 
 
-def _trust(prediction: "Prediction") -> Trust:
+def trust_of(prediction: "Prediction") -> Trust:
+    """Returns the trust that a prediction brings.
+
+    Raises:
+      InputError: it brings none.
+    """
     if prediction.trust is None:
         raise unexpected(
             "prediction",
