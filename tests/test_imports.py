@@ -44,6 +44,7 @@ HOMES = {
     "ml_collections": (
         "training/experiment.py",
         "training/parts.py",
+        "training/plan.py",
         "training/config_check.py",
         "scripts/",
     ),

@@ -10,6 +10,7 @@ thread of one process writes them, which asks no others.
 
 import contextlib
 import copy
+import logging
 import os
 import pathlib
 import textwrap
@@ -37,6 +38,10 @@ DAMAGED_FOLDER = "checkpoints_damaged"
 # Items of a checkpoint; see above.
 _ARRAYS = ("variables", "optimizer")
 _DOCUMENTS = ("description", "progress", "checksums")
+
+
+# Orbax warns of what it was asked for, and logs errors before it raises them.
+logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
 
 
 class DamagedError(InputError):

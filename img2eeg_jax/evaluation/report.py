@@ -75,6 +75,8 @@ def evaluate(
         "which": checkpoint.which,
         **_whose(checkpoint, measured.subject),
     }
+    if cut := prediction.axes.cut(window_s):
+        log(cut)
     folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")

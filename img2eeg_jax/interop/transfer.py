@@ -16,6 +16,7 @@ from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import naming, unexpected
 from img2eeg_jax.files import check_new, check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
+from img2eeg_jax.locks import only_writer
 
 
 def import_weights(
@@ -80,7 +81,12 @@ def import_weights(
         source=source.to_dict() | ({"part": part} if part else {}),
     )
     if output is not None:
-        with scratch_dir(output.parent, output.name) as scratch:
+        with (
+            only_writer(output.parent, output.name),
+            scratch_dir(output.parent, output.name) as scratch,
+        ):
+            # Another process may have written it meanwhile.
+            check_new(output, overwrite)
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
             store.write_weights(scratch / "new", variables, description)
             _put(scratch / "new", output)

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -23,7 +24,13 @@ WRONG_FLAGS = 2
 STOPPED_BY_SIGNAL = os.EX_TEMPFAIL  # 75
 INTERRUPTED = 130
 
+# What absl prints its help for, and _VersionFlag.
+_HELP = re.compile(r"--?(help\w*|h|[?]|version)(=.*)?")
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Seconds after which an interruption that got lost comes again.
+_AGAIN_S = 0.01
 
 # How the process ends after an error.
 _exit = sys.exit
@@ -88,7 +95,7 @@ class _VersionFlag(flags.BooleanFlag):
         """See the base class."""
         if self._parse(argument):
             print(f"img2eeg_jax {img2eeg_jax.__version__}", flush=True)
-            sys.exit()
+            sys.exit(0)
 
 
 class _Parser(flags.ArgumentParser):
@@ -271,10 +278,19 @@ def _raise_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise KeyboardInterrupt, which must not get lost."""
 
     def unraisable(error: Any) -> None:
-        # Python drops what JAX's callback of the garbage collector raises.
-        if error.exc_type is KeyboardInterrupt:
+        # Python drops what JAX's callback of the garbage collector raises. It is raised
+        # again when that is over, so that what is under way is cleaned up.
+        if error.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(error)
+            return
+        main = threading.main_thread().ident
+        again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main, signal.SIGINT))
+        again.daemon = True
+        try:
+            again.start()
+        except RuntimeError:
+            # Python is about to end, and starts no threads any more.
             _interrupted()
-        sys.__unraisablehook__(error)
 
     sys.unraisablehook = unraisable
     for number in _SIGNALS:
@@ -311,7 +327,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
             _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:
         return flags.FLAGS(argv)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and any(map(_HELP.fullmatch, argv)):
+            # It was printed; what absl ends with is 1.
+            if "config" in flags.FLAGS and error.code != 0:
+                print(f"\n{config_flag.describe(argv)}")
+            sys.exit()
         # A config file is a program, and may raise anything.
         unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
         wrong = unknown or f"{_in_our_words(error)} (--help lists them)"

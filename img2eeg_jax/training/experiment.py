@@ -1,7 +1,6 @@
 """From a config to what it stands for: data, networks, optimizer, trainer; `train`."""
 
-import copy
-import dataclasses
+import contextlib
 import json
 import os
 import pathlib
@@ -14,43 +13,27 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from img2eeg_jax.axes import Axes
-from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints.store import FOLDER, check_folder
+from img2eeg_jax.checkpoints.store import FOLDER
 from img2eeg_jax.data import batches, duplicates, examples, layout
-from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
-from img2eeg_jax.errors import StoppedBySignal, unexpected
+from img2eeg_jax.errors import StoppedBySignal
+from img2eeg_jax.locks import only_writer
 from img2eeg_jax.signal_layout import SignalLayout
-from img2eeg_jax.training import config_check, parts, subjects, teacher
+from img2eeg_jax.timing import timed, timed_once
+from img2eeg_jax.training import parts, subjects, teacher
 from img2eeg_jax.training.loop import Trainer
 from img2eeg_jax.training.networks import Networks, load_initial
+from img2eeg_jax.training.plan import Plan, data_source, make_plan
+from img2eeg_jax.training.progress import print_line
 from img2eeg_jax.training.requests import Limits, stop_signals
-from img2eeg_jax.training.source import DataSource
 from img2eeg_jax.training.step import make_loss_step, make_train_step
 from img2eeg_jax.training.trust import write_trust
 from img2eeg_jax.training.workdir import Workdir
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """A command, checked as far as that needs no data.
-
-    Attributes:
-      config: see configs/default.py; with absolute paths.
-      how: subjects are trained, see `subjects.mode`.
-      configs: folder of each network → its config, that of a run of its own.
-      source: where the data come from.
-    """
-
-    config: ConfigDict
-    how: str
-    configs: Mapping[pathlib.Path, ConfigDict]
-    source: DataSource
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -65,37 +48,26 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
       workdir: folder of the run; made if need be.
 
     Raises:
-      InputError: something the user gave is wrong, or the loss became non-finite.
+      InputError: something the user gave is wrong, another process trains in the
+        folder, or the loss became non-finite.
       StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved if
         a step was taken.
     """
     started_s = time.monotonic()
-    plan = _plan(config, pathlib.Path(workdir))
+    plan = make_plan(config, pathlib.Path(workdir))
+    with contextlib.ExitStack() as folders:
+        if jax.process_index() == 0:
+            for folder in dict.fromkeys([pathlib.Path(workdir), *plan.configs]):
+                folders.enter_context(only_writer(folder))
+        _train(plan, started_s)
+
+
+def _train(plan: Plan, started_s: float) -> None:
+    """Does what `train` says, in folders that no other process writes to."""
     distributed.keep_compiled_programs(http.cache_dir() / "compiled")
     config = plan.config
-    axes = plan.source.look(
-        channels=tuple(config.channels) or None,
-        window_s=tuple(config.window_s),
-        n_validation_concepts=config.validation_concepts,
-        split_seed=config.seed,
-    )
-    if cut := axes.cut(tuple(config.window_s)):
-        print(cut, flush=True)
-    networks = load_networks(config, axes)
-    if networks.teacher is None and config.task != "none":
-        print("no teacher: the task loss is off", flush=True)
-    logits = None
-    with matmul_precision(config.precision), distributed.naming_failures():
-        shards = plan.source.open()
-        _, held_out = examples.split_by_concept(
-            shards.concepts["training"], config.validation_concepts, config.seed
-        )
-        if repeated := duplicates.warning(shards, held_out):
-            print(repeated, flush=True)
-        if networks.teacher is not None and not config.teacher_batch_stats:
-            model = networks.teacher.clone(axis_name=None)
-            logits = teacher.load_logits(shards, model, networks.teacher_variables)
-
+    with timed("reading data", _say):
+        networks, shards, logits = _read(plan)
     with stop_signals() as stop:
 
         def train_networks(
@@ -110,9 +82,10 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
             ):
                 numbers = _subjects_of(configs)
                 data = _select_data(config, shards, numbers)
-                trainer = _build_trainer(
-                    configs, shards, data, networks, logits, parallel, limits
-                )
+                with timed("initialising the network", _say):
+                    trainer = _build_trainer(
+                        configs, shards, data, networks, logits, parallel, limits
+                    )
                 trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
                 if parallel.any_process([stop.is_set()])[0]:
                     has_saved = any(any((f / FOLDER).glob("*")) for f in plan.configs)
@@ -125,74 +98,41 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
         subjects.train_all(plan.how, [*plan.configs], train_networks)
 
 
-def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
-    """Checks a command before anything is written.
+def _read(plan: Plan) -> tuple[Networks, Shards, Mapping[str, np.ndarray] | None]:
+    """Returns the networks, what they are trained with, and a teacher's logits of it.
 
-    Raises:
-      InputError: something the user gave is wrong.
+    The first cannot be refused any more when the data are made that are missing.
     """
-    config = _with_absolute_paths(config)
-    config_check.check_values(config)
-    numbers = layout.parse_subjects(str(config.subjects))
-    how = subjects.mode(config.subjects_mode, len(numbers))
-    if how != subjects.SIDE_BY_SIDE and config.batch_size % jax.process_count():
-        expected = f"a multiple of {jax.process_count()} processes"
-        raise unexpected("`batch_size`", expected, config.batch_size)
-    source = data_source(config, workdir, numbers)
-    configs = _configs_by_folder(config, workdir, source, how)
-    for folder, own in configs.items():
-        check_folder(folder)
-        run_folder.check_config(folder, own.to_dict())
-    return _Plan(config, how, configs, source)
-
-
-def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """Makes what a run records hold from any folder that it is used from."""
-    config = config.copy_and_resolve_references()
-    for key in ("channels", "areas", "frozen_areas"):
-        config[key] = config_check.names(config[key])
-    for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key] and not is_remote(config[key]):
-            config[key] = os.path.abspath(os.path.expanduser(config[key]))
-    return config
-
-
-def _configs_by_folder(
-    config: ConfigDict, workdir: pathlib.Path, source: DataSource, how: str
-) -> dict[pathlib.Path, ConfigDict]:
-    """Returns the config of each network's folder: that of a run of its own."""
-    if how == subjects.SHARED_BACKBONE or len(source.subjects) == 1:
-        return {workdir: config}
-    configs = {}
-    for number in source.subjects:
-        own = copy.deepcopy(config)
-        own.subjects, own.subjects_mode = str(number), subjects.AUTO
-        own.data_dir = os.path.abspath(source.data_dir) if source.data_dir else ""
-        configs[workdir / layout.subject_name(number)] = own
-    return configs
-
-
-def data_source(
-    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int]
-) -> DataSource:
-    """Returns where the data of some subjects come from.
-
-    Raises:
-      InputError: no folder is named and the config has no synthetic data set.
-    """
-    data_dir, synthetic = config.data_dir and pathlib.Path(config.data_dir), None
-    if not data_dir and "synthetic" in config:
-        data_dir, synthetic = workdir / "data", dict(config.synthetic)
-    if not data_dir and not config.shards_dir:
-        raise unexpected("`data_dir`", "a folder", "nothing")
-    return DataSource(
-        data_dir=data_dir or None,
-        shards_dir=config.shards_dir,
-        workdir=workdir,
-        synthetic=synthetic,
-        subjects=tuple(numbers),
-        image_size=config.image_size,
+    config = plan.config
+    axes = plan.source.look(
+        channels=tuple(config.channels) or None,
+        window_s=tuple(config.window_s),
+        n_validation_concepts=config.validation_concepts,
+        split_seed=config.seed,
     )
+    if cut := axes.cut(tuple(config.window_s)):
+        _say(cut)
+    networks = load_networks(config, axes)
+    if networks.teacher is None and config.task != "none":
+        _say("no teacher: the task loss is off")
+    logits = None
+    with matmul_precision(config.precision), distributed.naming_failures():
+        shards = plan.source.open()
+        _, held_out = examples.split_by_concept(
+            shards.concepts["training"], config.validation_concepts, config.seed
+        )
+        if repeated := duplicates.warning(shards, held_out):
+            _say(repeated)
+        if networks.teacher is not None and not config.teacher_batch_stats:
+            model = networks.teacher.clone(axis_name=None)
+            logits = teacher.load_logits(shards, model, networks.teacher_variables)
+    return networks, shards, logits
+
+
+def _say(line: str) -> None:
+    """Prints a line, once of several processes."""
+    if jax.process_index() == 0:
+        print_line(line)
 
 
 def load_data(
@@ -324,11 +264,13 @@ def _build_trainer(
     n_steps = batches.num_batches(data.train, config.batch_size)
     optimizer = parts.build_optimizer(config, n_steps)
     model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
+    train_step = parallel.train_step(make_train_step(model, optimizer, *arguments))
+    loss_step = parallel.loss_step(make_loss_step(model, *arguments))
     start = networks.initial_state(optimizer, config.seed, config.ema_decay > 0)
     return Trainer(
         parallel=parallel,
-        train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
-        loss_step=parallel.loss_step(make_loss_step(model, *arguments)),
+        train_step=timed_once("compiling", train_step, _say),
+        loss_step=timed_once("compiling the validation", loss_step, _say),
         recipe=recipe,
         state=parallel.put_together([start] * len(configs)),
         teacher_variables=parallel.replicate(

@@ -43,7 +43,7 @@ class Trainer:
       workdirs: each network's folder.
       limits: of this session.
       flops_per_image: of a training step of one network.
-      shows_bar: whether to show each epoch's progress.
+      shows_bar: whether each epoch has a bar on a terminal.
       step: steps taken since the start of the run.
     """
 
@@ -187,14 +187,14 @@ class Trainer:
             epoch=progress.epoch,
             first_step=progress.step_in_epoch,
         )
-        with run_progress.progress_bar(
-            progress.epoch,
-            self.limits.num_epochs,
+        with run_progress.EpochProgress(
+            f"epoch {progress.epoch + 1}/{self.limits.num_epochs}",
             n_images,
-            done=done,
+            done,
+            self._print,
             label=self._label(),
-            is_shown=bool(self._written) and self.shows_bar,
-        ) as bar:
+            has_bar=bool(self._written) and self.shows_bar,
+        ) as shown:
             for batch, n_new in zip(
                 batches, sizes[progress.step_in_epoch :].tolist(), strict=True
             ):
@@ -203,22 +203,22 @@ class Trainer:
                     self.state, self.teacher_variables, batch
                 )
                 self.step += 1
-                run_progress.show_loss(bar, losses.add(self.step, metrics))
+                shown.show_loss(losses.add(self.step, metrics))
                 for workdir in active.values():
                     workdir.progress.step_in_epoch += 1
                 done += n_new
-                bar.update(n_new)
+                shown.update(n_new)
                 meter.update(n_new)
                 must_stop, must_save = requests.ask(
                     progress.step_in_epoch, is_end=done == n_images
                 )
                 if must_save:
-                    run_progress.show_loss(bar, losses.fetch())
+                    shown.show_loss(losses.fetch())
                     requests.note_save()
                     self._save(active)
                 if must_stop:
                     break
-            run_progress.show_loss(bar, losses.fetch())
+            shown.show_loss(losses.fetch())
         return must_stop
 
     def _batches(self, split: Split, **order: int) -> Iterator[dict[str, Any]]:
@@ -268,7 +268,7 @@ class Trainer:
     def _print(self, line: str, network: int | None = None) -> None:
         """Prints a line of all networks, or of one; nothing if it is empty."""
         if self._written and line:
-            print(f"{self._label(network)} {line}".strip(), flush=True)
+            run_progress.print_line(f"{self._label(network)} {line}".strip())
 
 
 def _load(

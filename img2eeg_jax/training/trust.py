@@ -14,6 +14,8 @@ from img2eeg_jax.errors import StoppedBySignal
 from img2eeg_jax.prediction import familiarity
 from img2eeg_jax.prediction.trust import Trust, digest, file_of
 from img2eeg_jax.prediction.trust_fit import fit_trust
+from img2eeg_jax.timing import timed
+from img2eeg_jax.training.progress import print_line
 from img2eeg_jax.training.workdir import Workdir
 
 # Validation images that are needed to say anything.
@@ -76,8 +78,6 @@ def _write(
     if there is not None and there.network == digest(checkpoint.variables):
         return
     path, n_images = file_of(workdir.folder, owner), len(data.validation.index)
-    line = f"measuring on {n_images} validation images how far to trust predictions"
-    print(f"{workdir.label} {line}, for {path.name}".strip(), flush=True)
 
     def images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BLOCK):
@@ -89,14 +89,16 @@ def _write(
     rng = np.random.default_rng(seed)
     n_chosen = min(len(everything), familiarity.N_IMAGES)
     chosen = np.sort(rng.choice(everything, n_chosen, replace=False))
-    trust = fit_trust(
-        checkpoint,
-        images(data.validation, np.arange(n_images)),
-        _trials(checkpoint.description, shards, data),
-        images(data.train, chosen),
-        parallel,
-    )
-    trust.save(path)
+    what = f"{workdir.label} measuring how far to trust predictions".strip()
+    with timed(what, print_line):
+        trust = fit_trust(
+            checkpoint,
+            images(data.validation, np.arange(n_images)),
+            _trials(checkpoint.description, shards, data),
+            images(data.train, chosen),
+            parallel,
+        )
+        trust.save(path)
 
 
 def _trials(description: Description, shards: Shards, data: EncodingData) -> np.ndarray:

@@ -58,6 +58,14 @@ class TestLoad:
         assert backbone == CORnetS(width=4, num_classes=10)
         assert_bit_identical(variables["params"], state.variables["params"]["realnet"])
 
+    def test_says_nothing(self, tmp_path, capfd, caplog):
+        """Orbax would warn that it only reads."""
+        save_small(tmp_path, [None])
+        capfd.readouterr()
+        load_checkpoint(tmp_path)
+        assert capfd.readouterr() == ("", "")
+        assert not caplog.records
+
     def test_cornet_s(self, tmp_path):
         save_small(tmp_path, [None])
         loaded = load_checkpoint(str(tmp_path))

@@ -200,3 +200,66 @@ common.run(lambda: common.say("caf\\udce9.png → x"))
     )
     assert (result.stdout, result.stderr) == ("caf\\udce9.png \\u2192 x\n", "")
     assert result.returncode == 0
+
+
+INTERRUPTED_IN = {
+    # Where Python drops exceptions, twice in a row.
+    "destructor": """
+class Fragile:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+    """,
+    # Where a folder is there, and its name not known yet.
+    "making": """
+mkdir = os.mkdir
+
+def interrupted(path, *args, **kwargs):
+    mkdir(path, *args, **kwargs)
+    if "incomplete" in str(path):
+        signal.raise_signal(signal.SIGINT)
+
+os.mkdir = interrupted
+Fragile = object
+""",
+    # While it is removed.
+    "removal": """
+rmtree = shutil.rmtree
+
+def interrupted(path, *args, **kwargs):
+    shutil.rmtree = rmtree
+    signal.raise_signal(signal.SIGINT)
+
+shutil.rmtree = interrupted
+time.sleep = lambda _: sys.exit("not interrupted")
+Fragile = object
+""",
+}
+
+
+@pytest.mark.parametrize("where", INTERRUPTED_IN)
+def test_interruption_leaves_no_scratch_folder(where, tmp_path):
+    program = f"""
+import os, shutil, signal, sys, time
+from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.scripts import common
+{INTERRUPTED_IN[where]}
+def main():
+    with scratch_dir("data", "x") as folder:
+        Fragile(), Fragile()
+        while True:
+            time.sleep(60)
+
+common.run(main)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    check_refused(result, "^interrupted$", status=130)
+    assert list(tmp_path.iterdir()) == []

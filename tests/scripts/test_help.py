@@ -19,6 +19,7 @@ def test_help_lists_the_flags(commands, script):
         assert f"{flag}:" in result.stdout
     assert "--alsologtostderr" not in result.stdout
     assert not result.stderr
+    assert result.returncode == 0
 
 
 def test_flags_that_are_missing(commands):
@@ -47,4 +48,5 @@ def test_version(commands, script):
     version = importlib.metadata.version("img2eeg_jax")
     assert result.stdout == f"img2eeg_jax {version}\n"
     assert not result.stderr
+    assert result.returncode == 0
     assert "version:" in commands.run(script, "--help").stdout

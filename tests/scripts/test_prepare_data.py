@@ -14,6 +14,7 @@ from PIL import Image
 
 from helpers import bids_recordings, brainvision, raw_recordings
 from helpers.commands import check_done, check_refused
+from helpers.other_writer import other_writer
 from helpers.raw_recordings import edit_raw, raw_path
 from helpers.refusing import refuse
 from img2eeg_jax.data import layout, prepare, preprocessing
@@ -98,6 +99,28 @@ def test_stages_one_by_one_are_all_at_once(raw, prepared_original, snapshot):
         # These two record when the files that they were made from were written.
         if not name.endswith(("dataset_info.json", "metadata.json")):
             assert files[name] == expected[name], name
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_subject_that_another_process_prepares(
+    is_done, raw, prepared_original, snapshot
+):
+    """It is waited for, and done again only if the other did not get to its end."""
+    expected = snapshot(prepared_original)
+    folder = raw / "preprocessed_data"
+
+    def work():
+        if is_done:
+            done = prepared_original / folder.name
+            shutil.copytree(done, folder, dirs_exist_ok=True)
+
+    with other_writer(folder, "sub-01", work) as (log, lines):
+        prepare.prepare(request_for(raw, stages=("preprocess",)), log=log)
+    assert lines[0].startswith(f"waiting for {folder}/sub-01: it in use by PID ")
+    assert len([line for line in lines if "preprocessing" in line]) == (not is_done)
+    names = {name for name in expected if name.startswith(folder.name)}
+    assert snapshot(raw).keys() >= names
+    assert not [*raw.rglob("*.in_use")]
 
 
 def test_metadata_are_made_from_the_folders(raw):

@@ -135,7 +135,7 @@ def observe(monkeypatch, tmp_path):
     shards = types.SimpleNamespace(image_list_sha256="", eeg=lambda _: of_subject)
 
     def build(config):
-        plan = experiment._plan(config, tmp_path)
+        plan = experiment.make_plan(config, tmp_path)
         config = plan.config
         networks = experiment.load_networks(config, synthetic.AXES)
         # One by one, the first network comes first.

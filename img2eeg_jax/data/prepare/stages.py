@@ -10,6 +10,7 @@ from img2eeg_jax.data.prepare.tasks import Log, Task
 from img2eeg_jax.data.sources import markers, recordings, synthetic, things_eeg2
 from img2eeg_jax.data.sources.recordings import Session
 from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.locks import only_writer
 
 # Channels of THINGS-EEG2's recordings, to guess sizes before they are there.
 _N_CHANNELS = {"official": 17, "all": 63}
@@ -92,16 +93,23 @@ def _preprocess(
     reason: str,
     log: Log,
 ) -> None:
-    name = layout.subject_name(subject)
-    log(f"preprocessing {name} in {request.data_dir}: {reason}")
-    preprocessing.preprocess(
-        request.data_dir,
-        subject,
-        request.choices,
-        sessions,
-        max_bytes=request.memory_mb * 1e6,
-        log=log,
-    )
+    folder = request.eeg_folder(subject)
+    with only_writer(folder.parent, folder.name, log=log) as has_waited:
+        if has_waited:
+            # Another process may have done it.
+            image_set = layout.find_image_set(request.data_dir)
+            reason = _why_preprocess(request, subject, sessions, image_set, (), log)
+            if reason is None:
+                return
+        log(f"preprocessing {folder.name} in {request.data_dir}: {reason}")
+        preprocessing.preprocess(
+            request.data_dir,
+            subject,
+            request.choices,
+            sessions,
+            max_bytes=request.memory_mb * 1e6,
+            log=log,
+        )
 
 
 def _list_images(request: Request, log: Log) -> None:
