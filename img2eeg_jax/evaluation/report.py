@@ -65,7 +65,7 @@ def evaluate(
     if not history and checkpoint.config is not None:
         log(f"no epoch has ended yet: these are the weights of step {checkpoint.step}")
     measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
-    prediction = encoder.predict(measured.images, measured.names)
+    prediction = encoder.predict_z(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}
     scores = encoding_scores(
         prediction.data, measured.eeg, noise_free=measured.noise_free, **halvings

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.axes import Axes, Z
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
@@ -18,7 +18,8 @@ from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
-from img2eeg_jax.prediction.prediction import Prediction, Z
+from img2eeg_jax.prediction.files import npz_arrays, write_npz
+from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.training.step import make_predict_step
 
 # Images in a batch. There are two sizes, so that no number of images compiles a third;
@@ -111,21 +112,28 @@ class Encoder:
           names: one an image; by default they are numbered from 0.
 
         Returns:
-          The prediction: z-scored EEG, or features.
+          The prediction: EEG in the unit that it can have, or features.
 
         Raises:
           InputError: there are not as many names as images.
         """
-        signal, meaning = self.signal(images), self.description.signal
-        return Prediction(
-            data=meaning.to_eeg(signal) if meaning.is_eeg else signal,
-            unit=Z if meaning.is_eeg else UNKNOWN,
-            axes=self.axes,
-            names=map(str, range(len(signal)) if names is None else names),
-            subject=self.description.subject,
-            # The statistics of single channels tell nothing of a channel mean.
-            zscore=self.description.zscore if meaning.window is None else None,
-        )
+        return self._prediction(images, names)
+
+    def predict_z(
+        self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
+    ) -> Prediction:
+        """Does as `predict`, but leaves EEG in z-scores."""
+        return self._prediction(images, names, in_z=True)
+
+    def _prediction(
+        self,
+        images: Iterable[np.ndarray],
+        names: Sequence[str] | None,
+        **options: Any,
+    ) -> Prediction:
+        signal = self.signal(images)
+        names = map(str, range(len(signal)) if names is None else names)
+        return Prediction.of_signal(signal, self.description, names, **options)
 
     @functools.cached_property
     def _step(self) -> Any:
@@ -156,7 +164,7 @@ def write_predictions(
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
       images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `Prediction.write_npz`.
+      output: the file to write; see `files.write_npz`.
       which: "best" or "last" checkpoint.
       subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
@@ -175,8 +183,8 @@ def write_predictions(
     pixels = (layout.read_image(path, encoder.image_size) for path in found.images)
     prediction = encoder.predict(pixels, found.images)
     output.parent.mkdir(parents=True, exist_ok=True)
-    prediction.write_npz(output)
-    arrays = prediction.arrays().items()
+    write_npz(prediction, output)
+    arrays = npz_arrays(prediction).items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     left_out = found.left_out() and f", {found.left_out()}"
     return f"{len(found.images)} images{left_out}: {shapes}, in {output}"

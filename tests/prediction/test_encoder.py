@@ -109,15 +109,16 @@ def test_prediction_knows_what_it_is(tmp_path):
     encoder = Encoder(checkpoint(tmp_path))
     prediction = encoder.predict(images(3), ["a.jpg", "b.jpg", "c.jpg"])
     assert prediction.data.shape == (3, 3, 5)
-    np.testing.assert_array_equal(
-        prediction.data.reshape(3, 15), encoder.signal(images(3))
-    )
-    # z-scores, whatever the unit of the EEG that it was trained on.
-    assert prediction.unit == prediction.axes.unit == encoder.axes.unit == "z"
+    z = encoder.predict_z(images(3))
+    np.testing.assert_array_equal(z.data.reshape(3, 15), encoder.signal(images(3)))
+    assert z.unit == encoder.axes.unit == "z"
+    # The z-score of a mean of 0 V and a standard deviation of 1 V.
+    assert prediction.unit == "µV"
+    np.testing.assert_allclose(prediction.data, z.data * 1e6, rtol=1e-6)
     assert prediction.axes.ch_names == AXES.ch_names
-    assert prediction.names == ("a.jpg", "b.jpg", "c.jpg")
+    assert prediction.images == ("a.jpg", "b.jpg", "c.jpg")
     assert (prediction.subject, prediction.zscore) == (3, ZSCORE)
-    assert encoder.predict(images(2)).names == ("0", "1")
+    assert encoder.predict(images(2)).images == ("0", "1")
     with pytest.raises(InputError, match="prediction: expected shape"):
         encoder.predict(images(2), ["a.jpg"])
 
@@ -160,5 +161,7 @@ def test_predictions_of_whatever_pillow_reads(tmp_path, monkeypatch):
     with np.load(tmp_path / "x.npz") as arrays:
         assert arrays["images"].tolist() == [str(folder / name) for name in names]
         # PNG is lossless.
-        expected = encoder.signal(images(len(names)))[-2:]
-        np.testing.assert_allclose(arrays["eeg"][-2:].reshape(2, 15), expected)
+        expected = 1e6 * encoder.signal(images(len(names)))[-2:]
+        np.testing.assert_allclose(
+            arrays["eeg"][-2:].reshape(2, 15), expected, rtol=1e-6
+        )
