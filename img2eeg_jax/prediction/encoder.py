@@ -1,6 +1,5 @@
 """A trained network at work: pictures in, predicted EEG out."""
 
-import dataclasses
 import functools
 import os
 import pathlib
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from img2eeg_jax.axes import MICROVOLTS, VOLTS, WHITENED, Axes, Z
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
@@ -19,6 +18,7 @@ from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.prediction import sampling
 from img2eeg_jax.prediction.familiarity import Familiarity, Unfamiliar, make_step
+from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
@@ -107,8 +107,7 @@ class Encoder:
     @property
     def axes(self) -> Axes | None:
         """Channels, times and unit of what a call predicts; None of features."""
-        axes = self.description.signal.axes
-        return axes and dataclasses.replace(axes, unit=self._unit)
+        return Prediction.of_signal(self._joined([]), self.description, []).axes
 
     def __call__(
         self,
@@ -239,7 +238,7 @@ class Encoder:
         """
         signal = self.signal(images)
         names = map(str, range(len(signal))) if names is None else names
-        return self._prediction(self._to_eeg(signal), Z, names)
+        return Prediction.of_signal(signal, self.description, names, in_z=True)
 
     def _predicted(
         self,
@@ -274,51 +273,17 @@ class Encoder:
         nothing = np.empty((0, self.description.signal.size), np.float32)
         return np.concatenate([nothing, *parts])
 
-    def _to_eeg(self, signal: np.ndarray) -> np.ndarray:
-        meaning = self.description.signal
-        return meaning.to_eeg(signal) if meaning.is_eeg else signal
-
     def _in_unit(
         self, signal: np.ndarray, names: Iterable[str], familiarity: np.ndarray
     ) -> Prediction:
-        """Returns the prediction in its unit; of EEG `signal` is overwritten."""
-        data, unit = self._to_eeg(signal), self._unit
-        if unit in (MICROVOLTS, WHITENED):
-            scale = 1e6 if unit == MICROVOLTS else 1.0
-            data *= np.float32(self._zscore.std * np.float64(scale))
-            data += np.float32(self._zscore.mean * np.float64(scale))
-        return dataclasses.replace(
-            self._prediction(data, unit, names),
+        """Returns the prediction in its unit."""
+        return Prediction.of_signal(
+            signal,
+            self.description,
+            names,
             trust=self.trust,
             familiarity=familiarity if self._familiarity is not None else None,
         )
-
-    def _prediction(
-        self, data: np.ndarray, unit: str, names: Iterable[str]
-    ) -> Prediction:
-        axes = self.description.signal.axes
-        return Prediction(
-            data=data,
-            axes=axes and dataclasses.replace(axes, unit=unit),
-            images=tuple(names),
-            subject=self.description.subject,
-            zscore=self._zscore,
-            simulated=self.description.simulated,
-        )
-
-    @property
-    def _zscore(self) -> Any:
-        # The statistics of single channels tell nothing of a channel mean.
-        is_mean = self.description.signal.window is not None
-        return None if is_mean else self.description.zscore
-
-    @property
-    def _unit(self) -> str:
-        """The unit of what a call predicts, of EEG."""
-        eeg = self.description.signal.eeg
-        if eeg is None or self._zscore is None:
-            return Z
-        return {VOLTS: MICROVOLTS, WHITENED: WHITENED}.get(eeg.unit, Z)
 
     @functools.cached_property
     def _network(self) -> Network:
@@ -396,7 +361,7 @@ def write_predictions(
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
       images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `Prediction.write_npz`.
+      output: the file to write; see `files.write_npz`.
       which: "best" or "last" checkpoint.
       subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
@@ -414,8 +379,8 @@ def write_predictions(
     encoder = Encoder.from_pretrained(checkpoint_dir, which=which, subject=subject)
     prediction = encoder(found.images)
     output.parent.mkdir(parents=True, exist_ok=True)
-    prediction.write_npz(output)
-    arrays = prediction.arrays().items()
+    write_npz(prediction, output)
+    arrays = npz_arrays(prediction).items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     left_out = found.left_out() and f", {found.left_out()}"
     return f"{len(found.images)} images{left_out}: {shapes}, in {output}"

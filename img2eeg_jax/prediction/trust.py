@@ -17,10 +17,10 @@ from img2eeg_jax.evaluation.correlation import correlate_over_images
 from img2eeg_jax.files import replacing
 from img2eeg_jax.prediction.familiarity import Familiarity
 from img2eeg_jax.prediction.noise import TrialNoise
+from img2eeg_jax.prediction.responses import Responses
 
 if TYPE_CHECKING:
     from img2eeg_jax.checkpoints.load import Checkpoint
-    from img2eeg_jax.prediction.prediction import Prediction
 
 FORMAT = 1
 
@@ -257,7 +257,7 @@ def of_checkpoint(checkpoint: "Checkpoint") -> Trust | None:
     return None
 
 
-def reliability(prediction: "Prediction") -> Reliability:
+def reliability(prediction: Responses) -> Reliability:
     """Returns how well the network predicted its validation images.
 
     Raises:
@@ -269,7 +269,7 @@ def reliability(prediction: "Prediction") -> Reliability:
 
 
 def interval(
-    prediction: "Prediction", level: float, n_repetitions: int | None
+    prediction: Responses, level: float, n_repetitions: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns where responses lie with a probability, at each channel and time.
 
@@ -295,7 +295,7 @@ def interval(
     return low.astype(np.float32), high.astype(np.float32)
 
 
-def per_z(prediction: "Prediction") -> np.ndarray | float:
+def per_z(prediction: Responses) -> np.ndarray | float:
     """Returns how much of its unit a prediction's z-score is, f[channel, time]."""
     if prediction.zscore is None or prediction.unit == Z:
         return 1.0
@@ -303,7 +303,7 @@ def per_z(prediction: "Prediction") -> np.ndarray | float:
     return std * _UV_PER_V if prediction.unit == MICROVOLTS else std
 
 
-def trust_of(prediction: "Prediction") -> Trust:
+def trust_of(prediction: Responses) -> Trust:
     """Returns the trust that a prediction brings.
 
     Raises:
