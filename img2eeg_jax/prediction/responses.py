@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from img2eeg_jax.axes import UNKNOWN, Axes
 from img2eeg_jax.data.unwhitening import Unwhitening
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
-
-if TYPE_CHECKING:
-    from img2eeg_jax.prediction.trust import Trust
 
 # Fields that have a value for each image.
 _BY_IMAGE = ("familiarity",)
@@ -43,7 +40,7 @@ class Responses:
     zscore: ZScore | None = None
     unwhitening: Unwhitening | None = None
     simulated: bool = False
-    trust: "Trust | None" = None
+    trust: Any = None
     familiarity: np.ndarray | None = None
 
     def __post_init__(self):

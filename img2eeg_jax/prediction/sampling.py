@@ -1,22 +1,21 @@
 """Simulated single trials of what is predicted, for power analyses."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from img2eeg_jax.errors import unexpected
+from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.trust import per_z, trust_of
 
 if TYPE_CHECKING:
     import mne
 
-    from img2eeg_jax.prediction.encoder import Encoder
-    from img2eeg_jax.prediction.prediction import Prediction
-
 
 def sample_trials(
-    encoder: "Encoder",
+    predict: Callable[[Any], Prediction],
     pictures: Any,
     n_trials: int,
     seed: int = 0,
@@ -34,7 +33,7 @@ def sample_trials(
     trials) is absent.
 
     Args:
-      encoder: a network with `trust.npz`.
+      predict: an encoder with `trust.npz`.
       pictures: see `Encoder.__call__`.
       n_trials: trials of each picture.
       seed: of the noise; the same pictures in the same order get the same noise.
@@ -47,11 +46,11 @@ def sample_trials(
       InputError: the network brings no `trust.npz`, or one that knows no noise;
         predictions have no unit, and `unitless` is false.
     """
-    trials = draw_trials(encoder(pictures), n_trials, seed)
+    trials = draw_trials(predict(pictures), n_trials, seed)
     return trials.to_epochs(unitless=unitless)
 
 
-def draw_trials(prediction: "Prediction", n_trials: int, seed: int = 0) -> "Prediction":
+def draw_trials(prediction: Prediction, n_trials: int, seed: int = 0) -> Prediction:
     """Adds the noise of single trials to a prediction.
 
     Args:

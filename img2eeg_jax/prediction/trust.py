@@ -5,12 +5,13 @@ import hashlib
 import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.special
 
 from img2eeg_jax.axes import MICROVOLTS, Axes, Z
+from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.evaluation.correlation import correlate_over_images
@@ -18,9 +19,6 @@ from img2eeg_jax.files import replacing
 from img2eeg_jax.prediction.familiarity import Familiarity
 from img2eeg_jax.prediction.noise import TrialNoise
 from img2eeg_jax.prediction.responses import Responses
-
-if TYPE_CHECKING:
-    from img2eeg_jax.checkpoints.load import Checkpoint
 
 FORMAT = 1
 
@@ -196,8 +194,9 @@ class Trust:
             return None
         kinds = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
         with expecting(path, "what training writes to it", *kinds):
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            # NumPy leaves open what it opened and cannot read.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = dict(archive)
             if (found := int(arrays["format"])) != FORMAT:
                 raise unexpected(path, f"format {FORMAT}", found)
             return cls._from_arrays(arrays)
@@ -240,7 +239,7 @@ def digest(variables: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def of_checkpoint(checkpoint: "Checkpoint") -> Trust | None:
+def of_checkpoint(checkpoint: Checkpoint) -> Trust | None:
     """Reads the trust of a network from the folder of its checkpoint.
 
     Returns:
