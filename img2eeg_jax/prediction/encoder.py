@@ -1,27 +1,32 @@
 """A trained network at work: pictures in, predicted EEG out."""
 
-import dataclasses
 import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from img2eeg_jax.axes import VOLTS, WHITENED, Axes
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
-from img2eeg_jax.prediction import about
+from img2eeg_jax.prediction import about, sampling
+from img2eeg_jax.prediction.familiarity import make_step
+from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
-from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
+from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor, stream
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint
 from img2eeg_jax.training.step import make_predict_step
+
+if TYPE_CHECKING:
+    import mne
 
 # Whose response it is that several subjects' predictions average to.
 MEAN = "mean"
@@ -102,6 +107,11 @@ class Encoder(Predictor):
         """What the checkpoint says of the network."""
         return self.checkpoint.description
 
+    @functools.cached_property
+    def trust(self) -> Trust | None:
+        """How far to trust it; None where training wrote nothing of it."""
+        return of_checkpoint(self.checkpoint)
+
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels."""
@@ -123,8 +133,8 @@ class Encoder(Predictor):
     @property
     def axes(self) -> Axes | None:
         """Channels, times and unit of what a call predicts; None of features."""
-        axes = self.description.signal.axes
-        return axes and dataclasses.replace(axes, unit=self._unit)
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return Prediction.of_signal(nothing, self.description, []).axes
 
     def features(
         self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
@@ -152,6 +162,12 @@ class Encoder(Predictor):
         parts = stream(run, Pictures(pictures), size, progress=progress)
         return np.concatenate([rows for _, rows in parts])
 
+    def sample_trials(
+        self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
+    ) -> "mne.EpochsArray":
+        """Simulates single trials; see `sampling.sample_trials`."""
+        return sampling.sample_trials(self, pictures, n_trials, seed, unitless=unitless)
+
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Predicts the flat signal of images as the network gives it.
 
@@ -163,7 +179,7 @@ class Encoder(Predictor):
           f32[image, size of the signal], z-scored EEG or features.
         """
         nothing = np.empty((0, self.description.signal.size), np.float32)
-        return np.concatenate([nothing, *self.outputs(images)])
+        return np.concatenate([nothing, *self.signals(images)])
 
     def predict_z(
         self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
@@ -182,60 +198,42 @@ class Encoder(Predictor):
         """
         signal = self.signal(images)
         names = map(str, range(len(signal))) if names is None else names
-        return self._prediction(self._to_eeg(signal), Z, names)
+        return Prediction.of_signal(signal, self.description, names, in_z=True)
 
     def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
-        """Returns what flat signals predict, in its unit.
+        """Returns what rows of `outputs` predict, in its unit, and how far to trust it.
 
         Args:
-          rows: f32[image, size of the signal]; of EEG they are overwritten.
+          rows: f32[image, size of the signal], or more with features behind it.
           images: the name of each image.
         """
-        data, unit = self._to_eeg(rows), self._unit
-        if unit in (MICROVOLTS, WHITENED):
-            scale = 1e6 if unit == MICROVOLTS else 1.0
-            data *= np.float32(self._zscore.std * np.float64(scale))
-            data += np.float32(self._zscore.mean * np.float64(scale))
-        return self._prediction(data, unit, images)
-
-    def _to_eeg(self, signal: np.ndarray) -> np.ndarray:
-        meaning = self.description.signal
-        return meaning.to_eeg(signal) if meaning.is_eeg else signal
-
-    def _prediction(
-        self, data: np.ndarray, unit: str, names: Iterable[str]
-    ) -> Prediction:
-        axes = self.description.signal.axes
-        return Prediction(
-            data=data,
-            axes=axes and dataclasses.replace(axes, unit=unit),
-            images=tuple(names),
-            subject=self.description.subject,
-            zscore=self._zscore,
+        signal, features = np.split(rows, [self.description.signal.size], axis=1)
+        familiarity = None
+        if features.size and self.trust is not None:
+            familiarity = self.trust.familiarity.distance(features)
+        return Prediction.of_signal(
+            signal,
+            self.description,
+            images,
+            trust=self.trust,
+            familiarity=familiarity,
         )
-
-    @property
-    def _zscore(self) -> Any:
-        # The statistics of single channels tell nothing of a channel mean.
-        is_mean = self.description.signal.window is not None
-        return None if is_mean else self.description.zscore
-
-    @property
-    def _unit(self) -> str:
-        """The unit of what a call predicts, of EEG."""
-        eeg = self.description.signal.eeg
-        if eeg is None or self._zscore is None:
-            return Z
-        return {VOLTS: MICROVOLTS, WHITENED: WHITENED}.get(eeg.unit, Z)
 
     @functools.cached_property
     def _network(self) -> Network:
         return Network(self.checkpoint.variables, self.description.precision)
 
     @functools.cached_property
-    def outputs(self) -> Run:
+    def signals(self) -> Run:
         """Images u8[image_size, image_size, 3] → flat signals, a batch at a time."""
         return self._network.compiled(make_predict_step(self.checkpoint.model))
+
+    @functools.cached_property
+    def outputs(self) -> Run:
+        """As `signals`, with the features behind them that tell what is familiar."""
+        if self.trust is None or self.trust.familiarity is None:
+            return self.signals
+        return self._network.compiled(make_step(self.checkpoint.model))
 
     def _layer(self, layer: str) -> Run:
         if layer in self._layers:
@@ -277,7 +275,7 @@ def write_predictions(
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
       images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `Prediction.write_npz`.
+      output: the file to write; see `files.write_npz`.
       which: "best" or "last" checkpoint.
       subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
@@ -295,8 +293,8 @@ def write_predictions(
     encoder = Encoder.from_pretrained(checkpoint_dir, which=which, subject=subject)
     prediction = encoder(found.images)
     output.parent.mkdir(parents=True, exist_ok=True)
-    prediction.write_npz(output)
-    arrays = prediction.arrays().items()
+    write_npz(prediction, output)
+    arrays = npz_arrays(prediction).items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     left_out = found.left_out() and f", {found.left_out()}"
     return f"{len(found.images)} images{left_out}: {shapes}, in {output}"
