@@ -174,7 +174,7 @@ def test_file(tmp_path):
     loaded = Trust.load(tmp_path)
     assert loaded.axes == AXES
     assert (loaded.n_images, loaded.n_repetitions, loaded.network) == (400, 4, "abc")
-    for name in ("r", "ceiling", "residual"):
+    for name in ("r", "ceiling", "residual", "error"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(trust, name))
     np.testing.assert_array_equal(loaded.noise.covariance(), trust.noise.covariance())
     assert isinstance(loaded.noise, TrialNoise)
