@@ -100,7 +100,7 @@ class Trust:
             with np.errstate(divide="ignore", invalid="ignore"):
                 reliability = np.where(of_mean > 0, 1 - of_noise / of_mean, 0)
             ceiling = np.sqrt(np.maximum(reliability, 0))
-            error = _error(of_residual, of_noise, n_images, n_repetitions)
+            error = _error(measured - predicted, trials)
         return cls(
             axes=axes,
             r=correlate_over_images(predicted, measured).astype(np.float32),
@@ -221,30 +221,33 @@ _BY_PLACE = ("r", "ceiling", "residual", "error")
 _PLAIN = (*_BY_PLACE, "n_images", "n_repetitions", "network")
 
 
-def _error(
-    of_residual: np.ndarray, of_noise: np.ndarray, n_images: int, n_repetitions: int
-) -> np.ndarray:
+def _error(deviations: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """Returns the prediction's error, f64[channel, time], a standard deviation.
 
     Its variance is the residual's less that of the noise in the means. Where the noise
     is the most of the residual, their difference says little at a single channel and
     time, and may be negative. So it is drawn to the mean over all of them, by as much
-    as its own variance explains how much it varies (empirical Bayes).
+    as its own variance explains how much it varies (empirical Bayes). The mean has an
+    error, too, one of which is added: intervals had better be too wide.
 
     Args:
-      of_residual: f64[channel, time], variance of measured means less prediction.
-      of_noise: f64[channel, time], that of the noise in means over repetitions.
-      n_images: that they were estimated from.
-      n_repetitions: of each image, at least 2.
+      deviations: f64[image, channel, time], measured means less prediction.
+      trials: f32[image, repetition, channel, time], with at least 2 repetitions.
     """
+    n_images, n_repetitions = trials.shape[:2]
+    of_residual = np.square(deviations)
+    of_noise = trials.var(1, ddof=1, dtype=np.float64) / n_repetitions
+    by_image = (of_residual - of_noise).mean((1, 2))
+    of_residual, of_noise = of_residual.mean(0), of_noise.mean(0)
     found = of_residual - of_noise
     # That of a variance of Gaussians is twice its square over its degrees of freedom.
     of_found = 2 * np.square(of_residual) / n_images
     of_found += 2 * np.square(of_noise) / (n_images * (n_repetitions - 1))
     true = max(0, found.var() - of_found.mean())
     weight = true / (true + of_found) if true > 0 else 0
-    mean = found.mean()
-    return np.sqrt(np.maximum(0, mean + weight * (found - mean)))
+    mean, error = max(0, found.mean()), by_image.std() / np.sqrt(n_images)
+    variance = np.maximum(0, mean + weight * (found - mean)) + error
+    return np.sqrt(variance)
 
 
 def file_of(folder: pathlib.Path, subject: Label | None = None) -> pathlib.Path:
