@@ -38,7 +38,7 @@ from absl import app, flags
 from configs import default, demo
 from img2eeg_jax.data import batches as pipeline
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
-from img2eeg_jax.training import experiment
+from img2eeg_jax.training import experiment, parts
 from img2eeg_jax.training.loop import Trainer
 from img2eeg_jax.training.requests import Limits
 from img2eeg_jax.training.step import make_loss_step, make_train_step
@@ -216,8 +216,8 @@ def build_trainer(config, workdir):
     n_steps = pipeline.num_batches(data.train, config.batch_size)
     (subject,) = shards.subjects
     networks = experiment.load_networks(config, shards.eeg(subject).axes)
-    recipe = experiment.build_recipe(config, networks.signal, has_teacher=False)
-    optimizer = experiment.build_optimizer(config, n_steps)
+    recipe = parts.build_recipe(config, networks.signal, has_teacher=False)
+    optimizer = parts.build_optimizer(config, n_steps)
     arguments = networks.model, optimizer, recipe
     parallel = DataParallel()
     train_step = parallel.train_step(make_train_step(*arguments, axis_name=BATCH_AXIS))
@@ -238,13 +238,15 @@ def build_trainer(config, workdir):
         parallel=parallel,
         train_step=train_step,
         loss_step=parallel.loss_step(loss_step),
+        recipe=recipe,
         state=initial,
         teacher_variables={},
         train_split=data.train,
         selection_split=None,
-        selection=experiment.build_selection(config),
+        selection=parts.build_selection(config),
         ceiling=None,
         batch_size=config.batch_size,
+        even_batches=config.even_batches,
         seed=config.seed,
         workdirs=[alternating],
         limits=Limits(config.num_epochs),

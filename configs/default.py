@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     # Data. All in the layout of THINGS-EEG2.
     config.data_dir = ""  # folder with image_set/ and preprocessed_data/
     config.shards_dir = ""  # where the shards are or go; "" for DATA_DIR/shards
-    config.subjects = "1"  # e.g. "3", "1,3" or "1-10": a network for each
+    config.subjects = "1"  # e.g. "3", "1,3", "1-10", "AB12": a network for each
     # "one_by_one"; "side_by_side", on devices of their own; "vmapped", in step on the
     # same devices; "auto" for the first two; or "shared_backbone": one network for all
     # of them, with an output layer for each.
@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.shuffle_eeg = False  # control: EEG assigned to the wrong training images
 
     # Model.
-    config.signal = "channels_x_times"  # or "channel_mean"
+    config.signal = "channels_x_times"  # or "channel_mean", as Image2EEG has it
     config.areas = ("V1", "V2", "V4", "IT")  # whose outputs feed the signal
     config.features = 128  # size of each area's features
     config.width = 64  # channels of V1
@@ -52,34 +52,40 @@ def get_config() -> ConfigDict:
     config.remat = "none"
 
     # Objective: task + generation_weight * (MSE + contrast).
-    config.task = "mse"  # to the teacher's logits, or "cross_entropy" to its argmax
+    # "mse" to the teacher's logits, "cross_entropy" to its argmax, or "none".
+    config.task = "mse"
     config.teacher = ""  # checkpoint; "" for none, and then no task loss
     config.teacher_batch_stats = False  # teacher normalises with batch statistics
-    config.generation_weight = 100.0
-    config.correlation = "pearson"  # of the contrast, or "spearman" (no gradient)
+    config.generation_weight = 100.0  # of MSE and contrast; the task has 1
+    config.correlation = "pearson"  # of the contrast; "spearman" has no gradient
     config.contrast_gradient = True  # False detaches the contrast, as published
 
     # Optimisation: Adam.
     config.init_from = ""  # checkpoint of the initial weights; "" for random ones
-    config.num_epochs = 25
-    config.batch_size = 16  # images a step, over all devices
-    config.learning_rate = 2e-5
+    config.num_epochs = 25  # passes over the training images
+    config.batch_size = 16  # images a step at most, over all devices
+    # An epoch's batches have equally many images, but for one; False leaves what they
+    # do not divide into to a short last batch, as published.
+    config.even_batches = True
+    config.learning_rate = 2e-5  # its largest, where it changes
     # "constant", or "cosine": to 0 at num_epochs, which more epochs later would raise.
     config.learning_rate_schedule = "constant"
     config.warmup_steps = 0  # over which the learning rate rises from 0
-    config.adam_eps = 1e-8
+    config.adam_eps = 1e-8  # added to the root of the squared gradient's mean
     config.weight_decay = 0.0  # decoupled, of kernels only
     config.max_gradient_norm = 0.0  # longer gradients are scaled to it; 0 for any
-    config.accumulate_steps = 1  # batches an update
+    config.accumulate_steps = 1  # batches an update at most; it ends with the epoch
     # Of a running average of the parameters, which is validated and kept; 0 for none.
+    # As long as it would be of more, it is of about the last tenth of the updates.
     config.ema_decay = 0.0
-    config.nonfinite = "stop"  # or "skip" steps whose loss or gradient is not finite
+    # At a loss or a gradient that is not finite: "stop" the run or "skip" the step.
+    config.nonfinite = "stop"
     config.seed = 2023  # of initial weights, data order and validation split
 
     # Which epoch is best: the smallest loss on "validation" or (leaky) on "test".
     config.select_by = "validation"
-    config.first_selectable_epoch = 0
-    config.early_stopping_epochs = 0  # without a better one; 0 for never
+    config.first_selectable_epoch = 0  # from 0; earlier ones are never the best
+    config.early_stopping_epochs = 0  # without a better one, then stop; 0 for never
 
     # May change when a run goes on.
     config.max_seconds = 0.0  # then it saves and stops; 0 for no limit

@@ -14,13 +14,13 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     # What `data.sources.synthetic` writes into WORKDIR/data, where data_dir is "".
     config.synthetic = ConfigDict()
-    config.synthetic.seed = 0
-    config.synthetic.n_training_concepts = 240
-    config.synthetic.images_per_concept = 10
-    config.synthetic.n_test_concepts = 100
+    config.synthetic.seed = 0  # of images, responses and noise
+    config.synthetic.n_training_concepts = 240  # of the training images
+    config.synthetic.images_per_concept = 10  # training images
+    config.synthetic.n_test_concepts = 100  # others, with a test image each
     config.synthetic.image_size = 64  # pixels
-    config.synthetic.training_repetitions = 4
-    config.synthetic.test_repetitions = 20
+    config.synthetic.training_repetitions = 4  # trials of a training image
+    config.synthetic.test_repetitions = 20  # trials of a test image
 
     config.window_s = (0.0, 0.4)
     config.image_size = 64

@@ -5,9 +5,10 @@
         --config.teacher=CORNET_S --config.init_from=CORNET_S
 
 For reproduction only: z-score and model selection see the test set, the contrast has no
-gradient, and the teacher's labels depend on the batch. One released quirk is left out:
-each subject starts from CORnet-S, not from the subject before. Use `default.py` for
-anything new.
+gradient, and the teacher's labels depend on the batch. Two released quirks are left
+out: each subject starts from CORnet-S, not from the subject before; and the test loss
+that selects has its contrast over all pairs of test images, not over those that share a
+batch. Use `default.py` for anything new.
 
 Cost: 30 epochs of 16,540 images a subject. Expected score: not measured yet.
 """
@@ -26,6 +27,7 @@ def get_config() -> ConfigDict:
     config.task = "cross_entropy"
     config.teacher_batch_stats = True
     config.contrast_gradient = False
+    config.even_batches = False
     config.num_epochs = 30
     config.select_by = "test"
     config.first_selectable_epoch = 1

@@ -1,6 +1,7 @@
 """Channels and times: what the last two axes of EEG mean, and how parts are chosen."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ VOLTS, WHITENED, UNKNOWN = "V", "whitened", "unknown"
 # More units, of predictions. Z-scores are in standard deviations over training images.
 MICROVOLTS, Z = "µV", "z"
 
+# Times that differ by less are the same: rounding, or float32 in a file.
+_SAME_S = 1e-6
 # Times of a window that are further from image onset were meant as milliseconds.
 _FURTHEST_S = 10.0
 
@@ -41,9 +44,23 @@ class Axes:
         if not isinstance(other, Axes):
             return NotImplemented
         is_same = (self.ch_names, self.unit) == (other.ch_names, other.unit)
-        return is_same and np.array_equal(self.times_s, other.times_s)
+        return is_same and self.has_times_of(other)
 
     __hash__ = None
+
+    def has_times_of(self, other: "Axes") -> bool:
+        """Tells whether times are the same but for rounding."""
+        times_s, others_s = self.times_s, other.times_s
+        is_long = len(times_s) == len(others_s)
+        return is_long and np.allclose(times_s, others_s, rtol=0, atol=_SAME_S)
+
+    def has_channels_of(self, other: "Axes") -> bool:
+        """Tells whether the channels are the same, in whatever order.
+
+        FPZ is Fpz, and Unicode's forms of a letter are one.
+        """
+        mine, others = (sorted(map(_plain, axes.ch_names)) for axes in (self, other))
+        return mine == others
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,14 +110,17 @@ class Axes:
         """
         if channels is None:
             return list(range(len(self.ch_names)))
-        unknown = [name for name in channels if name not in self.ch_names]
-        if unknown or not channels or len(set(channels)) != len(channels):
+        rows = [find_channel(name, self.ch_names) for name in channels]
+        unknown = [
+            name for name, row in zip(channels, rows, strict=True) if row is None
+        ]
+        if unknown or not channels or len(set(rows)) != len(rows):
             raise unexpected(
                 "channels",
                 f"different names out of {', '.join(self.ch_names)}",
                 ", ".join(unknown or channels) or "none",
             )
-        return [self.ch_names.index(name) for name in channels]
+        return rows
 
     def places_of_times(self, other: "Axes") -> np.ndarray:
         """Returns which of another's times each time is, i64[time].
@@ -191,3 +211,19 @@ class Axes:
     def from_dict(cls, entries: dict) -> "Axes":
         """Rebuilds axes from `to_dict`."""
         return cls(**entries)
+
+
+def find_channel(name: str, ch_names: Sequence[str]) -> int | None:
+    """Returns the row of a channel, or of the only one whose name means the same.
+
+    None if there is no such channel.
+    """
+    if name in ch_names:
+        return ch_names.index(name)
+    plain = [_plain(other) for other in ch_names]
+    return plain.index(_plain(name)) if plain.count(_plain(name)) == 1 else None
+
+
+def _plain(ch_name: str) -> str:
+    """Returns what a channel's name has in common with others that mean the same."""
+    return unicodedata.normalize("NFC", ch_name).strip().casefold()

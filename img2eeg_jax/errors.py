@@ -5,6 +5,7 @@ scripts spell them as the flags that they are (`scripts.common`).
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,9 +80,18 @@ def reason(error: BaseException) -> str:
     """Returns why something failed: the system's words, or the message's first line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        # Its message is the bare key.
+        return f"no entry {first_line(error)}"
     return first_line(error)
 
 
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or the error's name."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    line = str(error).strip().split("\n")[0]
+    return without_errno(line) or type(error).__name__
+
+
+def without_errno(text: str) -> str:
+    """Drops the system's number of an error, which libraries quote before its words."""
+    return re.sub(r"\[Errno -?\d+\] ", "", text)

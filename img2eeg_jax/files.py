@@ -1,11 +1,14 @@
 """Files and folders that a reader sees whole or not at all."""
 
 import contextlib
+import glob
 import os
 import pathlib
+import secrets
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from img2eeg_jax.errors import expecting, unexpected
@@ -21,10 +24,14 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path that takes the place of `path` if all goes well.
 
+    Of several processes that write one file the last decides what it holds. What a
+    killed process of this machine left of it is removed.
+
     Raises:
       InputError: it cannot be written, for example because the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    prefix = _without_leftovers(path.parent, path.name)
+    temporary = path.with_name(f"{prefix}{threading.get_ident()}")
     with expecting(path, "a file that can be written", OSError):
         try:
             yield temporary
@@ -90,35 +97,49 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
     Raises:
       InputError: the parent cannot be made or written to.
     """
-    parent = pathlib.Path(parent)
-    made_parents = _make_parents(parent)
-    if not os.access(parent, os.W_OK):
-        raise unexpected(parent, "a folder that can be written", "none")
-    host = socket.gethostname()
-    prefix = f".{name}.incomplete-{host}-"
-    for leftover in parent.glob(f"{prefix}*"):
-        if not _is_running(leftover.name.removeprefix(prefix).split("-")[0]):
-            shutil.rmtree(leftover, ignore_errors=True)
-    folder = pathlib.Path(
-        tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent)
-    )
-    # mkdtemp makes private folders; data sets are shared.
-    folder.chmod(0o755)
+    with made_folder(parent) as parent:
+        if not os.access(parent, os.W_OK):
+            raise unexpected(parent, "a folder that can be written", "none")
+        token = secrets.token_hex(4)
+        folder = parent / f"{_without_leftovers(parent, name)}{token}"
+        with contextlib.ExitStack() as stack:
+            # A signal may come as soon as the folder is there; and while it is removed,
+            # which is done again then.
+            for _ in range(2):
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder.mkdir(0o755)
+            yield folder
+
+
+@contextlib.contextmanager
+def made_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Makes a folder and its parents; on leaving, those it made are removed if empty.
+
+    Raises:
+      InputError: it cannot be made.
+    """
+    folder = pathlib.Path(folder)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        with expecting(folder, "a folder that can be written", OSError):
+            folder.mkdir(parents=True, exist_ok=True)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for made in made_parents:
+        for made in missing:
             with contextlib.suppress(OSError):
                 made.rmdir()
 
 
-def _make_parents(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a folder and its parents; returns those it made, deepest first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    with expecting(folder, "a folder that can be written", OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    return missing
+def _without_leftovers(parent: pathlib.Path, name: str) -> str:
+    """Returns how names of what is unfinished start; removes that of dead processes."""
+    prefix = f".{name}.incomplete-{socket.gethostname()}-"
+    for leftover in parent.glob(f"{glob.escape(prefix)}*"):
+        if not _is_running(leftover.name.removeprefix(prefix).split("-")[0]):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+    return f"{prefix}{os.getpid()}-"
 
 
 def _is_running(pid: str) -> bool:

@@ -110,16 +110,10 @@ def contrast(
     Raises:
       ValueError: shapes differ, or an unknown correlation.
     """
-    _check_same_shape(signal, target)
-    if correlation not in ("pearson", "spearman"):
-        raise ValueError(
-            f"correlation: expected 'pearson' or 'spearman', found {correlation!r}"
-        )
-    if correlation == "spearman":
-        signal, target = average_ranks(signal), average_ranks(target)
+    signal, target = _comparable_rows(signal, target, correlation)
     if not with_gradient:
         signal = lax.stop_gradient(signal)
-    signal, target = _unit_rows(signal), _unit_rows(target) * mask[:, None]
+    target = target * mask[:, None]
     count, target_sum = mask.sum(), target.sum(0)
     if axis_name is not None:
         count, target_sum = lax.psum((count, target_sum), axis_name)
@@ -127,6 +121,49 @@ def contrast(
     with_all = jnp.matmul(signal, target_sum, precision=lax.Precision.HIGHEST)
     others = (with_all - matching) / jnp.maximum(count - 1, 1)
     return _masked_sum(1 - matching + others, mask)
+
+
+def pairs(
+    signal: Array, target: Array, mask: Array, *, correlation: str = "pearson"
+) -> tuple[Array, Array, Array]:
+    """What the contrast over the images of all batches is made of, of one batch.
+
+    All three add up over batches and devices; `contrast_of_pairs` takes the sums. So
+    the contrast depends neither on which images share a batch nor on its size.
+
+    Args:
+      signal: f32[batch, n].
+      target: f32[batch, n].
+      mask: f32[batch], 0 on padding rows.
+      correlation: "pearson", or "spearman" (on average ranks).
+
+    Returns:
+      The sum of corr(signal_i, target_i) over real rows, a scalar; and the sums of the
+      signals and of the targets, f32[n], each scaled to zero mean and unit norm.
+
+    Raises:
+      ValueError: shapes differ, or an unknown correlation.
+    """
+    signal, target = _comparable_rows(signal, target, correlation)
+    signal, target = signal * mask[:, None], target * mask[:, None]
+    return (signal * target).sum(), signal.sum(0), target.sum(0)
+
+
+def contrast_of_pairs(
+    sums: tuple[np.ndarray, np.ndarray, np.ndarray], count: float
+) -> np.ndarray:
+    """Computes the contrast, in which i and j run over the images of all batches.
+
+    Args:
+      sums: f64[...], f64[..., n] and f64[..., n], of all batches; see `pairs`.
+      count: number of images.
+
+    Returns:
+      f64[...], the value of `contrast` of one batch of all images.
+    """
+    matching, signal, target = (np.asarray(x, np.float64) for x in sums)
+    others = (signal * target).sum(-1) - matching
+    return 1 - matching / count + others / (count * max(count - 1, 1))
 
 
 def moments(
@@ -221,6 +258,20 @@ def correlation(sums: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         r = np.clip(xy / (np.sqrt(xx) * np.sqrt(yy)), -1, 1)
     return np.where((xx > 0) & (yy > 0), r, np.nan)
+
+
+def _comparable_rows(
+    signal: Array, target: Array, correlation: str
+) -> tuple[Array, Array]:
+    """Returns rows whose dot products are correlations."""
+    _check_same_shape(signal, target)
+    if correlation not in ("pearson", "spearman"):
+        raise ValueError(
+            f"correlation: expected 'pearson' or 'spearman', found {correlation!r}"
+        )
+    if correlation == "spearman":
+        signal, target = average_ranks(signal), average_ranks(target)
+    return _unit_rows(signal), _unit_rows(target)
 
 
 def _unit_rows(x: Array) -> Array:

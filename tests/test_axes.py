@@ -2,11 +2,14 @@
 
 import json
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from helpers.refusing import refuse
 from img2eeg_jax.axes import UNKNOWN, VOLTS, Axes
+from img2eeg_jax.errors import InputError
 
 CH_NAMES = ("TP9", "AF7", "AF8", "TP10")
 
@@ -106,7 +109,7 @@ def test_equal_are_channels_times_and_unit(axes):
     assert axes == Axes(list(CH_NAMES), list(axes.times_s), VOLTS)
     for other in (
         Axes(CH_NAMES[::-1], axes.times_s, VOLTS),
-        Axes(CH_NAMES, axes.times_s + 1e-9, VOLTS),
+        Axes(CH_NAMES, axes.times_s + 1e-4, VOLTS),
         Axes(CH_NAMES, axes.times_s[:-1], VOLTS),
         Axes(CH_NAMES, axes.times_s),
         CH_NAMES,
@@ -151,3 +154,77 @@ def test_milliseconds_are_refused(axes, values, window_s):
         refuse(
             lambda call=call: call(window_s), "window: expected seconds", "at most 10"
         )
+
+
+@pytest.mark.parametrize(
+    ("rounding", "is_equal"),
+    [
+        (lambda times_s: times_s + 1e-16, True),
+        (lambda times_s: times_s.astype(np.float32), True),
+        (lambda times_s: np.round(times_s, 7), True),
+        (lambda times_s: times_s + 1e-4, False),
+        (lambda times_s: times_s[:-1], False),
+    ],
+)
+def test_rounding_makes_no_other_times(axes, rounding, is_equal):
+    assert (Axes(CH_NAMES, rounding(axes.times_s), VOLTS) == axes) is is_equal
+
+
+def test_names_that_mean_the_same():
+    axes = Axes(("FP1", "Oz ", "e\u0301", "a", "A"), np.arange(3.0))
+    other = Axes(("\u00e9", "Fp1", "OZ", "A", "a"), np.arange(3.0))
+    assert axes.has_channels_of(other)
+    assert axes.channel_rows(other.ch_names) == [2, 0, 1, 4, 3]
+    assert not axes.has_channels_of(Axes(("Fp1", "Oz", "e", "a", "A"), np.arange(3.0)))
+
+
+@pytest.mark.parametrize("names", [("b", "B"), ("x",), ("Oz", "OZ")])
+def test_names_that_do_not_tell_channels_apart(names):
+    axes = Axes(("Oz", "b ", "B "), np.arange(3.0))
+    refuse(lambda: axes.channel_rows(names), "different names out of Oz, b , B ")
+
+
+@hypothesis.given(
+    sfreq_hz=st.sampled_from([1, 50, 100, 128, 250, 256, 1000 / 3, 512, 1000, 2048]),
+    start=st.integers(-300, 100),
+    shift=st.floats(0, 1),
+    n_times=st.integers(2, 60),
+    data=st.data(),
+)
+def test_window_of_any_grid(sfreq_hz, start, shift, n_times, data):
+    """Samples that are named are taken, and none that is further off than half of one.
+
+    Ends that are samples' times take these, whatever rounding did to either; ends
+    between two samples are left to the rule of half a sample.
+    """
+    times_s = (np.arange(start, start + n_times) + shift) / sfreq_hz
+    hypothesis.assume(np.abs(times_s).max() < 9)
+    axes = Axes(("Oz",), times_s)
+    first = data.draw(st.integers(0, n_times - 1))
+    last = data.draw(st.integers(first, n_times - 1))
+    rounding = data.draw(st.sampled_from([0.0, 1e-12, -1e-12, 1e-6, -1e-6]))
+    for wobble in (rounding, rounding * np.array([1, -1])):
+        window_s = tuple(sorted((times_s[[first, last]] + wobble).tolist()))
+        assert axes.window(window_s) == slice(first, last + 1)
+        assert axes.cut(window_s) is None
+    inside = st.floats(float(times_s[0]), float(times_s[-1]))
+    low_s, high_s = sorted([data.draw(inside), data.draw(inside)])
+    half_s = 0.5 / sfreq_hz
+    taken = np.zeros(n_times, bool)
+    try:
+        taken[axes.window((low_s, high_s))] = True
+    except InputError:
+        # Both ends in the middle between two samples, by rounding.
+        assert high_s - low_s < 2e-6 * half_s
+    is_within = (low_s <= times_s) & (times_s <= high_s)
+    assert taken[is_within].all()
+    is_near = (low_s - half_s <= times_s) & (times_s <= high_s + half_s)
+    assert not taken[~is_near].any()
+    assert taken.sum() >= is_near.sum() - 2
+    values = np.arange(n_times)[np.newaxis]
+    if taken.any():
+        found = axes.take(values, window_s=(low_s, high_s))[0]
+        np.testing.assert_array_equal(found, np.flatnonzero(taken))
+        # A window that holds another one takes all that the other does.
+        wider = axes.take(values, window_s=(times_s[0], high_s))[0]
+        assert set(found.tolist()) <= set(wider.tolist())

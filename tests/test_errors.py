@@ -23,6 +23,12 @@ from img2eeg_jax.errors import (
             "file: expected text, found: bad",
         ),
         (("file", "text", ValueError()), "file: expected text, found: ValueError"),
+        (("file", "text", KeyError("z")), "file: expected text, found: no entry 'z'"),
+        (("file", "text", KeyError()), "file: expected text, found: KeyError"),
+        (
+            ("file", "text", RuntimeError("[Errno -2] Name not known")),
+            "file: expected text, found: Name not known",
+        ),
         (
             ("file", "text", OSError(errno.ENOSPC, "No space", "/a/b")),
             "file: expected text, found: No space",
@@ -46,7 +52,7 @@ def raising(error, *contexts):
 
 def test_expecting_turns_the_kinds_that_are_named():
     cause = KeyError("x")
-    with pytest.raises(InputError, match="file: expected text, found: 'x'") as caught:
+    with pytest.raises(InputError, match="text, found: no entry 'x'") as caught:
         raising(cause, expecting("file", "text", OSError, LookupError))
     assert caught.value.__cause__ is cause
     with pytest.raises(KeyError):

@@ -1,7 +1,9 @@
 import errno
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -28,6 +30,32 @@ def test_replacing_keeps_the_old_file_if_writing_fails(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_one_file(tmp_path):
+    """It is the one or the other, whole; neither fails."""
+    path = tmp_path / "file"
+    with replacing(path) as mine:
+        mine.write_text("mine, ha")
+        thread = threading.Thread(target=write_text, args=(path, "other"))
+        thread.start()
+        thread.join()
+        assert path.read_text() == "other"
+        mine.write_text("mine, whole")
+    assert path.read_text() == "mine, whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacing_removes_what_a_dead_process_left(tmp_path):
+    """Linux gives no process a number above 2**22."""
+    host = socket.gethostname()
+    left = tmp_path / f".file.incomplete-{host}-{2**22 + 1}-1"
+    other = tmp_path / f".file.incomplete-{host}-{os.getpid()}-1"
+    for path in (left, other):
+        path.touch()
+    write_text(tmp_path / "file", "text")
+    assert not left.exists()
+    assert other.exists()
 
 
 def test_scratch_dir_removes_what_a_dead_process_left(tmp_path):

@@ -23,6 +23,7 @@ CORE = (
     "img2eeg_jax.models.flops",
     "img2eeg_jax.objectives",
     "img2eeg_jax.training.state",
+    "img2eeg_jax.training.optimizer",
     "img2eeg_jax.training.step",
     "img2eeg_jax.devices.parallel",
 )
@@ -35,7 +36,6 @@ HOMES = {
     "img2eeg_jax.data.shards.tensorflow_setup": ("data/shards/", "data/batches.py"),
     "tensorboard": ("training/progress.py",),
     "mne": ("data/preprocessing/", "data/sources/", "prediction/", "evaluation/"),
-    "mne_bids": ("data/sources/bids.py",),
     "orbax": ("checkpoints/store.py",),
     "tensorstore": ("checkpoints/store.py",),
     "torch": ("interop/", "linear/features.py"),
@@ -43,6 +43,8 @@ HOMES = {
     "absl.app": ("scripts/",),
     "ml_collections": (
         "training/experiment.py",
+        "training/parts.py",
+        "training/plan.py",
         "training/config_check.py",
         "scripts/",
     ),

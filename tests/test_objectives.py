@@ -2,10 +2,13 @@
 
 import functools
 
+import hypothesis
+import hypothesis.extra.numpy as hypothesis_numpy
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from scipy import stats
 
 from img2eeg_jax import objectives
@@ -223,6 +226,34 @@ class TestContrast:
             objectives.contrast(*random_pair(), ones(BATCH), correlation="kendall")
 
 
+class TestPairs:
+    @pytest.mark.parametrize("correlation", CORRELATIONS)
+    @pytest.mark.parametrize("size", [1, 2, BATCH])
+    def test_as_contrast_of_one_batch_of_all(self, correlation, size):
+        signal, target = random_pair(seed=6)
+        signal, target = signal + np.float32(10), np.round(target, 1)
+        sums = []
+        for first in range(0, BATCH, size):
+            rows = np.arange(first, first + size + 1) % BATCH
+            mask = np.float32([*(rows[:-1] >= first), 0])
+            sums.append(
+                objectives.pairs(
+                    signal[rows], target[rows], mask, correlation=correlation
+                )
+            )
+        sums = [np.sum(x, 0) for x in zip(*sums, strict=True)]
+        found = objectives.contrast_of_pairs(sums, BATCH)
+        expected = naive_contrast(signal, target, CORRELATIONS[correlation])
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    def test_a_single_image(self):
+        signal, target = random_pair(batch=1)
+        sums = objectives.pairs(signal, target, ones(1))
+        expected = 1 - stats.pearsonr(signal[0], target[0]).statistic
+        found = objectives.contrast_of_pairs(sums, 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def correlation_of(batches, axis_name=None):
     """Returns r over the images of batches, each (signal, target, mask)."""
     of_batch = functools.partial(objectives.moments, axis_name=axis_name)
@@ -295,6 +326,32 @@ class TestCorrelation:
             assert (r >= -1).all()
             np.testing.assert_allclose(r, -1, atol=1e-6)
 
+    @hypothesis.given(
+        numbers=hypothesis_numpy.arrays(np.int8, (2, 2, 6, 2)),
+        n_real=st.tuples(st.integers(0, 6), st.integers(0, 6)),
+        scale=st.tuples(*2 * [st.sampled_from([1e-12, 1e-3, 1.0, 1e12])]),
+        offset=st.tuples(*2 * [st.sampled_from([0.0, 1.0, -1e3, 1e6])]),
+    )
+    def test_any_two_batches(self, numbers, n_real, scale, offset):
+        """Where float32 keeps nothing of the numbers but the offset, r is NaN."""
+        pairs = np.float32(
+            numbers * np.reshape(scale, (2, 1, 1)) + np.reshape(offset, (2, 1, 1))
+        )
+        batches = [
+            (*pair, np.float32(np.arange(6) < n))
+            for pair, n in zip(pairs, n_real, strict=True)
+        ]
+        found = correlation_of(batches)
+        real = [pair[:, :n] for pair, n in zip(pairs, n_real, strict=True)]
+        x, y = np.concatenate(real, axis=1).astype(np.float64)
+        is_constant = np.ptp(x, axis=0) * np.ptp(y, axis=0) == 0 if len(x) else True
+        np.testing.assert_array_equal(np.isnan(found), np.broadcast_to(is_constant, 2))
+        varying = np.flatnonzero(~np.isnan(found))
+        for column in varying:
+            r = np.corrcoef(x[:, column], y[:, column])[0, 1]
+            assert found[column] == pytest.approx(r, abs=1e-5)
+        assert (np.abs(found[varying]) <= 1).all()
+
 
 @pytest.mark.parametrize(
     "loss",
@@ -302,6 +359,7 @@ class TestCorrelation:
         objectives.mean_squared_error,
         objectives.cross_entropy_to_argmax,
         objectives.contrast,
+        objectives.pairs,
         objectives.moments,
     ],
 )

@@ -52,8 +52,8 @@ class Description:
     image_size: int
     signal: SignalLayout | None = None
     zscore: ZScore | None = None
-    subject: int | None = None
-    subjects: tuple[int, ...] | None = None
+    subject: int | str | None = None
+    subjects: tuple[int | str, ...] | None = None
     initial_weights: str = "random"
     config: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
@@ -82,7 +82,7 @@ class Description:
         """Rebuilds the module; `changes` override its arguments."""
         return MODELS[self.kind](**{**self.model, **changes})
 
-    def of_subject(self, subject: int) -> "Description":
+    def of_subject(self, subject: int | str) -> "Description":
         """Returns the description of one subject's outputs of a shared network.
 
         Raises:

@@ -24,12 +24,15 @@ class Checkpoint:
       step: training step of the checkpoint.
       description: what the checkpoint says of it.
       variables: {"params": …, "batch_stats": …}, NumPy arrays.
+      which: "best" or "last": the latter also where the best was asked for, but none
+        could be selected.
     """
 
     path: pathlib.Path
     step: int
     description: Description
     variables: dict[str, Any]
+    which: str = "last"
 
     @property
     def model(self) -> nn.Module:
@@ -65,7 +68,7 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: str | os.PathLike, which: str = "best", subject: int | None = None
+    path: str | os.PathLike, which: str = "best", subject: int | str | None = None
 ) -> Checkpoint:
     """Loads a network from a work directory or a converter's output folder.
 
@@ -83,7 +86,7 @@ def load_checkpoint(
     return _of_subject(loaded, subject) if loaded.description.subjects else loaded
 
 
-def _of_subject(loaded: Checkpoint, subject: int | None) -> Checkpoint:
+def _of_subject(loaded: Checkpoint, subject: int | str | None) -> Checkpoint:
     """Takes one subject's outputs of a network that several share."""
     subjects = loaded.description.subjects
     with naming(loaded.path):

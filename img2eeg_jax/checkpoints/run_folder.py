@@ -24,6 +24,9 @@ FREE_KEYS = (
     "remat",
 )
 
+# What runs did that are older than the key.
+_IMPLIED = {"even_batches": False}
+
 
 def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     """Refuses a work directory that belongs to another config.
@@ -39,6 +42,7 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     if old is None:
         return
     new = json.loads(json.dumps(config))
+    old = {key: _IMPLIED[key] for key in _IMPLIED if key in new} | old
     differing = [
         f"{key} (there {old.get(key)!r}, now {new.get(key)!r})"
         for key in sorted(old.keys() | new.keys())

@@ -10,6 +10,7 @@ thread of one process writes them, which asks no others.
 
 import contextlib
 import copy
+import logging
 import os
 import pathlib
 import textwrap
@@ -37,6 +38,10 @@ DAMAGED_FOLDER = "checkpoints_damaged"
 # Items of a checkpoint; see above.
 _ARRAYS = ("variables", "optimizer")
 _DOCUMENTS = ("description", "progress", "checksums")
+
+
+# Orbax warns of what it was asked for, and logs errors before it raises them.
+logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
 
 
 class DamagedError(InputError):
@@ -198,7 +203,7 @@ class CheckpointStore:
 
 def read_network(
     path: pathlib.Path, which: str
-) -> tuple[int, Description, dict[str, Any]]:
+) -> tuple[int, Description, dict[str, Any], str]:
     """Reads the network of a checkpoint; see `load.load_checkpoint`.
 
     Args:
@@ -206,7 +211,8 @@ def read_network(
       which: "best" or "last".
 
     Returns:
-      (step, description, variables), NumPy arrays.
+      (step, description, variables, which it is), arrays of NumPy; "last" where none
+      could be selected.
 
     Raises:
       InputError: no checkpoint there, or one that is damaged or whose arrays do not
@@ -220,7 +226,8 @@ def read_network(
         raise unexpected(path, f"a checkpoint ({FOLDER}/ in it)", runs or "none")
     with _open_manager(folder, read_only=True) as manager:
         step = manager.best_step() if which == "best" else None
-        step = manager.latest_step() if step is None else step
+        if step is None:
+            which, step = "last", manager.latest_step()
         if step is None:
             raise unexpected(folder, "a checkpoint", "none")
         source = folder / str(step)
@@ -230,7 +237,7 @@ def read_network(
             model = description.build_model()
             expected = trees.variable_shapes(model, description.image_size)
         arrays = _read_items(manager, folder, step, {"variables": expected})
-        return step, description, arrays["variables"]
+        return step, description, arrays["variables"], which
 
 
 def check_folder(folder: pathlib.Path) -> None:
@@ -377,7 +384,7 @@ def _optimizer_item(state: TrainState) -> dict[str, Any]:
     item = {"opt_state": state.opt_state, "step": state.step}
     if state.ema_params is not None:
         # `variables` holds their average then.
-        item["params"] = state.params
+        item |= {"params": state.params, "ema_updates": state.ema_updates}
     return item
 
 

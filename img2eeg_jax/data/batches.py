@@ -17,8 +17,24 @@ _AHEAD = 2
 
 
 def num_batches(split: Split, batch_size: int) -> int:
-    """Returns the number of batches of an epoch; the last one may be padded."""
-    return -(-len(split.index) // batch_size)
+    """Returns the number of batches of an epoch."""
+    return len(batch_sizes(len(split.index), batch_size))
+
+
+def batch_sizes(n_examples: int, batch_size: int, even: bool = False) -> np.ndarray:
+    """Returns how many examples each batch of an epoch has, i64[batch].
+
+    Args:
+      n_examples: in the epoch.
+      batch_size: the most that a batch has.
+      even: whether the sizes differ by one at most; otherwise all batches but the last
+        are full.
+    """
+    n_batches = -(-n_examples // batch_size)
+    if even:
+        smallest, n_larger = divmod(n_examples, max(n_batches, 1))
+        return smallest + (np.arange(n_batches) < n_larger)
+    return np.minimum(batch_size, n_examples - batch_size * np.arange(n_batches))
 
 
 def batches(
@@ -28,6 +44,7 @@ def batches(
     seed: int | None = None,
     epoch: int = 0,
     first_step: int = 0,
+    even: bool = False,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -35,12 +52,14 @@ def batches(
 
     Args:
       split: the examples.
-      batch_size: rows of every batch of all processes together; the last batch is
-        padded to it.
+      batch_size: rows of every batch of all processes together; batches of fewer
+        examples are padded to it.
       seed: with None the examples come in order; otherwise in a random permutation of
         the whole split that depends on (seed, epoch) only.
       epoch: number of the epoch.
       first_step: number of batches to leave out at the start, which are not read.
+      even: whether all batches have equally many examples, but for one; otherwise the
+        last one has what the others leave.
       process_index: which process this is: of P, number k gets and reads the k-th of P
         equal parts of each batch.
       process_count: number of processes.
@@ -66,7 +85,8 @@ def batches(
             f"expected a process from 0 to {process_count - 1} and a multiple of "
             f"{process_count} as batch_size, found {process_index} and {batch_size}"
         )
-    rows = _rows_of_batches(len(split.index), batch_size, seed, epoch)[first_step:]
+    sizes = batch_sizes(len(split.index), batch_size, even)
+    rows = _rows_of_batches(sizes, batch_size, seed, epoch)[first_step:]
     rows = np.split(rows, process_count, axis=1)[process_index]
     if not len(rows):
         return
@@ -171,12 +191,12 @@ atexit.register(_Reading.end_all)
 
 
 def _rows_of_batches(
-    n_examples: int, batch_size: int, seed: int | None, epoch: int
+    sizes: np.ndarray, batch_size: int, seed: int | None, epoch: int
 ) -> np.ndarray:
     """Returns the rows of each batch, i64[batch, row], -1 for padding."""
-    order = np.arange(n_examples)
+    order = np.arange(sizes.sum())
     if seed is not None:
-        order = np.random.default_rng([seed, epoch]).permutation(n_examples)
-    padded = np.full(-(-n_examples // batch_size) * batch_size, -1)
-    padded[:n_examples] = order
-    return padded.reshape(-1, batch_size)
+        order = np.random.default_rng([seed, epoch]).permutation(len(order))
+    rows = np.full((len(sizes), batch_size), -1)
+    rows[np.arange(batch_size) < sizes[:, np.newaxis]] = order
+    return rows

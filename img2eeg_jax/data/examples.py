@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from img2eeg_jax.axes import UNKNOWN, Axes
-from img2eeg_jax.data.layout import subject_name
+from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.data.pairing import Pairing, row_digests
 from img2eeg_jax.data.zscore import ZScore, fit_zscore, pooled_zscore, stack_zscores
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import naming, unexpected
 
 if TYPE_CHECKING:
     from img2eeg_jax.data.shards.image_rows import ImageRows
@@ -64,6 +64,13 @@ class EncodingData:
     pairings: Mapping[str, tuple[Pairing, ...]]
     validation_halves: np.ndarray | None = None
 
+    def pairings_of(self, subject: int) -> dict[str, tuple[Pairing, ...]]:
+        """Returns, of each split, which image goes with which of a subject's EEG."""
+        return {
+            split: tuple(one.of_subject(subject) for one in pairings)
+            for split, pairings in self.pairings.items()
+        }
+
 
 def split_by_concept(
     concepts: Sequence[str], n_validation_concepts: int, seed: int
@@ -110,7 +117,7 @@ def shuffle_rows(eeg: np.ndarray, seed: int) -> np.ndarray:
 def load_encoding_data(
     shards: "Shards",
     *,
-    subjects: int | Sequence[int],
+    subjects: Label | Sequence[Label],
     channels: Sequence[str] | None,
     window_s: tuple[float, float] | None,
     n_validation_concepts: int,
@@ -122,7 +129,8 @@ def load_encoding_data(
 
     Args:
       shards: images, and the EEG of these subjects.
-      subjects: a subject number, from 1; or several, for EEG with an axis of subjects.
+      subjects: a subject's number or label; or several, for EEG with an axis of
+        subjects.
       channels: names of the channels, or None for all.
       window_s: first and last time in seconds, or None for all.
       n_validation_concepts: number of training concepts to hold out.
@@ -138,21 +146,21 @@ def load_encoding_data(
       The data, in row order. Images are read when they are asked for.
 
     Raises:
-      InputError: shards are damaged, subjects have other channels or times than the
-        first, or an argument does not fit the data.
+      InputError: shards are damaged, subjects have other channels than the first or
+        other times in the window, or an argument does not fit the data.
     """
     if zscore not in ("training", "training_and_test"):
         raise unexpected("zscore", "'training' or 'training_and_test'", f"{zscore!r}")
-    numbers = (subjects,) if isinstance(subjects, int) else tuple(subjects)
-    epoch_axes = _common_axes(shards, numbers)
+    numbers = (subjects,) if isinstance(subjects, Label) else tuple(subjects)
+    epoch_axes = _common_axes(shards, numbers, channels, window_s)
     rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
     eeg_rows = _eeg_rows(rows, len(shards.images["training"]), shuffle_eeg_seed)
     axes = epoch_axes.select(channels, window_s)
     eeg, halves, statistics, digests = _read_zscored(
-        shards, numbers, channels, window_s, axes, eeg_rows, zscore
+        shards, numbers, window_s, axes, eeg_rows, zscore
     )
     together = stack_zscores(statistics)
-    if isinstance(subjects, int):
+    if isinstance(subjects, Label):
         eeg = {name: scores[:, 0] for name, scores in eeg.items()}
         halves, (together,) = halves[:, :, 0], statistics
     splits = _make_splits(shards, rows, eeg)
@@ -208,7 +216,7 @@ def _make_splits(
 def _make_pairings(
     shards: "Shards",
     rows: dict[str, np.ndarray],
-    digests: dict[str, dict[int, list[str]]],
+    digests: dict[str, dict[Label, list[str]]],
 ) -> dict[str, tuple[Pairing, ...]]:
     pairings = {}
     for name, chosen in rows.items():
@@ -219,37 +227,52 @@ def _make_pairings(
     return pairings
 
 
-def _common_axes(shards: "Shards", subjects: Sequence[int]) -> Axes:
-    """Returns the axes that all subjects have; the unit is unknown if it differs.
+def _common_axes(
+    shards: "Shards",
+    subjects: Sequence[Label],
+    channels: Sequence[str] | None,
+    window_s: tuple[float, float] | None,
+) -> Axes:
+    """Returns the first subject's axes; the unit is unknown if it is not all subjects'.
+
+    The others may have its channels in another order.
 
     Raises:
-      InputError: a subject has other channels or times than the first.
+      InputError: a subject lacks channels that are taken, or has other times in the
+        window.
     """
     common = shards.eeg(subjects[0]).axes
+    names = None if channels is None else tuple(channels)
     for subject in subjects[1:]:
         axes = shards.eeg(subject).axes
         where = f"{shards.shards_dir}: {subject_name(subject)}"
-        if axes.ch_names != common.ch_names:
+        if names is None and not axes.has_channels_of(common):
             raise unexpected(
                 where,
                 f"the first subject's channels {', '.join(common.ch_names)}",
                 ", ".join(axes.ch_names),
             )
-        if not np.array_equal(axes.times_s, common.times_s):
+        with naming(where):
+            mine, first = axes.select(names, window_s), common.select(names, window_s)
+        if not mine.has_times_of(first):
             raise unexpected(
                 where,
-                f"the first subject's {len(common.times_s)} times",
-                f"{len(axes.times_s)}, or others",
+                f"the first subject's {_describe_times(first)}",
+                _describe_times(mine),
             )
         if axes.unit != common.unit:
             common = dataclasses.replace(common, unit=UNKNOWN)
     return common
 
 
+def _describe_times(axes: Axes) -> str:
+    first_s, last_s = axes.times_s[[0, -1]]
+    return f"{len(axes.times_s)} times from {first_s:.6f} to {last_s:.6f} s"
+
+
 def _read_zscored(
     shards: "Shards",
-    subjects: Sequence[int],
-    channels: Sequence[str] | None,
+    subjects: Sequence[Label],
     window_s: tuple[float, float] | None,
     axes: Axes,
     rows: dict[str, np.ndarray],
@@ -258,7 +281,7 @@ def _read_zscored(
     dict[str, np.ndarray],
     np.ndarray,
     list[ZScore],
-    dict[str, dict[int, list[str]]],
+    dict[str, dict[Label, list[str]]],
 ]:
     """Reads z-scored responses with an axis of subjects.
 
@@ -274,7 +297,7 @@ def _read_zscored(
     # Filled subject by subject: all of them are most of the memory that training takes.
     for position, subject in enumerate(subjects):
         responses, of_halves = _read_means(
-            shards.eeg(subject), channels, window_s, rows
+            shards.eeg(subject), axes.ch_names, window_s, rows
         )
         statistics.append(_fit(responses, axes, zscore))
         for name, response in responses.items():
@@ -287,7 +310,7 @@ def _read_zscored(
 
 def _read_means(
     eeg: "SubjectEEG",
-    channels: Sequence[str] | None,
+    channels: Sequence[str],
     window_s: tuple[float, float] | None,
     rows: dict[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:

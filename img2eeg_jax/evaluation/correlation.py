@@ -29,7 +29,7 @@ def correlate_over_images(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape[0] != b.shape[0]:
         raise ValueError(f"expected equally many images, found {a.shape} and {b.shape}")
-    return dot_over_images(unit_columns(a), unit_columns(b))
+    return correlate_units(unit_columns(a), unit_columns(b))
 
 
 def unit_columns(
@@ -37,7 +37,7 @@ def unit_columns(
 ) -> NDArray[np.float64]:
     """Centres columns over images and scales them to length 1.
 
-    r of two columns is the dot product of what this makes of them.
+    `correlate_units` of what this makes of columns is their r.
 
     Args:
       a: f64[image, ...], any unit.
@@ -48,7 +48,7 @@ def unit_columns(
     """
     mean = a.mean(axis=0)
     centred = a - mean
-    length = np.sqrt(dot_over_images(centred, centred))
+    length = np.sqrt(_dot(centred, centred))
     is_constant = length <= _CONSTANT_RTOL * np.sqrt(len(a)) * np.abs(mean)
     unit = centred / np.where(is_constant, np.nan, length)
     if not np.isnan(constant):
@@ -56,8 +56,15 @@ def unit_columns(
     return unit
 
 
-def dot_over_images(
+def correlate_units(
     a: NDArray[np.float64], b: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Returns f64[...], the dot products of columns f64[image, ...]."""
+    """Returns f64[...], r of columns f64[image, ...] of `unit_columns`.
+
+    Rounding does not bring it outside of -1 to 1.
+    """
+    return np.clip(_dot(a, b), -1, 1)
+
+
+def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.einsum("i...,i...->...", a, b)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation.correlation import dot_over_images, unit_columns
+from img2eeg_jax.evaluation.correlation import correlate_units, unit_columns
 from img2eeg_jax.evaluation.halvings import half_split_means
 
 
@@ -35,9 +35,11 @@ class EncodingScores:
       encoding_r_all_repetitions: prediction against the mean of all repetitions.
       noise_ceiling_lower: other half against the half, averaged over halvings.
       noise_ceiling_upper: all repetitions against the half, averaged over halvings.
-        The whole contains the half, so that pure noise gives about 0.70.
+        The whole contains the half: see `metrics.upper_ceiling_of_noise`.
       best_possible_r: noise-free response against the half, averaged over halvings;
         None where the noise-free response is not known.
+      best_possible_r_all_repetitions: noise-free response against the mean of all
+        repetitions; None where it is not known.
       n_images: number of images that r is taken over.
       n_repetitions: number of repetitions of each image.
       n_splits: number of halvings used.
@@ -48,6 +50,7 @@ class EncodingScores:
     noise_ceiling_lower: NDArray[np.float64]
     noise_ceiling_upper: NDArray[np.float64]
     best_possible_r: NDArray[np.float64] | None
+    best_possible_r_all_repetitions: NDArray[np.float64] | None
     n_images: int
     n_repetitions: int
     n_splits: int
@@ -86,9 +89,8 @@ def encoding_scores(
     mean = eeg.mean(axis=1, dtype=np.float64)
     candidates = [prediction, mean]
     if noise_free is not None:
-        candidates.append(
-            _checked_response("noise-free response", noise_free, eeg.shape)
-        )
+        noise_free = _checked_response("noise-free response", noise_free, eeg.shape)
+        candidates.append(noise_free)
     if n_repetitions > 1:
         by_candidate, lower = _scores_over_halvings(candidates, eeg, n_splits, seed)
     else:
@@ -97,12 +99,13 @@ def encoding_scores(
         lower = np.full(eeg.shape[2:], np.nan)
     return EncodingScores(
         encoding_r=by_candidate[0],
-        encoding_r_all_repetitions=dot_over_images(
-            unit_columns(prediction, constant=0.0), unit_columns(mean)
-        ),
+        encoding_r_all_repetitions=_against_mean(prediction, mean),
         noise_ceiling_lower=lower,
         noise_ceiling_upper=by_candidate[1],
         best_possible_r=None if noise_free is None else by_candidate[2],
+        best_possible_r_all_repetitions=(
+            None if noise_free is None else _against_mean(noise_free, mean)
+        ),
         n_images=n_images,
         n_repetitions=n_repetitions,
         n_splits=n_splits,
@@ -134,6 +137,13 @@ def checked_pair(
     return prediction, eeg
 
 
+def _against_mean(
+    candidate: NDArray[np.float64], mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns f64[channel, time], r of a candidate, which is 0 where it is constant."""
+    return correlate_units(unit_columns(candidate, constant=0.0), unit_columns(mean))
+
+
 def _scores_over_halvings(
     candidates: Sequence[NDArray[np.float64]], eeg: NDArray, n_splits: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -157,8 +167,8 @@ def _scores_over_halvings(
     for columns, half, other in half_split_means(eeg, n_splits, seed):
         half = unit_columns(half)
         for row, unit in zip(flat_by_candidate, units, strict=True):
-            row[columns] = dot_over_images(unit[..., columns], half).mean(axis=0)
-        r_other = dot_over_images(unit_columns(other), half)
+            row[columns] = correlate_units(unit[..., columns], half).mean(axis=0)
+        r_other = correlate_units(unit_columns(other), half)
         flat_lower[columns] = r_other.mean(axis=0)
     return by_candidate, lower
 

@@ -31,7 +31,7 @@ class Measured:
       noise_free: f32[image, channel, time], the same without noise; None if unknown.
     """
 
-    subject: int
+    subject: int | str
     images: ImageRows
     names: tuple[str, ...]
     eeg: np.ndarray
@@ -42,7 +42,7 @@ def load_measured(
     checkpoint: Checkpoint,
     *,
     data_dir: str | pathlib.Path = "",
-    subject: int | None = None,
+    subject: int | str | None = None,
     log: Callable[[str], None] = print,
 ) -> Measured:
     """Reads what a network is scored against from shards, built first if need be.
@@ -102,7 +102,7 @@ def _places(
     return data_dir, builder.shards_folder(config["shards_dir"], data_dir, fallback)
 
 
-def _only_subject(data_dir: pathlib.Path) -> int:
+def _only_subject(data_dir: pathlib.Path) -> int | str:
     """Returns the subject of a data set; converted weights need not say whose they are.
 
     Raises:

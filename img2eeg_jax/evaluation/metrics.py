@@ -9,6 +9,11 @@ from dataclasses import dataclass
 
 _GIFFORD = "Gifford et al. 2022, NeuroImage 264:119754"
 
+# What can be compared. The mean of all repetitions is less noisy than that of a half,
+# so that the same prediction has a higher r against it; and images at random show which
+# r there is where nothing is predicted.
+HALF, ALL, RANDOM = "one half", "all", "one half, images at random"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -16,9 +21,12 @@ class Metric:
 
     Attributes:
       name: in `metrics.json`, and as an attribute of `encoding.EncodingScores`.
-      label: in the table that is printed.
+      label: in the table that is printed, below its group.
       short_label: in figures.
-      formula: what it is computed from, after "Pearson r over the test images between".
+      against: which repetitions the mean is of that is correlated with: `HALF` of them,
+        mean r over random halvings, or `ALL`; or `RANDOM`, as `HALF` but for random
+        assignments of predictions to images. Only scores of one group compare.
+      formula: what is correlated with that mean.
       chance: what is expected where nothing is true.
       range: smallest and largest value possible.
       unit: of its values.
@@ -28,6 +36,7 @@ class Metric:
     name: str
     label: str
     short_label: str
+    against: str
     formula: str
     chance: float = 0.0
     range: tuple[float, float] = (-1.0, 1.0)
@@ -39,46 +48,82 @@ _ROWS = (
     Metric(
         "encoding_r",
         "encoding r",
-        "prediction",
-        "prediction and the mean of one half of the repetitions, mean of 100 random "
-        "halvings (the official score)",
+        "encoding r",
+        HALF,
+        "the prediction (the official score)",
         source=_GIFFORD,
-    ),
-    Metric(
-        "encoding_r_all_repetitions",
-        "encoding r, all repetitions",
-        "prediction (all repetitions)",
-        "prediction and the mean of all repetitions",
     ),
     Metric(
         "noise_ceiling_lower",
         "noise ceiling, lower",
         "lower noise ceiling",
-        "the other half and that half",
+        HALF,
+        "the other half",
         source=_GIFFORD,
     ),
     Metric(
         "noise_ceiling_upper",
         "noise ceiling, upper",
         "upper noise ceiling",
-        "all repetitions and that half, which they contain: pure noise gives 0.70",
-        # A half and the whole that contains it: the root of 1/2.
-        chance=0.7,
+        HALF,
+        "all repetitions, which contain the half: pure noise gives 0.71",
+        # Of an even number of repetitions, see `upper_ceiling_of_noise`.
+        chance=0.71,
         source=_GIFFORD,
-    ),
-    Metric(
-        "permutation_r",
-        "permutation control",
-        "wrong images",
-        "predictions of the wrong images and that half: should be near 0",
     ),
     Metric(
         "best_possible_r",
         "best possible r (noise-free)",
         "best possible",
-        "the noise-free response and that half (synthetic data only)",
+        HALF,
+        "the noise-free response (synthetic data only)",
+    ),
+    Metric(
+        "encoding_r_all_repetitions",
+        "encoding r",
+        "encoding r (all repetitions)",
+        ALL,
+        "the prediction",
+    ),
+    Metric(
+        "best_possible_r_all_repetitions",
+        "best possible r (noise-free)",
+        "best possible (all repetitions)",
+        ALL,
+        "the noise-free response (synthetic data only)",
+    ),
+    Metric(
+        "permutation_r_95",
+        "encoding r, 95th percentile",
+        "chance, 95th percentile",
+        RANDOM,
+        "the predictions of random images: 95th percentile of 1,000 permutations",
+    ),
+    Metric(
+        "permutation_p",
+        "p of encoding r",
+        "p",
+        RANDOM,
+        "no r: the share of these permutations, counting the true assignment, whose r "
+        "is at least as high as the true one",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of one test",
     ),
 )
 
 # Name → metric, in the order in which they are shown.
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ROWS}
+
+
+def upper_ceiling_of_noise(n_repetitions: int) -> float:
+    """Returns the upper noise ceiling of EEG that is nothing but noise.
+
+    The mean of n repetitions correlates with the mean of k of them by sqrt(k / n).
+    """
+    return (n_repetitions // 2 / n_repetitions) ** 0.5
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number of things in words."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,97 +1,142 @@
-"""The permutation control: predictions that are assigned to wrong images."""
+"""The permutation test: scores of predictions that are given to images at random."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation.correlation import dot_over_images, unit_columns
+from img2eeg_jax.evaluation.correlation import unit_columns
 from img2eeg_jax.evaluation.encoding import checked_pair
 from img2eeg_jax.evaluation.halvings import half_split_means
 
+# Float64 values that one block of products may hold: 16 MiB.
+_BLOCK_VALUES = 2**21
 
-def permutation_r(
+# Scores that differ by less are ties, which rounding must not decide.
+_TIE = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationTest:
+    """Whether predictions fit their images better than images at random.
+
+    If a prediction tells nothing about its image, any assignment of predictions to
+    images scores as high as the true one. r is linear in each standardised side, and
+    standardising ignores order, so that a score is a sum of products of two arrays,
+    whatever the assignment.
+
+    Attributes:
+      prediction: f64[image, channel, time], standardised over images; 0 where constant.
+      target: f64[image, channel, time], the standardised mean of a half, averaged over
+        halvings; of a single repetition, which has no halves, that one. nan where the
+        EEG is constant over images.
+      orders: i64[1 + permutation, image], for each image whose prediction it is given;
+        the first row is the true assignment.
+    """
+
+    prediction: NDArray[np.float64]
+    target: NDArray[np.float64]
+    orders: NDArray[np.int64]
+
+    @property
+    def n_permutations(self) -> int:
+        """How many random assignments there are."""
+        return len(self.orders) - 1
+
+    def scores(
+        self,
+        channels: slice | NDArray[np.int64] = slice(None),
+        times: slice | NDArray[np.int64] = slice(None),
+    ) -> NDArray[np.float64]:
+        """Returns f64[1 + permutation], r averaged over channels and times.
+
+        Args:
+          channels: numbers of the channels; all by default.
+          times: numbers of the times; all by default.
+
+        Returns:
+          Of each row of `orders`; nan where r is of one of the channels and times.
+        """
+        n_images = len(self.target)
+        prediction, target = (
+            side[:, channels][:, :, times].reshape(n_images, -1)
+            for side in (self.prediction, self.target)
+        )
+        scores = np.zeros(len(self.orders))
+        step = max(1, _BLOCK_VALUES // n_images)
+        for start in range(0, n_images, step):
+            images = slice(start, start + step)
+            products = target[images] @ prediction.T
+            given = self.orders[:, images]
+            scores += products[np.arange(given.shape[1]), given].sum(axis=1)
+        return scores / prediction.shape[1]
+
+    def summary(
+        self,
+        channels: slice | NDArray[np.int64] = slice(None),
+        times: slice | NDArray[np.int64] = slice(None),
+    ) -> dict[str, float]:
+        """Returns what `metrics.json` holds of the null distribution; see `scores`.
+
+        Returns:
+          `permutation_p`, the share of the assignments, the true one among them, that
+          score at least as high as the true one: of one side and for these channels and
+          times alone. `permutation_r_95`, the 95th percentile of the random ones.
+        """
+        scores = self.scores(channels, times)
+        if np.isnan(scores).any():
+            return {"permutation_p": np.nan, "permutation_r_95": np.nan}
+        return {
+            "permutation_p": float(np.mean(scores >= scores[0] - _TIE)),
+            "permutation_r_95": float(np.quantile(scores[1:], 0.95)),
+        }
+
+
+def permutation_test(
     prediction: ArrayLike,
     eeg: ArrayLike,
     *,
-    n_permutations: int = 200,
+    n_permutations: int = 1000,
     n_splits: int = 100,
     seed: int,
-) -> NDArray[np.float64]:
-    """Scores predictions that are assigned to wrong images.
-
-    This is the mean of `encoding_r` over random derangements of the images, each
-    scored against every halving. Its expected value is not 0 but
-    -encoding_r / (number of images - 1), because the true assignment is left out.
+) -> PermutationTest:
+    """Prepares the permutation test of `encoding_r`, or of its stand-in.
 
     Args:
-      prediction: f[image, channel, time], the predicted EEG.
-      eeg: f[image, repetition, channel, time], the measured EEG. A single repetition,
-        which has no halves, is scored against as it is.
-      n_permutations: number of derangements.
+      prediction: f[image, channel, time], the predicted EEG; r ignores its unit.
+      eeg: f[image, repetition, channel, time], the measured EEG. A single repetition is
+        scored against as it is.
+      n_permutations: number of random assignments; any is as likely as any other.
       n_splits: number of random halvings, the same as in `encoding_scores`.
-      seed: of the halvings and of the derangements.
-
-    Returns:
-      f64[channel, time], mean r; 0 where the prediction is constant over images, nan
-      where the measured EEG is.
+      seed: of the halvings and of the assignments.
 
     Raises:
       InputError: shapes do not agree, there are fewer than 2 images, or a value is not
         finite.
       ValueError: `n_permutations` or `n_splits` is below 1.
     """
-    prediction, eeg = checked_pair(prediction, eeg, min_images=2)
-    n_images = len(prediction)
-    # The halvings use `seed` itself; a second word gives an independent stream.
-    rng = np.random.default_rng((seed, 1))
-    orders = random_derangements(n_images, n_permutations, rng)
-    # r is linear in each standardised side and standardising ignores order, so the
-    # mean over all (derangement, halving) pairs is one product of the two means.
-    assigned = np.zeros((n_images, n_images))
-    np.add.at(assigned, (np.arange(n_images), orders), 1 / n_permutations)
-    permuted = assigned @ unit_columns(prediction, constant=0.0).reshape(n_images, -1)
-    target = _mean_unit_half(eeg, n_splits, seed)
-    return dot_over_images(permuted, target).reshape(eeg.shape[2:])
-
-
-def random_derangements(
-    n_images: int, n_permutations: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draws permutations that leave no image in its place, all equally likely.
-
-    Args:
-      n_images: number of images to permute.
-      n_permutations: number of permutations.
-      rng: source of randomness.
-
-    Returns:
-      i64[n_permutations, n_images]; `result[p, i] != i` everywhere.
-
-    Raises:
-      InputError: there are fewer than 2 images, so that there is no derangement.
-      ValueError: `n_permutations` is below 1.
-    """
-    if n_images < 2:
-        raise unexpected("permutation control", "at least 2 images", n_images)
     if n_permutations < 1:
         raise ValueError(
             f"`n_permutations`: expected at least 1, found {n_permutations}"
         )
-    identity = np.arange(n_images)
-    found = np.empty((0, n_images), np.int64)
-    while len(found) < n_permutations:
-        # A random permutation is a derangement with a chance of 1/e to 1/2.
-        drawn = rng.permuted(np.tile(identity, (3 * n_permutations, 1)), axis=1)
-        found = np.concatenate([found, drawn[(drawn != identity).all(axis=1)]])
-    return found[:n_permutations]
+    prediction, eeg = checked_pair(prediction, eeg, min_images=2)
+    # The halvings use `seed` itself; a second word gives an independent stream.
+    rng = np.random.default_rng((seed, 1))
+    true = np.arange(len(prediction))
+    random = rng.permuted(np.tile(true, (n_permutations, 1)), axis=1)
+    return PermutationTest(
+        prediction=unit_columns(prediction, constant=0.0),
+        target=_mean_unit_half(eeg, n_splits, seed),
+        orders=np.concatenate([true[np.newaxis], random]),
+    )
 
 
 def _mean_unit_half(eeg: NDArray, n_splits: int, seed: int) -> NDArray[np.float64]:
-    """Returns f64[image, channel-time]: standardised half, mean over halvings."""
-    n_images, n_repetitions = eeg.shape[:2]
+    """Returns f64[image, channel, time]: standardised half, mean over halvings."""
+    n_images, n_repetitions, *shape = eeg.shape
     if n_repetitions == 1:
-        return unit_columns(eeg.reshape(n_images, -1).astype(np.float64))
-    mean = np.empty((n_images, eeg[0, 0].size))
+        return unit_columns(eeg[:, 0].astype(np.float64))
+    mean = np.empty((n_images, int(np.prod(shape))))
     for columns, half, _ in half_split_means(eeg, n_splits, seed):
         mean[:, columns] = unit_columns(half).mean(axis=1)
-    return mean
+    return mean.reshape(n_images, *shape)

@@ -11,8 +11,8 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import figures
 from img2eeg_jax.evaluation.encoding import encoding_scores
 from img2eeg_jax.evaluation.measured import load_measured
-from img2eeg_jax.evaluation.metrics import METRICS
-from img2eeg_jax.evaluation.permutations import permutation_r
+from img2eeg_jax.evaluation.metrics import ALL, HALF, METRICS, RANDOM, counted
+from img2eeg_jax.evaluation.permutations import permutation_test
 from img2eeg_jax.evaluation.summary import summarise
 from img2eeg_jax.files import write_text
 from img2eeg_jax.prediction.encoder import Encoder
@@ -27,7 +27,7 @@ def evaluate(
     checkpoint_dir: str | pathlib.Path,
     *,
     data_dir: str | pathlib.Path = "",
-    subject: int | None = None,
+    subject: int | str | None = None,
     output: str | pathlib.Path = "",
     which: str = "best",
     n_splits: int = 100,
@@ -47,7 +47,7 @@ def evaluate(
       window_s: first and last time of the mean scores, seconds.
       seed: of the halvings and the permutations.
       log: called with one line for each configuration of shards that is built, and
-        where no epoch of the run has ended.
+        where there is no best epoch of the run.
 
     Returns:
       What was written to `output`/metrics.json: see `summary.summarise`; and whose EEG
@@ -61,23 +61,23 @@ def evaluate(
     encoder = Encoder(load_checkpoint(checkpoint_dir, which, subject))
     checkpoint = encoder.checkpoint
     _check_predicts_eeg(checkpoint)
-    history = checkpoint.history
-    if not history and checkpoint.config is not None:
-        log(f"no epoch has ended yet: these are the weights of step {checkpoint.step}")
+    _tell_unselected(checkpoint, which, log)
     measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
     prediction = encoder.predict_z(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}
     scores = encoding_scores(
         prediction.data, measured.eeg, noise_free=measured.noise_free, **halvings
     )
-    permutation = permutation_r(prediction.data, measured.eeg, **halvings)
-    summary = summarise(scores, permutation, prediction.axes, window_s)
+    test = permutation_test(prediction.data, measured.eeg, **halvings)
+    summary = summarise(scores, test, prediction.axes, window_s)
     summary |= {
         "checkpoint_step": checkpoint.step,
-        "which": which,
+        "which": checkpoint.which,
+        **_whose(checkpoint, measured.subject),
     }
+    if cut := prediction.axes.cut(window_s):
+        log(cut)
     folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
-    summary |= _whose(checkpoint, measured.subject)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     figures.plot_evoked(
@@ -85,16 +85,19 @@ def evaluate(
         prediction,
         measured.eeg.mean(1),
         measured.images,
+        n_repetitions=scores.n_repetitions,
         ceiling=scores.noise_ceiling_lower.mean(-1),
     )
     figures.plot_r_over_time(folder / "r_over_time.png", summary)
     figures.plot_r_by_channel(folder / "r_by_channel.png", summary)
-    figures.plot_history(folder / "loss_curves.png", history, checkpoint.step)
+    figures.plot_history(
+        folder / "loss_curves.png", checkpoint.history, checkpoint.step
+    )
     return summary
 
 
 def default_output(
-    checkpoint_dir: str | pathlib.Path, subject: int | None
+    checkpoint_dir: str | pathlib.Path, subject: int | str | None
 ) -> pathlib.Path:
     """Returns where results go: a subject that is named has a folder of its own.
 
@@ -107,21 +110,34 @@ def default_output(
 
 
 def result_table(summary: Mapping[str, Any]) -> str:
-    """Returns the main scores of `summarise` as lines of text."""
+    """Returns the main scores of `summarise` as lines of text, what compares together.
+
+    A single repetition has no halves, and no scores against them.
+    """
     start, stop = summary["window_s"]
-    n_channels = len(summary["ch_names"])
-    channels = "1 channel" if n_channels == 1 else f"{n_channels} channels"
+    halvings = counted(summary["n_splits"], "random halving")
+    permutations = counted(summary["n_permutations"], "permutation")
+    heads = {
+        HALF: f"against the mean of half of the repetitions, {halvings}:",
+        ALL: "against the mean of all repetitions:",
+        RANDOM: f"images at random, {permutations}:",
+    }
+    if not summary["n_splits"]:
+        del heads[HALF]
     lines = [
-        f"{summary['n_images']} test images, {summary['n_repetitions']} repetitions, "
-        f"mean of {channels} and "
+        f"{counted(summary['n_images'], 'test image')}, "
+        f"{counted(summary['n_repetitions'], 'repetition')}, "
+        f"mean of {counted(len(summary['ch_names']), 'channel')} and "
         f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
     ]
-    for name, metric in METRICS.items():
-        if name in summary:
-            r = summary[name]
-            # r is None of a single repetition, or of EEG that is constant over images.
-            value = "undefined" if r is None else f"{r:6.3f}"
-            lines.append(f"  {metric.label:<30}{value}")
+    for group, head in heads.items():
+        lines.append(head)
+        for name, metric in METRICS.items():
+            if name in summary and metric.against == group:
+                r = summary[name]
+                # r is None of EEG that is constant over images.
+                value = "undefined" if r is None else f"{r:6.3f}"
+                lines.append(f"  {metric.label:<30}{value}")
     if "subject" in summary:
         eeg, network, zscore = (summary.get(key) or "unknown" for key in _WHOSE)
         lines.append(
@@ -129,6 +145,19 @@ def result_table(summary: Mapping[str, Any]) -> str:
             f"{zscore}"
         )
     return "\n".join(lines)
+
+
+def _tell_unselected(
+    checkpoint: Checkpoint, asked: str, log: Callable[[str], None]
+) -> None:
+    """Says in one line if these are no weights of a finished or a selected epoch."""
+    if checkpoint.config is None:
+        return
+    weights = f"these are the weights of step {checkpoint.step}"
+    if not checkpoint.history:
+        log(f"no epoch has ended yet: {weights}")
+    elif checkpoint.which != asked:
+        log(f"no epoch could be selected as the best: {weights}, the last")
 
 
 def _whose(checkpoint: Checkpoint, subject: int) -> dict[str, int | None]:

@@ -56,7 +56,7 @@ def recognise(
     """Tells which network the tensors of a file belong to.
 
     Args:
-      tensors: PyTorch names, with or without `module.`, to arrays.
+      tensors: PyTorch names, with whatever wraps them, to arrays.
       ch_names: channels of the signal, and
       times_s: their times in seconds from image onset, or the first and the last of
         them; both empty for a published network, or for features without either.
@@ -73,8 +73,9 @@ def recognise(
         channels × times, or that of a published network, and nothing tells whether it
         is one.
     """
-    arrays = {names.canonical_name(name): array for name, array in tensors.items()}
-    is_encoder = any(name.startswith(("fc.", "fc_", "realnet.")) for name in arrays)
+    canonical = names.canonical_names(tensors)
+    arrays = {canonical[name]: array for name, array in tensors.items()}
+    is_encoder = any(name.startswith("realnet.V1.") for name in arrays)
     prefix = "realnet." if is_encoder else ""
     if not any(name.startswith(f"{prefix}V1.") for name in arrays):
         raise unexpected(
@@ -121,7 +122,7 @@ def from_state_dict(
     Every tensor is used exactly once, and every variable filled exactly once.
 
     Args:
-      tensors: PyTorch names, with or without `module.`, to arrays.
+      tensors: PyTorch names, with whatever wraps them, to arrays.
       network: what `recognise` returned.
       container: the key that the file has its tensors under, or None.
 
@@ -136,8 +137,9 @@ def from_state_dict(
     problems = _problems(tensors, names.torch_shapes(shapes))
     if problems:
         raise unexpected("", f"a {label(network)}", "; ".join(problems))
+    canonical = names.canonical_names(tensors)
     weights = {
-        name: array.astype(np.float32, copy=False)
+        canonical[name]: array.astype(np.float32, copy=False)
         for name, array in tensors.items()
         if not name.endswith(names.COUNTER)
     }
@@ -173,10 +175,11 @@ def to_state_dict(
     arrays = names.to_state_dict(variables)
     if description.torch is not None:
         record = description.torch
+        canonical = names.canonical_names(record["dtypes"])
         tensors = {
             name: np.asarray(record[names.COUNTER][name], dtype)
             if name.endswith(names.COUNTER)
-            else arrays[names.canonical_name(name)].astype(dtype, copy=False)
+            else arrays[canonical[name]].astype(dtype, copy=False)
             for name, dtype in record["dtypes"].items()
         }
         return tensors, record["container"]
@@ -291,25 +294,44 @@ def _problems(
 ) -> list[str]:
     """Lists, by name, what does not fit."""
     norms = {name.rpartition(".")[0] for name in expected if "running_var" in name}
-    seen, left_over, unfit = set(), [], []
-    for name, array in tensors.items():
-        canonical = names.canonical_name(name)
-        shape = expected.get(canonical)
+    seen: dict[str, str] = {}
+    left_over, unfit, parts = [], [], {}
+    for name, canonical in names.canonical_names(tensors).items():
+        array, shape = tensors[name], expected.get(canonical)
         if canonical.endswith(f".{names.COUNTER}"):
             shape = () if canonical.rpartition(".")[0] in norms else None
+        if canonical in seen:
+            parts |= dict.fromkeys(_parts_that_differ(seen[canonical], name))
         if shape is None or canonical in seen:
             left_over.append(name)
         elif array.shape != shape:
             unfit.append(f"{name} of shape {array.shape} instead of {shape}")
         elif reason := _why_not_float32(canonical, array):
             unfit.append(f"{name} {reason}")
-        seen.add(canonical)
+        seen.setdefault(canonical, name)
     missing = [name for name in expected if name not in seen]
-    return [
-        f"{what} {', '.join(found)}"
+    listed = [
+        f"{what} {_some(found)}"
         for what, found in (("missing:", missing), ("left over:", left_over))
         if found
     ] + unfit
+    if parts:
+        listed.append(f"`part` takes one of several networks: {_some(list(parts))}")
+    return listed
+
+
+def _parts_that_differ(*names: str) -> list[str]:
+    """Returns the beginnings of two names, to where they differ."""
+    parts = [name.split(".") for name in names]
+    pairs = enumerate(zip(*parts, strict=False))
+    n_same = next((n for n, (one, other) in pairs if one != other), 0)
+    return [".".join(name[: n_same + 1]) for name in parts]
+
+
+def _some(listed: Sequence[str], most: int = 10) -> str:
+    """Joins the first of a list, and counts the others."""
+    rest = len(listed) - most
+    return ", ".join(listed[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _why_not_float32(name: str, array: np.ndarray) -> str | None:

@@ -8,7 +8,7 @@ height × width × channel, are permuted.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
@@ -32,19 +32,62 @@ _CONV = {"weight": ("params", "kernel")}
 _LINEAR = {"weight": ("params", "kernel"), "bias": ("params", "bias")}
 
 # Modules that hold weights. `norm1_0` is the norm of conv1 in recurrent step 0.
-_MODULE = re.compile(
-    r"(realnet\.)?(V1\.(conv|norm)[12]|decoder\.linear"
-    r"|(V2|V4|IT)\.(conv_input|skip|norm_skip|conv[123]|norm[123]_\d))"
-    r"|fc(_v1|_v2|_v4|_it)?"
+_AREAS_MODULE = (
+    r"V1\.(?:conv|norm)[12]|decoder\.linear"
+    r"|(?:V2|V4|IT)\.(?:conv_input|skip|norm_skip|conv[123]|norm[123]_\d)"
+)
+_HEAD = r"fc(?:_v1|_v2|_v4|_it)?"
+_MODULE = re.compile(rf"(?:realnet\.)?(?:{_AREAS_MODULE})|{_HEAD}")
+
+# What libraries put between the names of modules: data parallelism, compilation,
+# sharding and recomputation of activations.
+_BETWEEN = re.compile(
+    r"(?<![^.])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
 
 # A key that counts batches and holds no weight.
 COUNTER = "num_batches_tracked"
 
+# The last parts of the names of a network's tensors.
+LEAVES = (*_BATCH_NORM, COUNTER)
+
+# A weight, after the names of whatever the network was an attribute of.
+_WRAPPED = re.compile(
+    rf"(?:.*\.)??(?P<is_encoder>realnet\.)?"
+    rf"(?:(?P<of_area>(?:{_AREAS_MODULE})\.\w+)|(?P<of_head>{_HEAD}\.\w+))"
+)
+
 
 def canonical_name(name: str) -> str:
     """Drops DataParallel's `module.` wherever it stands."""
     return name.replace(DATA_PARALLEL, "")
+
+
+def canonical_names(names: Iterable[str]) -> dict[str, str]:
+    """Finds the networks' names in the names of a file, whatever wraps them.
+
+    Training code keeps a network as an attribute (`model.`, `net.`, `encoder.`) of
+    something else, and libraries wrap it or its modules (`module.`, `_orig_mod.`).
+
+    Args:
+      names: all names of a file.
+
+    Returns:
+      Each name to the canonical one: as in the published files, without `module.`.
+      A name that is no weight of CORnet-S or ReAlNet stays as it is, without
+      `module.`; several names may become one.
+    """
+    found = {name: _WRAPPED.fullmatch(_BETWEEN.sub("", name)) for name in names}
+    matches = [match for match in found.values() if match is not None]
+    # Only an encoder has heads, and a module `realnet`, whatever it is called here.
+    is_encoder = any(match["of_head"] or match["is_encoder"] for match in matches)
+    backbone = "realnet." if is_encoder else ""
+    return {
+        name: canonical_name(name)
+        if match is None
+        else match["of_head"] or f"{backbone}{match['of_area']}"
+        for name, match in found.items()
+    }
 
 
 def published_name(canonical: str) -> str:

@@ -12,8 +12,8 @@ import huggingface_hub
 from huggingface_hub.errors import HFValidationError
 
 from img2eeg_jax.data.sources import http
-from img2eeg_jax.errors import InputError, unexpected
-from img2eeg_jax.interop.torch_files import SUFFIXES
+from img2eeg_jax.errors import InputError, unexpected, without_errno
+from img2eeg_jax.interop.torch_files import READ_SUFFIXES
 from img2eeg_jax.provenance import sha256_of
 
 # Weights that have a name of their own: URL and the beginning of their SHA-256, which
@@ -54,7 +54,7 @@ class Source:
     name: str
     sha256: str
     revision: str = ""
-    subject: int | None = None
+    subject: int | str | None = None
 
     @property
     def is_published(self) -> bool:
@@ -68,7 +68,11 @@ class Source:
 
 
 def find(
-    given: str, *, subject: int | None = None, sha256: str = "", revision: str = ""
+    given: str,
+    *,
+    subject: int | str | None = None,
+    sha256: str = "",
+    revision: str = "",
 ) -> Source:
     """Finds, and downloads if need be, one file of weights.
 
@@ -111,12 +115,12 @@ def find(
     return _at_hand(path, str(path), subject, sha256)
 
 
-def choose(files: Iterable[str], subject: int | None, place: str) -> str:
+def choose(files: Iterable[str], subject: int | str | None, place: str) -> str:
     """Chooses the file of weights that is meant, by the published names.
 
     Args:
       files: paths, with `/`.
-      subject: number in `sub-XX`; None where there is one only.
+      subject: number or label in `sub-XX`; None where there is one only.
       place: where the files are, for the message.
 
     Returns:
@@ -126,19 +130,27 @@ def choose(files: Iterable[str], subject: int | None, place: str) -> str:
     Raises:
       InputError: there is none, or several that are as good.
     """
+    files = list(files)
     ranked = [(rank, file) for file in files if (rank := _rank(file)) is not None]
     mine = [
         (rank, file)
         for rank, file in ranked
-        if subject is None or subject_of(file) == subject
+        if subject is None
+        or subject_of(file) == subject
+        or f"sub-{subject}" in pathlib.PurePosixPath(file).parts
     ]
     if not mine:
         whose = "" if subject is None else f" of subject {subject}"
-        found = ", ".join(file for _, file in ranked) or "none"
+        listed = [file for _, file in ranked] or [
+            file
+            for file in files
+            if pathlib.PurePosixPath(file).suffix in READ_SUFFIXES
+        ]
+        found = f"{', '.join(listed)}; name it" if listed else "none"
         raise unexpected(
             place,
             f"weights{whose} named encoder, best_model_params, epochN_model_params, "
-            f"realnet or cornet_s ({', '.join(SUFFIXES)})",
+            f"realnet or cornet_s ({', '.join(READ_SUFFIXES)})",
             found,
         )
     best = min(rank for rank, _ in mine)
@@ -162,7 +174,7 @@ def subject_of(path: str) -> int | None:
 def _rank(file: str) -> tuple[int, int] | None:
     """Returns how far from the best kind a file is; None if it is none at all."""
     name = pathlib.PurePosixPath(file)
-    if name.suffix not in SUFFIXES:
+    if name.suffix not in READ_SUFFIXES:
         return None
     for rank, pattern in enumerate(_PUBLISHED):
         if match := pattern.fullmatch(name.name):
@@ -173,7 +185,7 @@ def _rank(file: str) -> tuple[int, int] | None:
 def _at_hand(
     path: str | pathlib.Path,
     name: str,
-    subject: int | None,
+    subject: int | str | None,
     sha256: str,
     revision: str = "",
 ) -> Source:
@@ -185,13 +197,15 @@ def _at_hand(
     return Source(pathlib.Path(path), name, found, revision, subject)
 
 
-def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> Source:
+def _from_hub(
+    given: str, subject: int | str | None, sha256: str, revision: str
+) -> Source:
     match = re.fullmatch(r"hf://([^/]+/[^/]+)(?:/(.+?))?/?", given)
     if not match:
         raise unexpected(given, f"{_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH", "neither")
     repo, inside = match[1], match[2] or ""
     try:
-        if pathlib.PurePosixPath(inside).suffix in SUFFIXES:
+        if pathlib.PurePosixPath(inside).suffix in READ_SUFFIXES:
             # Not listed, so that a cached file can be had without a network.
             file = inside
         else:
@@ -199,7 +213,9 @@ def _from_hub(given: str, subject: int | None, sha256: str, revision: str) -> So
         path = _download(repo, file, revision)
     except (HFValidationError, httpx2.HTTPError, OSError, RuntimeError) as error:
         # The hub's messages have several lines, of which the first says least.
-        reason = textwrap.shorten(str(error), 200) or type(error).__name__
+        reason = (
+            textwrap.shorten(without_errno(str(error)), 200) or type(error).__name__
+        )
         raise InputError(
             f"{given}: expected weights that the hub gives, found: {reason}"
         ) from error

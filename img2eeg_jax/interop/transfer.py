@@ -16,15 +16,17 @@ from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import naming, unexpected
 from img2eeg_jax.files import check_new, check_room, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
+from img2eeg_jax.locks import only_writer
 
 
 def import_weights(
     given: str,
     output: str | os.PathLike | None,
     *,
-    subject: int | None = None,
+    subject: int | str | None = None,
     sha256: str = "",
     revision: str = "",
+    part: str = "",
     ch_names: Sequence[str] = (),
     times_s: Sequence[float] = (),
     is_published: bool = False,
@@ -39,6 +41,7 @@ def import_weights(
       subject: see `sources.find`.
       sha256: see `sources.find`.
       revision: see `sources.find`.
+      part: see `torch_files.read`.
       ch_names: see `convert.recognise`.
       times_s: see `convert.recognise`.
       is_published: see `convert.recognise`; what comes from a publisher's own address
@@ -59,7 +62,7 @@ def import_weights(
         check_new(output, overwrite)
         _check_replaceable(output)
     source = sources.find(given, subject=subject, sha256=sha256, revision=revision)
-    weights = torch_files.read(source.path)
+    weights = torch_files.read(source.path, part)
     with naming(source.name):
         network = convert.recognise(
             weights.tensors,
@@ -75,10 +78,15 @@ def import_weights(
         description,
         subject=source.subject,
         initial_weights=source.name,
-        source=source.to_dict(),
+        source=source.to_dict() | ({"part": part} if part else {}),
     )
     if output is not None:
-        with scratch_dir(output.parent, output.name) as scratch:
+        with (
+            only_writer(output.parent, output.name),
+            scratch_dir(output.parent, output.name) as scratch,
+        ):
+            # Another process may have written it meanwhile.
+            check_new(output, overwrite)
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
             store.write_weights(scratch / "new", variables, description)
             _put(scratch / "new", output)

@@ -48,7 +48,11 @@ class Encoder:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | os.PathLike, *, which: str = "best", subject: int | None = None
+        cls,
+        path: str | os.PathLike,
+        *,
+        which: str = "best",
+        subject: int | str | None = None,
     ) -> "Encoder":
         """Loads a network.
 
@@ -156,7 +160,7 @@ def write_predictions(
     output: str | os.PathLike,
     *,
     which: str = "best",
-    subject: int | None = None,
+    subject: int | str | None = None,
     overwrite: bool = False,
 ) -> str:
     """Predicts the responses to image files and writes them to an `.npz` file.

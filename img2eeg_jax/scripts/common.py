@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -23,7 +24,13 @@ WRONG_FLAGS = 2
 STOPPED_BY_SIGNAL = os.EX_TEMPFAIL  # 75
 INTERRUPTED = 130
 
+# What absl prints its help for, and _VersionFlag.
+_HELP = re.compile(r"--?(help\w*|h|[?]|version)(=.*)?")
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Seconds after which an interruption that got lost comes again.
+_AGAIN_S = 0.01
 
 # How the process ends after an error.
 _exit = sys.exit
@@ -88,7 +95,7 @@ class _VersionFlag(flags.BooleanFlag):
         """See the base class."""
         if self._parse(argument):
             print(f"img2eeg_jax {img2eeg_jax.__version__}", flush=True)
-            sys.exit()
+            sys.exit(0)
 
 
 class _Parser(flags.ArgumentParser):
@@ -122,12 +129,11 @@ def define(
       text: for --help.
     """
     # Of values that may be lists, the last one of two would hide the first.
-    holder = flags.DEFINE(
-        _Parser(read, form), name, default, text, allow_overwrite=False
-    )
+    flags.DEFINE(_Parser(read, form), name, default, text, allow_overwrite=False)
     # --help shows the default's text, not the value that is read from it.
     flags.FLAGS[name].default_as_str = repr(default)
-    return holder
+    # The holder that DEFINE returns refuses texts that are read as None.
+    return flags.FlagHolder(flags.FLAGS, flags.FLAGS[name])
 
 
 class _PathParser(flags.ArgumentParser):
@@ -172,28 +178,28 @@ def define_paths(name: str, text: str) -> flags.FlagHolder:
 
 
 def define_subjects(text: str) -> flags.FlagHolder:
-    """Defines --subjects, whose value is a tuple of numbers, empty if not given."""
+    """Defines --subjects: a tuple of numbers or labels, empty if not given."""
 
-    def read(subjects: str) -> tuple[int, ...]:
-        return read_numbers(subjects) if subjects else ()
+    def read(subjects: str) -> tuple[int | str, ...]:
+        return read_labels(subjects) if subjects else ()
 
-    return define("subjects", "", "the form 3, 1,3 or 1-10", read, text)
+    return define("subjects", "", "the form 3, 1,3, 1-10 or labels", read, text)
 
 
 def define_subject(text: str) -> flags.FlagHolder:
-    """Defines --subjects where one makes sense; its value is a number or None."""
+    """Defines --subjects where one makes sense: a number, a label or None."""
 
-    def read(subjects: str) -> int | None:
+    def read(subjects: str) -> int | str | None:
         if not subjects:
             return None
-        (subject,) = read_numbers(subjects)
+        (subject,) = read_labels(subjects)
         return subject
 
-    return define("subjects", "", "one subject, such as 3", read, text)
+    return define("subjects", "", "one subject, such as 3 or AB12", read, text)
 
 
-def read_numbers(text: str) -> tuple[int, ...]:
-    """Reads ``3``, ``1,3`` or ``1-10``."""
+def read_labels(text: str) -> tuple[int | str, ...]:
+    """Reads ``3``, ``1,3``, ``1-10`` or labels such as ``AB12``."""
     # Imported here so that --help answers at once.
     from img2eeg_jax.data import layout
 
@@ -272,10 +278,19 @@ def _raise_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise KeyboardInterrupt, which must not get lost."""
 
     def unraisable(error: Any) -> None:
-        # Python drops what JAX's callback of the garbage collector raises.
-        if error.exc_type is KeyboardInterrupt:
+        # Python drops what JAX's callback of the garbage collector raises. It is raised
+        # again when that is over, so that what is under way is cleaned up.
+        if error.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(error)
+            return
+        main = threading.main_thread().ident
+        again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main, signal.SIGINT))
+        again.daemon = True
+        try:
+            again.start()
+        except RuntimeError:
+            # Python is about to end, and starts no threads any more.
             _interrupted()
-        sys.__unraisablehook__(error)
 
     sys.unraisablehook = unraisable
     for number in _SIGNALS:
@@ -312,10 +327,27 @@ def _parse_flags(argv: list[str]) -> list[str]:
             _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:
         return flags.FLAGS(argv)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and any(map(_HELP.fullmatch, argv)):
+            # It was printed; what absl ends with is 1.
+            if "config" in flags.FLAGS and error.code != 0:
+                print(f"\n{config_flag.describe(argv)}")
+            sys.exit()
         # A config file is a program, and may raise anything.
         unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
-        _stop(f"wrong flags: {unknown or f'{error} (--help lists them)'}", WRONG_FLAGS)
+        wrong = unknown or f"{_in_our_words(error)} (--help lists them)"
+        _stop(f"wrong flags: {wrong}", WRONG_FLAGS)
+
+
+def _in_our_words(error: Exception) -> str:
+    """Says of flags that are missing that they are; other messages stay."""
+    needed = r"flag --\w+=None: Flag --(\w+) must have a value other than None\.\s*"
+    missing = [
+        f"--{name}: expected a value, found none"
+        for name in re.findall(needed, str(error))
+    ]
+    other = re.sub(needed, "", str(error)).strip()
+    return "; ".join([*missing, *([other] if other else [])])
 
 
 def _stop(message: str, status: int) -> NoReturn:

@@ -10,6 +10,13 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from img2eeg_jax.scripts import config_help
+
+# The config whose keys all others have.
+_DEFAULT = "configs/default.py"
+# How --config.KEY=VALUE and --noconfig.KEY start.
+_KEY = re.compile(r"--?(?:no)?config\.([^=]*)")
+
 
 def expand_home(argv: Sequence[str]) -> list[str]:
     """Replaces a ~ at the start of the config's file, which shells leave as it is."""
@@ -21,7 +28,7 @@ def expand_home(argv: Sequence[str]) -> list[str]:
 
 def missing_file(argv: Sequence[str]) -> str | None:
     """Returns what to say of a config file that is not there; None if it is."""
-    for path in _files(argv):
+    for path in map(_file, _names(argv)):
         if not os.path.isfile(path):
             found = "a folder" if os.path.isdir(path) else "none"
             names = _config_files(pathlib.Path(path).parent)
@@ -29,6 +36,21 @@ def missing_file(argv: Sequence[str]) -> str | None:
             hint = f"; did you mean --config={names[hint]}?" if hint else ""
             return f"--config={path}: expected a file, found {found}{hint}"
     return None
+
+
+def describe(argv: Sequence[str]) -> str:
+    """Returns what --help says of the config, or of our own where none is named.
+
+    Values are those of the command line. "" if there is no config that can be loaded.
+    """
+    names = _names(argv) or [_DEFAULT]
+    path = pathlib.Path(_file(names[-1]))
+    try:
+        config = _load(names[-1], [word for word in argv if _KEY.match(word)])
+        return config_help.describe(names[-1], config, path)
+    except (Exception, SystemExit):
+        # A config file is a program, and may raise anything.
+        return ""
 
 
 def unknown_key(argv: Sequence[str]) -> str | None:
@@ -40,31 +62,37 @@ def unknown_key(argv: Sequence[str]) -> str | None:
     Returns:
       None if all keys are there, or the config cannot be loaded.
     """
-    files = _files(argv)
-    if not files:
+    names = _names(argv)
+    if not names:
         return None
     try:
-        keys = list(_keys(_load(files[-1])))
-    except Exception:
+        keys = list(_keys(_load(names[-1])))
+    except (Exception, SystemExit):
         # A config file is a program, and may raise anything.
         return None
     for word in argv:
-        match = re.match(r"--?(?:no)?config\.([^=]*)", word)
+        match = _KEY.match(word)
         if match and match[1] not in keys:
             hint = _nearest(match[1], keys)
             hint = f"; did you mean --config.{hint}?" if hint else ""
             found = f"--config.{match[1]}"
-            return f"{files[-1]}: expected a key of the config, found {found}{hint}"
+            return (
+                f"{_file(names[-1])}: expected a key of the config, found {found}{hint}"
+            )
     return None
 
 
-def _files(argv: Sequence[str]) -> list[str]:
-    """Returns the files that --config=FILE and --config FILE name."""
+def _names(argv: Sequence[str]) -> list[str]:
+    """Returns what --config=NAME and --config NAME name."""
     values = [word.split("=", 1)[1] for word in argv if re.match("--?config=", word)]
     pairs = itertools.pairwise(argv)
     values += [value for word, value in pairs if word in ("-config", "--config")]
-    # What follows a colon is an argument of `get_config`.
-    return [value.split(":", 1)[0] for value in values]
+    return values
+
+
+def _file(name: str) -> str:
+    """Returns a config's file: what follows a colon is for `get_config`."""
+    return name.split(":", 1)[0]
 
 
 def _config_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -73,10 +101,10 @@ def _config_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return {path.stem: path for path in sorted(paths)}
 
 
-def _load(path: str) -> ConfigDict:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[])
-    values(["", f"--config={path}"])
+def _load(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    values, argv = flags.FlagValues(), ["", f"--config={name}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    values(argv)
     return values.config
 
 

@@ -32,6 +32,9 @@ _SUBJECT = common.define_subject("Whose file, out of several (sub-03 for 3).")
 flags.DEFINE_alias("subject", "subjects")
 _SHA256 = flags.DEFINE_string("sha256", "", "What the file's SHA-256 must be.")
 _REVISION = flags.DEFINE_string("revision", "", "Of hf://: branch, tag or commit.")
+_PART = flags.DEFINE_string(
+    "part", "", "Which of several networks: the key or first names it lies under."
+)
 _CH_NAMES = flags.DEFINE_list("ch_names", [], "Channels of the signal, in order.")
 _TIMES_S = common.define(
     "times_s",
@@ -89,6 +92,7 @@ def main() -> None:
             subject=_SUBJECT.value,
             sha256=_SHA256.value,
             revision=_REVISION.value,
+            part=_PART.value,
             ch_names=_CH_NAMES.value,
             times_s=_TIMES_S.value,
             is_published=_PUBLISHED.value,

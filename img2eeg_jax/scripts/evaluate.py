@@ -30,6 +30,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of halvings and permutations.", lower_b
 
 def main() -> None:
     """Calls `evaluation.report.evaluate` with the flags and prints its table."""
+    print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
         from img2eeg_jax.evaluation import report

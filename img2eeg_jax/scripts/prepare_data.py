@@ -5,6 +5,7 @@ The same command goes on where it stopped. --dry_run tells what it would do.
 
 import csv
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,12 @@ def _baseline(text: str) -> tuple[float | None, float | None]:
     return _or("start", float)(first), _or("end", float)(last)
 
 
+def _unit(text: str) -> str:
+    if text not in ("V", "mV", "uV", "nV"):
+        raise ValueError
+    return text
+
+
 def _above_0(text: str, kind: type = float) -> float:
     number = kind(text)
     if not 0 < number < math.inf:
@@ -51,6 +58,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _channels(text: str) -> str | tuple[str, ...]:
     return text if text in ("official", "all") else _names(text)
+
+
+def _markers(text: str) -> tuple[int, ...]:
+    """Reads the numbers of markers, which may be given by name, such as S 99."""
+    numbers = [re.fullmatch(r"\D*(\d+)", part.strip()) for part in text.split(",")]
+    if text and None in numbers:
+        raise ValueError
+    return tuple(sorted({int(number[1]) for number in numbers if number}))
 
 
 def _stages(text: str) -> tuple[str, ...] | None:
@@ -94,6 +109,32 @@ _REQUEST = {
     "image_column": flags.DEFINE_string(
         "image_column", "stim_file", "Column of its events tables that names the image."
     ),
+    "ignore_images": flags.DEFINE_multi_string(
+        "ignore_images",
+        [],
+        "Name in it that is no picture of a trial, such as fixation.png or practice/*; "
+        "may be given several times.",
+    ),
+    "task": flags.DEFINE_string("task", "", "Which of its recordings: task-LABEL."),
+    "acquisition": flags.DEFINE_string(
+        "acquisition", "", "Likewise acq-LABEL; none for those without."
+    ),
+    "processing": flags.DEFINE_string(
+        "processing", "", "Likewise proc-LABEL or desc-LABEL; none for those without."
+    ),
+    "extension": flags.DEFINE_enum(
+        "extension", "", ["", "vhdr", "edf", "bdf", "set"], "Likewise by their format."
+    ),
+    "marker_type": flags.DEFINE_string(
+        "marker_type", "Stimulus", "Type of BrainVision's markers that name images."
+    ),
+    "ignore_markers": common.define(
+        "ignore_markers",
+        "",
+        "numbers of markers, such as 99 or 'S 99,S255'",
+        _markers,
+        "Markers, or triggers, that are no images: fixations and such.",
+    ),
     "shards_dir": common.define_path(
         "shards_dir", "", "Folder or address (gs://...); default: DATA_DIR/shards."
     ),
@@ -134,10 +175,16 @@ _PARSED = {
         _or("off", _above_0),
         "Largest peak-to-peak amplitude that is kept.",
     ),
+    "raw_unit": (
+        "auto",
+        "auto, V, mV, uV or nV",
+        _or("auto", _unit),
+        "Unit of the numbers in the recordings, where it is not what they say.",
+    ),
     "sessions": (
         "all",
-        "the form 3, 1,3 or 1-4, or all",
-        _or("all", common.read_numbers),
+        "the form 3, 1,3, 1-4 or labels, or all",
+        _or("all", common.read_labels),
         "Which to use.",
     ),
     "training_repetitions": ("2", *_COUNT, "Kept of each image in a session."),

@@ -32,6 +32,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 
 def main() -> None:
     """Calls `training.experiment.train` with the flags."""
+    print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
         from img2eeg_jax.devices import distributed
@@ -46,6 +47,7 @@ def main() -> None:
         common.say(
             "no `init_from`: the network starts from random weights, at a learning "
             f"rate for trained ones ({_CONFIG.value.learning_rate:g}); "
+            "configs/scratch.py has one for random weights, or "
             "python convert_torch_weights.py --input=cornet_s --output=CORNET_S "
             "makes those of CORnet-S, for `init_from=CORNET_S`"
         )

@@ -1,7 +1,6 @@
 """From a config to what it stands for: data, networks, optimizer, trainer; `train`."""
 
-import copy
-import dataclasses
+import contextlib
 import json
 import os
 import pathlib
@@ -11,49 +10,29 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from img2eeg_jax.axes import Axes
-from img2eeg_jax.checkpoints import run_folder
-from img2eeg_jax.checkpoints.store import FOLDER, check_folder
+from img2eeg_jax.checkpoints.store import FOLDER
 from img2eeg_jax.data import batches, duplicates, examples, layout
-from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
-from img2eeg_jax.errors import StoppedBySignal, unexpected
-from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.signal_layout import CHANNEL_MEAN, SignalLayout
-from img2eeg_jax.training import config_check, subjects, teacher
-from img2eeg_jax.training import optimizer as optimizers
+from img2eeg_jax.errors import StoppedBySignal
+from img2eeg_jax.locks import only_writer
+from img2eeg_jax.signal_layout import SignalLayout
+from img2eeg_jax.timing import timed, timed_once
+from img2eeg_jax.training import parts, subjects, teacher
 from img2eeg_jax.training.loop import Trainer
 from img2eeg_jax.training.networks import Networks, load_initial
+from img2eeg_jax.training.plan import Plan, data_source, make_plan
+from img2eeg_jax.training.progress import print_line
 from img2eeg_jax.training.requests import Limits, stop_signals
-from img2eeg_jax.training.selection import Selection
-from img2eeg_jax.training.source import DataSource
-from img2eeg_jax.training.step import Recipe, make_loss_step, make_train_step
+from img2eeg_jax.training.step import make_loss_step, make_train_step
 from img2eeg_jax.training.workdir import Workdir
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """A command, checked as far as that needs no data.
-
-    Attributes:
-      config: see configs/default.py; with absolute paths.
-      how: subjects are trained, see `subjects.mode`.
-      configs: folder of each network → its config, that of a run of its own.
-      source: where the data come from.
-    """
-
-    config: ConfigDict
-    how: str
-    configs: Mapping[pathlib.Path, ConfigDict]
-    source: DataSource
 
 
 def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
@@ -68,52 +47,42 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
       workdir: folder of the run; made if need be.
 
     Raises:
-      InputError: something the user gave is wrong, or the loss became non-finite.
+      InputError: something the user gave is wrong, another process trains in the
+        folder, or the loss became non-finite.
       StoppedBySignal: SIGINT or SIGTERM came, or time is up; the state is saved if
         a step was taken.
     """
     started_s = time.monotonic()
-    plan = _plan(config, pathlib.Path(workdir))
+    plan = make_plan(config, pathlib.Path(workdir))
+    with contextlib.ExitStack() as folders:
+        if jax.process_index() == 0:
+            for folder in dict.fromkeys([pathlib.Path(workdir), *plan.configs]):
+                folders.enter_context(only_writer(folder))
+        _train(plan, started_s)
+
+
+def _train(plan: Plan, started_s: float) -> None:
+    """Does what `train` says, in folders that no other process writes to."""
     distributed.keep_compiled_programs(http.cache_dir() / "compiled")
     config = plan.config
-    axes = plan.source.look(
-        channels=tuple(config.channels) or None,
-        window_s=tuple(config.window_s),
-        n_validation_concepts=config.validation_concepts,
-        split_seed=config.seed,
-    )
-    if cut := axes.cut(tuple(config.window_s)):
-        print(cut, flush=True)
-    networks = load_networks(config, axes)
-    if networks.teacher is None and config.task != "none":
-        print("no teacher: the task loss is off", flush=True)
-    logits = None
-    with matmul_precision(config.precision), distributed.naming_failures():
-        shards = plan.source.open()
-        _, held_out = examples.split_by_concept(
-            shards.concepts["training"], config.validation_concepts, config.seed
-        )
-        if repeated := duplicates.warning(shards, held_out):
-            print(repeated, flush=True)
-        if networks.teacher is not None and not config.teacher_batch_stats:
-            model = networks.teacher.clone(axis_name=None)
-            logits = teacher.load_logits(shards, model, networks.teacher_variables)
-
+    with timed("reading data", _say):
+        networks, shards, logits = _read(plan)
     with stop_signals() as stop:
 
         def train_networks(
             folders: Sequence[pathlib.Path], parallel: DataParallel, is_first: bool
         ) -> None:
             configs = {folder: plan.configs[folder] for folder in folders}
-            limits = build_limits(config, started_s, parallel, is_first)
+            limits = parts.build_limits(config, started_s, parallel, is_first)
             with (
                 # Each thread has a precision of its own.
                 matmul_precision(config.precision),
                 distributed.naming_failures(),
             ):
-                trainer = _build_trainer(
-                    configs, shards, networks, logits, parallel, limits
-                )
+                with timed("initialising the network", _say):
+                    trainer = _build_trainer(
+                        configs, shards, networks, logits, parallel, limits
+                    )
                 trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
                 if parallel.any_process([stop.is_set()])[0]:
                     has_saved = any(any((f / FOLDER).glob("*")) for f in plan.configs)
@@ -123,74 +92,41 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
         subjects.train_all(plan.how, [*plan.configs], train_networks)
 
 
-def _plan(config: ConfigDict, workdir: pathlib.Path) -> _Plan:
-    """Checks a command before anything is written.
+def _read(plan: Plan) -> tuple[Networks, Shards, Mapping[str, np.ndarray] | None]:
+    """Returns the networks, what they are trained with, and a teacher's logits of it.
 
-    Raises:
-      InputError: something the user gave is wrong.
+    The first cannot be refused any more when the data are made that are missing.
     """
-    config = _with_absolute_paths(config)
-    config_check.check_values(config)
-    numbers = layout.parse_subjects(str(config.subjects))
-    how = subjects.mode(config.subjects_mode, len(numbers))
-    if how != subjects.SIDE_BY_SIDE and config.batch_size % jax.process_count():
-        expected = f"a multiple of {jax.process_count()} processes"
-        raise unexpected("`batch_size`", expected, config.batch_size)
-    source = data_source(config, workdir, numbers)
-    configs = _configs_by_folder(config, workdir, source, how)
-    for folder, own in configs.items():
-        check_folder(folder)
-        run_folder.check_config(folder, own.to_dict())
-    return _Plan(config, how, configs, source)
-
-
-def _with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """Makes what a run records hold from any folder that it is used from."""
-    config = config.copy_and_resolve_references()
-    for key in ("channels", "areas", "frozen_areas"):
-        config[key] = config_check.names(config[key])
-    for key in ("data_dir", "shards_dir", "teacher", "init_from"):
-        if config[key] and not is_remote(config[key]):
-            config[key] = os.path.abspath(os.path.expanduser(config[key]))
-    return config
-
-
-def _configs_by_folder(
-    config: ConfigDict, workdir: pathlib.Path, source: DataSource, how: str
-) -> dict[pathlib.Path, ConfigDict]:
-    """Returns the config of each network's folder: that of a run of its own."""
-    if how == subjects.SHARED_BACKBONE or len(source.subjects) == 1:
-        return {workdir: config}
-    configs = {}
-    for number in source.subjects:
-        own = copy.deepcopy(config)
-        own.subjects, own.subjects_mode = str(number), subjects.AUTO
-        own.data_dir = os.path.abspath(source.data_dir) if source.data_dir else ""
-        configs[workdir / layout.subject_name(number)] = own
-    return configs
-
-
-def data_source(
-    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int]
-) -> DataSource:
-    """Returns where the data of some subjects come from.
-
-    Raises:
-      InputError: no folder is named and the config has no synthetic data set.
-    """
-    data_dir, synthetic = config.data_dir and pathlib.Path(config.data_dir), None
-    if not data_dir and "synthetic" in config:
-        data_dir, synthetic = workdir / "data", dict(config.synthetic)
-    if not data_dir and not config.shards_dir:
-        raise unexpected("`data_dir`", "a folder", "nothing")
-    return DataSource(
-        data_dir=data_dir or None,
-        shards_dir=config.shards_dir,
-        workdir=workdir,
-        synthetic=synthetic,
-        subjects=tuple(numbers),
-        image_size=config.image_size,
+    config = plan.config
+    axes = plan.source.look(
+        channels=tuple(config.channels) or None,
+        window_s=tuple(config.window_s),
+        n_validation_concepts=config.validation_concepts,
+        split_seed=config.seed,
     )
+    if cut := axes.cut(tuple(config.window_s)):
+        _say(cut)
+    networks = load_networks(config, axes)
+    if networks.teacher is None and config.task != "none":
+        _say("no teacher: the task loss is off")
+    logits = None
+    with matmul_precision(config.precision), distributed.naming_failures():
+        shards = plan.source.open()
+        _, held_out = examples.split_by_concept(
+            shards.concepts["training"], config.validation_concepts, config.seed
+        )
+        if repeated := duplicates.warning(shards, held_out):
+            _say(repeated)
+        if networks.teacher is not None and not config.teacher_batch_stats:
+            model = networks.teacher.clone(axis_name=None)
+            logits = teacher.load_logits(shards, model, networks.teacher_variables)
+    return networks, shards, logits
+
+
+def _say(line: str) -> None:
+    """Prints a line, once of several processes."""
+    if jax.process_index() == 0:
+        print_line(line)
 
 
 def load_data(
@@ -261,76 +197,6 @@ def model_arguments(
     }
 
 
-def build_optimizer(
-    config: ConfigDict, steps_per_epoch: int = 1
-) -> optax.GradientTransformation:
-    """Returns the config's optimizer."""
-    return optimizers.build(
-        learning_rate=config.learning_rate,
-        schedule=config.learning_rate_schedule,
-        total_steps=config.num_epochs * steps_per_epoch,
-        warmup_steps=config.warmup_steps,
-        eps=config.adam_eps,
-        weight_decay=config.weight_decay,
-        max_gradient_norm=config.max_gradient_norm,
-        accumulate_steps=config.accumulate_steps,
-        frozen_areas=tuple(config.frozen_areas),
-    )
-
-
-def build_recipe(config: ConfigDict, signal: SignalLayout, has_teacher: bool) -> Recipe:
-    """Returns the loss; without a teacher the task loss is off."""
-    return Recipe(
-        task=config.task if has_teacher else "none",
-        generation_weight=config.generation_weight,
-        correlation=config.correlation,
-        contrast_gradient=config.contrast_gradient,
-        average_channels=signal.kind == CHANNEL_MEAN,
-        signal_window=signal.window,
-        teacher_batch_stats=config.teacher_batch_stats,
-        skip_nonfinite=config.nonfinite == "skip",
-        ema_decay=config.ema_decay,
-    )
-
-
-def build_model(config: ConfigDict, arguments: Mapping[str, Any]) -> ReAlNet:
-    """Returns the network that is trained, for devices that share a batch."""
-    return ReAlNet(
-        **arguments,
-        axis_name=BATCH_AXIS,
-        frozen_areas=tuple(config.frozen_areas),
-        remat=config.remat,
-    )
-
-
-def build_selection(config: ConfigDict) -> Selection:
-    """Returns how the best epoch is found."""
-    return Selection(
-        config.select_by, config.first_selectable_epoch, config.early_stopping_epochs
-    )
-
-
-def build_limits(
-    config: ConfigDict, started_s: float, parallel: DataParallel, is_first: bool
-) -> Limits:
-    """Returns the limits of a session.
-
-    Args:
-      config: see configs/default.py.
-      started_s: `time.monotonic()` at the command's start.
-      parallel: the devices of the session.
-      is_first: whether its steps may be traced: of sessions side by side only the
-        first one's are, because JAX traces all that a process does.
-    """
-    return Limits(
-        num_epochs=config.num_epochs,
-        deadline_s=started_s + config.max_seconds if config.max_seconds else None,
-        checkpoint_minutes=config.checkpoint_minutes,
-        profile_steps=config.profile_steps if is_first else 0,
-        peak_tflops=config.peak_tflops * parallel.n_devices / jax.device_count(),
-    )
-
-
 def load_networks(config: ConfigDict, axes: Axes) -> Networks:
     """Builds the network, and loads its teacher and its initial weights.
 
@@ -346,7 +212,7 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
     if config.subjects_mode == subjects.SHARED_BACKBONE:
         n_sharing = len(layout.parse_subjects(str(config.subjects)))
     arguments = model_arguments(config, signal, n_sharing)
-    model = build_model(config, arguments)
+    model = parts.build_model(config, arguments)
     teacher_model, teacher_variables = None, {}
     if config.teacher:
         teacher_model, teacher_variables = teacher.load_teacher(
@@ -384,22 +250,25 @@ def _build_trainer(
     if logits is not None:
         data = teacher.with_logits(data, logits)
     live_teacher = networks.teacher if logits is None else None
-    recipe = build_recipe(config, networks.signal, networks.teacher is not None)
+    recipe = parts.build_recipe(config, networks.signal, networks.teacher is not None)
     n_steps = batches.num_batches(data.train, config.batch_size)
-    optimizer = build_optimizer(config, n_steps)
+    optimizer = parts.build_optimizer(config, n_steps)
     model, arguments = networks.model, (recipe, live_teacher, BATCH_AXIS)
+    train_step = parallel.train_step(make_train_step(model, optimizer, *arguments))
+    loss_step = parallel.loss_step(make_loss_step(model, *arguments))
     start = networks.initial_state(optimizer, config.seed, config.ema_decay > 0)
     return Trainer(
         parallel=parallel,
-        train_step=parallel.train_step(make_train_step(model, optimizer, *arguments)),
-        loss_step=parallel.loss_step(make_loss_step(model, *arguments)),
+        train_step=timed_once("compiling", train_step, _say),
+        loss_step=timed_once("compiling the validation", loss_step, _say),
+        recipe=recipe,
         state=parallel.put_together([start] * len(configs)),
         teacher_variables=parallel.replicate(
             networks.teacher_variables if live_teacher else {}
         ),
         train_split=data.train,
         selection_split=getattr(data, config.select_by),
-        selection=build_selection(config),
+        selection=parts.build_selection(config),
         ceiling=networks.ceiling(
             data.validation_halves,
             [shards.eeg(number).n_repetitions["training"] for number in numbers],
@@ -407,11 +276,11 @@ def _build_trainer(
         if config.select_by == "validation"
         else None,
         batch_size=config.batch_size,
+        even_batches=config.even_batches,
         seed=config.seed,
         workdirs=_build_workdirs(configs, numbers, shards, data, networks),
         limits=limits,
         flops_per_image=networks.flops_per_image,
-        counts_skipped=recipe.skip_nonfinite,
     )
 
 
@@ -425,15 +294,13 @@ def _build_workdirs(
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
         zscore, whose = data.zscore, {"subject": numbers[position]}
-        pairings = data.pairings
+        pairings, record = data.pairings, shards.eeg(numbers[position]).preprocessing
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
-            pairings = {
-                split: tuple(one.of_subject(numbers[position]) for one in of)
-                for split, of in pairings.items()
-            }
+            pairings = data.pairings_of(numbers[position])
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
+            record = [shards.eeg(number).preprocessing for number in numbers]
         description = networks.describe(
             zscore=zscore,
             initial_weights=own.init_from or "random",
@@ -441,7 +308,7 @@ def _build_workdirs(
             config=json.loads(json.dumps(own.to_dict())),
             data={
                 "image_list_sha256": shards.image_list_sha256,
-                "preprocessing": shards.eeg(numbers[position]).preprocessing,
+                "preprocessing": record,
             },
             pairings=pairings,
             **whose,

@@ -17,7 +17,7 @@ from img2eeg_jax.training import sums
 from img2eeg_jax.training.requests import Limits, Requests
 from img2eeg_jax.training.selection import Selection
 from img2eeg_jax.training.state import TrainState
-from img2eeg_jax.training.step import Metrics
+from img2eeg_jax.training.step import Metrics, Recipe
 from img2eeg_jax.training.subjects import resume_in_step
 from img2eeg_jax.training.workdir import Progress, Workdir
 
@@ -30,25 +30,27 @@ class Trainer:
       parallel: the devices, and how many networks there are.
       train_step: what `DataParallel.train_step` returns.
       loss_step: what `DataParallel.loss_step` returns.
+      recipe: how the loss is put together.
       state: state before the first step, on the host; then where the training is.
       teacher_variables: of the teacher, on the devices; {} if there is none.
       train_split: training images and responses.
       selection_split: what selects the best epoch, or None.
       selection: how it does.
       ceiling: the largest r that a prediction of it can have, of each network, or None.
-      batch_size: images a step, over all devices and processes.
+      batch_size: images a step at most, over all devices and processes.
+      even_batches: whether an epoch's batches have equally many images, but for one.
       seed: of the data order.
       workdirs: each network's folder.
       limits: of this session.
       flops_per_image: of a training step of one network.
-      counts_skipped: whether steps may be skipped, and metrics.csv says how many were.
-      shows_bar: whether to show each epoch's progress.
+      shows_bar: whether each epoch has a bar on a terminal.
       step: steps taken since the start of the run.
     """
 
     parallel: DataParallel
     train_step: Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
-    loss_step: Callable[[Any, Any, Any], Metrics]
+    loss_step: Callable[[Any, Any, Any], dict[str, Any]]
+    recipe: Recipe
     state: TrainState
     teacher_variables: Any
     train_split: Split
@@ -56,11 +58,11 @@ class Trainer:
     selection: Selection
     ceiling: Sequence[float] | None
     batch_size: int
+    even_batches: bool
     seed: int
     workdirs: Sequence[Workdir]
     limits: Limits
     flops_per_image: float
-    counts_skipped: bool = False
     shows_bar: bool = True
     step: int = 0
 
@@ -178,57 +180,50 @@ class Trainer:
         losses = sums.StepLosses(self.parallel, active)
         progress, must_stop = self._progress(), False
         n_images = len(self.train_split.index)
-        done = min(progress.step_in_epoch * self.batch_size, n_images)
+        sizes = pipeline.batch_sizes(n_images, self.batch_size, self.even_batches)
+        done = int(sizes[: progress.step_in_epoch].sum())
         batches = self._batches(
             self.train_split,
-            seed=self.seed,
             epoch=progress.epoch,
             first_step=progress.step_in_epoch,
         )
-        with run_progress.progress_bar(
-            progress.epoch,
-            self.limits.num_epochs,
+        with run_progress.EpochProgress(
+            f"epoch {progress.epoch + 1}/{self.limits.num_epochs}",
             n_images,
-            done=done,
+            done,
+            self._print,
             label=self._label(),
-            is_shown=bool(self._written) and self.shows_bar,
-        ) as bar:
-            for batch in batches:
+            has_bar=bool(self._written) and self.shows_bar,
+        ) as shown:
+            for batch, n_new in zip(
+                batches, sizes[progress.step_in_epoch :].tolist(), strict=True
+            ):
                 trace.before_step(self.state)
                 self.state, metrics = self.train_step(
                     self.state, self.teacher_variables, batch
                 )
                 self.step += 1
-                run_progress.show_loss(bar, losses.add(self.step, metrics))
+                shown.show_loss(losses.add(self.step, metrics))
                 for workdir in active.values():
                     workdir.progress.step_in_epoch += 1
-                n_new = min(self.batch_size, n_images - done)
                 done += n_new
-                bar.update(n_new)
+                shown.update(n_new)
                 meter.update(n_new)
                 must_stop, must_save = requests.ask(
                     progress.step_in_epoch, is_end=done == n_images
                 )
                 if must_save:
-                    run_progress.show_loss(bar, losses.fetch())
+                    shown.show_loss(losses.fetch())
                     requests.note_save()
                     self._save(active)
                 if must_stop:
                     break
-            run_progress.show_loss(bar, losses.fetch())
+            shown.show_loss(losses.fetch())
         return must_stop
 
     def _batches(self, split: Split, **order: int) -> Iterator[dict[str, Any]]:
-        """Yields a split's batches, on the devices."""
-        return self.parallel.load(
-            pipeline.batches(
-                split,
-                batch_size=self.batch_size,
-                process_index=self.parallel.process_index,
-                process_count=self.parallel.process_count,
-                **order,
-            )
-        )
+        order |= {"batch_size": self.batch_size, "even": self.even_batches}
+        return _load(self.parallel, split, seed=self.seed, **order)
 
     def _finish_epoch(self, active: dict[int, Workdir]) -> None:
         validation = [None] * len(self.workdirs)
@@ -236,6 +231,7 @@ class Trainer:
             validation = sums.validate(
                 self.parallel,
                 self.loss_step,
+                self.recipe,
                 self.state.variables,
                 self.teacher_variables,
                 self._batches(self.selection_split),
@@ -246,7 +242,7 @@ class Trainer:
                 self.step,
                 self.selection.name,
                 validation[i],
-                counts_skipped=self.counts_skipped,
+                counts_skipped=self.recipe.skip_nonfinite,
             )
             workdir.finish_epoch(row)
             ceiling = self.ceiling
@@ -272,4 +268,22 @@ class Trainer:
     def _print(self, line: str, network: int | None = None) -> None:
         """Prints a line of all networks, or of one; nothing if it is empty."""
         if self._written and line:
-            print(f"{self._label(network)} {line}".strip(), flush=True)
+            run_progress.print_line(f"{self._label(network)} {line}".strip())
+
+
+def _load(
+    parallel: DataParallel, split: Split, **order: int
+) -> Iterator[dict[str, Any]]:
+    """Yields a split's batches, on the devices.
+
+    Always shuffled: of images sorted by concept, as those for validation are, a teacher
+    that uses the statistics of the batch would see one concept at a time.
+    """
+    return parallel.load(
+        pipeline.batches(
+            split,
+            process_index=parallel.process_index,
+            process_count=parallel.process_count,
+            **order,
+        )
+    )

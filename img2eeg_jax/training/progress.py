@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,9 @@ from tensorboard.summary import Writer
 from tqdm import tqdm
 
 from img2eeg_jax.training.selection import Selection
+
+# Seconds between lines within an epoch where there is no terminal.
+_LINE_EVERY_S = 600
 
 # Steps of a session before the ones that a trace holds: they compile.
 _STEPS_BEFORE_TRACE = 5
@@ -73,43 +77,73 @@ class Meter:
         return line
 
 
-def progress_bar(
-    epoch: int,
-    num_epochs: int,
-    n_images: int,
-    done: int,
-    label: str = "",
-    is_shown: bool = True,
-) -> tqdm:
-    """Returns one epoch's bar: images done, images/s, time left, loss.
+class EpochProgress(contextlib.AbstractContextManager):
+    """Shows how far an epoch is: a bar on a terminal, else a line every ten minutes.
 
-    Args:
-      epoch: from 0.
-      num_epochs: of the run.
-      n_images: in an epoch.
-      done: images that an earlier session did of this epoch.
-      label: which run it is, or "".
-      is_shown: False for a bar that shows nothing.
+    The bar has images done, images/s, time left and the loss.
     """
-    return tqdm(
-        total=n_images,
-        initial=done,
-        desc=f"epoch {epoch + 1}/{num_epochs} {label}".strip(),
-        unit="image",
-        dynamic_ncols=True,
-        mininterval=0.5,
-        disable=not is_shown,
-        bar_format=(
-            "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
-            "{rate_noinv_fmt}{postfix}]"
-        ),
-    )
+
+    def __init__(
+        self,
+        name: str,
+        n_images: int,
+        done: int,
+        say: Callable[[str], None],
+        *,
+        label: str = "",
+        has_bar: bool = True,
+    ):
+        """Shows the bar.
+
+        Args:
+          name: of the epoch.
+          n_images: in an epoch.
+          done: images that an earlier session did of this epoch.
+          say: prints a line.
+          label: which run it is, or "".
+          has_bar: False for lines also on a terminal.
+        """
+        self._name, self._n_images, self._done = name, n_images, done
+        self._say, self._said_s = say, time.monotonic()
+        self._loss = ""
+        self._bar = tqdm(
+            total=n_images,
+            initial=done,
+            desc=f"{name} {label}".strip(),
+            unit="image",
+            dynamic_ncols=True,
+            mininterval=0.5,
+            # None: unless standard error is no terminal.
+            disable=None if has_bar else True,
+            bar_format=(
+                "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, "
+                "{rate_noinv_fmt}{postfix}]"
+            ),
+        )
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.close()
+
+    def update(self, n_images: int) -> None:
+        """Counts images that were done."""
+        self._done += n_images
+        self._bar.update(n_images)
+        now_s = time.monotonic()
+        if self._bar.disable and now_s - self._said_s >= _LINE_EVERY_S:
+            self._said_s = now_s
+            self._say(f"{self._name}: {self._done}/{self._n_images} images{self._loss}")
+
+    def show_loss(self, loss: float | None) -> None:
+        """Shows a loss from the next turn on; nothing if None."""
+        if loss is not None:
+            self._loss = f", loss {loss:.4g}"
+            self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
 
 
-def show_loss(bar: tqdm, loss: float | None) -> None:
-    """Shows a loss beside the bar from the bar's next turn on; nothing if None."""
-    if loss is not None:
-        bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+def print_line(line: str) -> None:
+    """Prints a line, above the bar if there is one."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 def epoch_line(

@@ -34,7 +34,7 @@ class DataSource:
     shards_dir: str
     workdir: pathlib.Path
     synthetic: Mapping[str, Any] | None
-    subjects: tuple[int, ...]
+    subjects: tuple[int | str, ...]
     image_size: int
 
     def look(

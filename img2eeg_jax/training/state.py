@@ -21,6 +21,7 @@ class TrainState:
       batch_stats: running statistics of its batch norms, float32.
       opt_state: state of the optimizer.
       ema_params: running average of the parameters, or None.
+      ema_updates: i32 scalar, updates that it has seen, or None.
     """
 
     step: jax.Array
@@ -28,6 +29,7 @@ class TrainState:
     batch_stats: Tree
     opt_state: Tree
     ema_params: Tree = None
+    ema_updates: jax.Array | None = None
 
     @property
     def variables(self) -> dict[str, Tree]:
@@ -61,6 +63,7 @@ def create_state(
     return TrainState(
         # A copy, because a step overwrites both in place.
         ema_params=jax.tree.map(jnp.copy, params) if with_ema else None,
+        ema_updates=jnp.zeros((), jnp.int32) if with_ema else None,
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],

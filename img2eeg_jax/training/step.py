@@ -13,6 +13,7 @@ from jax import lax
 
 from img2eeg_jax import objectives
 from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.training.optimizer import has_updated
 from img2eeg_jax.training.state import TrainState
 
 Array = jax.Array
@@ -21,6 +22,9 @@ Metrics = dict[str, objectives.SumAndCount]
 
 # The losses that a step reports; `total` is the one that is minimised.
 LOSSES = ("task", "mse", "contrast", "generation", "total")
+
+# A running average starts as one over about the last 1 / _WARM_UP of the updates.
+_WARM_UP = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Recipe:
     teacher_batch_stats: bool = False
     skip_nonfinite: bool = False
     ema_decay: float = 0.0
+
+    def total(self, task: Any, generation: Any) -> Any:
+        """Returns the loss that is minimised."""
+        return task + self.generation_weight * generation
 
     def __post_init__(self):
         if self.task not in ("none", "mse", "cross_entropy"):
@@ -81,12 +89,14 @@ def make_train_step(
       f32[b, class]. EEG of several subjects, f32[b, subject, channel, time], trains one
       network for all of them, whose signal has an axis of subjects; their losses are
       averaged. Losses are (sum, count) over all devices, so that sums over batches
-      divide to means over images; `skipped` counts steps.
+      divide to means over images; `skipped` counts steps whose loss, gradient or batch
+      statistics are not finite.
 
     Raises:
       ValueError: the recipe needs a teacher's logits, and the batch has none.
     """
     losses = _make_losses(model, recipe, teacher, axis_name)
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def train_step(
         state: TrainState, teacher_variables: Any, batch: Batch
@@ -98,26 +108,30 @@ def make_train_step(
 
         def loss_share(params: Any) -> tuple[Array, tuple[Metrics, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
-            sums, batch_stats = losses(variables, teacher_variables, batch, train=True)
+            sums, batch_stats = losses(variables, teacher_variables, batch)
             return sums["total"][0] / jnp.maximum(real_rows, 1), (sums, batch_stats)
 
         grads, (sums, batch_stats) = jax.grad(loss_share, has_aux=True)(state.params)
         grads, sums = _sum_over_devices((grads, sums), axis_name)
-        # A gradient or loss that is not finite makes all gradients NaN, so that no run
-        # trains on unnoticed. The factor also lets XLA update parameters in place:
-        # every update waits for it, and it for the last use of the old parameters.
+        # A loss, gradient or statistic that is not finite makes all gradients NaN, so
+        # that no run trains on unnoticed. The factor also lets XLA update parameters in
+        # place: every update waits for it, and it for their last use.
         is_finite = jnp.isfinite(optax.tree.norm(grads) + sums["total"][0])
+        # One that overflows makes a batch norm's output its bias, and the loss finite.
+        is_finite &= _all_finite(batch_stats)
         factor = jnp.where(is_finite, 1.0, jnp.nan)
         grads = jax.tree.map(lambda grad: grad * factor, grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, opt_state = optimizer.update(
+            grads, state.opt_state, state.params, step=state.step, n_images=real_rows
+        )
         after = state.replace(
-            params=params,
+            params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
-            ema_params=_running_average(state.ema_params, params, recipe.ema_decay),
         )
-        sums["skipped"] = jnp.zeros(()), jnp.ones(())
+        if state.ema_params is not None:
+            after = _average(after, recipe.ema_decay, has_updated(opt_state))
+        sums["skipped"] = jnp.where(is_finite, 0.0, 1.0), jnp.ones(())
         if recipe.skip_nonfinite:
             after, sums = jax.tree.map(
                 lambda new, old: jnp.where(is_finite, new, old),
@@ -140,19 +154,55 @@ def make_loss_step(
     Arguments and errors are those of `make_train_step`.
 
     Returns:
-      (model's variables, teacher's variables, batch) → losses, and as `moments` what
-      `objectives.add_moments` takes for r over images.
+      (model's variables, teacher's variables, batch) → what `validation_losses` takes,
+      added up over batches: `task` and `mse`, (sum, count), and of each subject `pairs`
+      (see `objectives.pairs`); and as `moments` what `objectives.add_moments` takes for
+      r over images.
     """
-    losses = _make_losses(model, recipe, teacher, axis_name)
+    outputs = _make_outputs(model, recipe, teacher, axis_name)
 
-    def loss_step(variables: Any, teacher_variables: Any, batch: Batch) -> Metrics:
+    def loss_step(
+        variables: Any, teacher_variables: Any, batch: Batch
+    ) -> dict[str, Any]:
         _check_batch(batch)
-        sums, _ = losses(variables, teacher_variables, batch, train=False)
+        signal, target, task, _ = outputs(
+            variables, teacher_variables, batch, train=False
+        )
+        mask = batch["mask"]
+
+        def of_subject(signal: Array, target: Array) -> Any:
+            return objectives.pairs(
+                signal, target, mask, correlation=recipe.correlation
+            )
+
+        sums = {
+            "task": task,
+            "mse": _mean_squared_error(signal, target, mask),
+            "pairs": jax.vmap(of_subject, in_axes=1)(signal, target),
+        }
         # Moments are of all devices already.
-        moments = sums.pop("moments")
+        moments = objectives.moments(signal, target, mask, axis_name=axis_name)
         return _sum_over_devices(sums, axis_name) | {"moments": moments}
 
     return loss_step
+
+
+def validation_losses(recipe: Recipe, sums: dict[str, Any]) -> dict[str, float]:
+    """Returns the mean losses over images, whatever batches they came in.
+
+    The contrast is over all pairs of them: images that share a batch may be more alike
+    than others, as those of one concept are.
+
+    Args:
+      recipe: how the loss is put together.
+      sums: `task`, `mse` and `pairs` of a loss step, added up over batches.
+    """
+    task, mse = (float(sums[name][0] / sums[name][1]) for name in ("task", "mse"))
+    contrast = objectives.contrast_of_pairs(sums["pairs"], float(sums["mse"][1]))
+    contrast = float(contrast.mean())
+    generation = mse + contrast
+    values = task, mse, contrast, generation, recipe.total(task, generation)
+    return dict(zip(LOSSES, values, strict=True))
 
 
 def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
@@ -181,13 +231,26 @@ def _check_batch(batch: Batch) -> None:
     chex.assert_equal_shape_prefix([image, response, mask], 1)
 
 
-def _running_average(average: Any, params: Any, decay: float) -> Any:
-    if average is None:
-        return None
+def _average(state: TrainState, decay: float, is_update: Array) -> TrainState:
+    """Takes the parameters into their running average, after an update only.
+
+    At first the average is of the last tenth of the updates, about, rather than of as
+    many as `decay` stands for (Shamir & Zhang 2013, arXiv:1212.1824, section 4): those
+    before the first update have no part in it, and others early ones hardly any.
+    """
+    count = state.ema_updates + is_update
+    weight = jnp.maximum(1 - decay, _WARM_UP / (count + _WARM_UP - 1.0))
+    weight = jnp.where(is_update, weight, 0.0)
     # In this form a parameter that does not change is its own average, exactly.
-    return jax.tree.map(
-        lambda old, new: old + (1 - decay) * (new - old), average, params
+    average = jax.tree.map(
+        lambda old, new: old + weight * (new - old), state.ema_params, state.params
     )
+    return state.replace(ema_params=average, ema_updates=count)
+
+
+def _all_finite(tree: Any) -> Array:
+    leaves = [leaf.ravel() for leaf in jax.tree.leaves(tree)]
+    return jnp.isfinite(jnp.concatenate([jnp.zeros(1), *leaves])).all()
 
 
 def _skipped(sums: Metrics) -> Metrics:
@@ -199,34 +262,54 @@ def _skipped(sums: Metrics) -> Metrics:
 def _make_losses(
     model: nn.Module, recipe: Recipe, teacher: nn.Module | None, axis_name: str | None
 ) -> Callable[..., tuple[Metrics, Any]]:
-    """Builds (variables, teacher's variables, batch, train) → losses, batch_stats."""
+    """Builds (variables, teacher's variables, batch) → losses in train mode, stats."""
+    outputs = _make_outputs(model, recipe, teacher, axis_name)
 
     def losses(
-        variables: Any, teacher_variables: Any, batch: Batch, train: bool
+        variables: Any, teacher_variables: Any, batch: Batch
     ) -> tuple[Metrics, Any]:
+        signal, target, task, batch_stats = outputs(
+            variables, teacher_variables, batch, train=True
+        )
+        sums = _generation(recipe, signal, target, batch["mask"], axis_name)
+        total = recipe.total(task[0], sums["generation"][0])
+        return sums | {"task": task, "total": (total, task[1])}, batch_stats
+
+    return losses
+
+
+def _make_outputs(
+    model: nn.Module, recipe: Recipe, teacher: nn.Module | None, axis_name: str | None
+) -> Callable[..., tuple[Array, Array, objectives.SumAndCount, Any]]:
+    """Builds (variables, teacher's variables, batch, train) → what losses are of.
+
+    That is signal and target as the loss sees them, the task loss, and batch_stats.
+    """
+
+    def outputs(
+        variables: Any, teacher_variables: Any, batch: Batch, train: bool
+    ) -> tuple[Array, Array, objectives.SumAndCount, Any]:
         images, mask = normalise_pixels(batch["image"]), batch["mask"]
         (logits, signal), updated = model.apply(
             variables, images, train=train, mask=mask, mutable=["batch_stats"]
         )
         signal, target = _by_subject(recipe, signal, batch["response"])
-        sums = _generation(recipe, signal, target, mask, axis_name)
-        if not train:
-            sums["moments"] = objectives.moments(
-                signal, target, mask, axis_name=axis_name
-            )
-        sums["task"] = jnp.zeros(()), mask.sum()
+        task = jnp.zeros(()), mask.sum()
         if recipe.task != "none":
             teacher_logits = batch.get("teacher_logits")
             if teacher_logits is None:
                 teacher_logits = _live_logits(
                     recipe, teacher, teacher_variables, images, mask
                 )
-            sums["task"] = _task(recipe, logits, teacher_logits, mask)
-        total = sums["task"][0] + recipe.generation_weight * sums["generation"][0]
-        sums["total"] = total, mask.sum()
-        return sums, updated.get("batch_stats", variables["batch_stats"])
+            task = _task(recipe, logits, teacher_logits, mask)
+        return (
+            signal,
+            target,
+            task,
+            updated.get("batch_stats", variables["batch_stats"]),
+        )
 
-    return losses
+    return outputs
 
 
 def _live_logits(
@@ -264,8 +347,7 @@ def _by_subject(recipe: Recipe, signal: Array, eeg: Array) -> tuple[Array, Array
 def _generation(
     recipe: Recipe, signal: Array, target: Array, mask: Array, axis_name: str | None
 ) -> Metrics:
-    def of_subject(signal: Array, target: Array) -> tuple[Array, Array]:
-        mse, _ = objectives.mean_squared_error(signal, target, mask)
+    def of_subject(signal: Array, target: Array) -> Array:
         contrast, _ = objectives.contrast(
             signal,
             target,
@@ -274,15 +356,23 @@ def _generation(
             with_gradient=recipe.contrast_gradient,
             axis_name=axis_name,
         )
-        return mse, contrast
+        return contrast
 
-    mse, contrast = jax.vmap(of_subject, in_axes=1)(signal, target)
-    mse, contrast, count = mse.mean(), contrast.mean(), mask.sum()
+    contrast = jax.vmap(of_subject, in_axes=1)(signal, target).mean()
+    mse, count = _mean_squared_error(signal, target, mask)
     return {
         "mse": (mse, count),
         "contrast": (contrast, count),
         "generation": (mse + contrast, count),
     }
+
+
+def _mean_squared_error(
+    signal: Array, target: Array, mask: Array
+) -> objectives.SumAndCount:
+    """The mean over subjects, f32[b, subject, n], of `mean_squared_error`."""
+    over_all = (x.reshape(len(x), -1) for x in (signal, target))
+    return objectives.mean_squared_error(*over_all, mask)
 
 
 def _task(

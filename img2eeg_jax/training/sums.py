@@ -9,8 +9,8 @@ import numpy as np
 from img2eeg_jax import objectives
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.training.step import LOSSES, Metrics
-from img2eeg_jax.training.workdir import Progress, Workdir, check_finite
+from img2eeg_jax.training.step import LOSSES, Metrics, Recipe, validation_losses
+from img2eeg_jax.training.workdir import Progress, Workdir, check_finite, not_finite
 
 # Steps whose losses are fetched from the devices together.
 FETCH_EVERY = 8
@@ -62,51 +62,60 @@ class StepLosses:
                 names = (*LOSSES, "skipped")
                 _add_sums(workdir.progress.sums, of_networks[i], names)
                 total, count = of_networks[i]["total"]
-                if of_networks[i]["skipped"][0] == 0:
-                    check_finite(step, f"{workdir.label} loss".strip(), total)
-                    loss = float(total) / max(float(count), 1)
+                is_bad = of_networks[i]["skipped"][0] > 0
+                if is_bad and not count:
+                    continue
+                check_finite(step, f"{workdir.label} loss".strip(), total)
+                if is_bad:
+                    what = f"{workdir.label} gradient and batch statistics".strip()
+                    raise not_finite(step, f"a finite {what}", "others")
+                loss = float(total) / max(float(count), 1)
         return loss
 
 
 def validate(
     parallel: DataParallel,
-    loss_step: Callable[[Any, Any, Any], Metrics],
+    loss_step: Callable[[Any, Any, Any], dict[str, Any]],
+    recipe: Recipe,
     variables: Any,
     teacher_variables: Any,
     batches: Iterable[Any],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, float]]:
     """Goes once over the images that select the best epoch.
 
     Args:
       parallel: the devices, and how many networks there are.
       loss_step: what `DataParallel.loss_step` returns.
+      recipe: how the loss is put together.
       variables: of the networks.
       teacher_variables: of the teacher.
       batches: on the devices.
 
     Returns:
-      Of each network, loss name → [sum, count]; and as `r` the mean correlation over
-      images.
+      Of each network, loss name → mean over images; and as `r` the mean correlation
+      over images.
     """
     n_networks = parallel.n_subjects or 1
-    sums = [{} for _ in range(n_networks)]
-    moments = [None] * n_networks
+    sums, moments = [None] * n_networks, [None] * n_networks
     for batch in batches:
         metrics = jax.device_get(loss_step(variables, teacher_variables, batch))
         for i, of_network in enumerate(parallel.take_apart(metrics)):
-            _add_sums(sums[i], of_network, LOSSES)
-            moments[i] = objectives.add_moments(moments[i], of_network["moments"])
-    for of_network, (totals, _) in zip(sums, moments, strict=True):
+            moments[i] = objectives.add_moments(moments[i], of_network.pop("moments"))
+            of_network = jax.tree.map(np.float64, of_network)
+            before = sums[i] or jax.tree.map(np.zeros_like, of_network)
+            sums[i] = jax.tree.map(np.add, before, of_network)
+    losses = [validation_losses(recipe, of_network) for of_network in sums]
+    for of_network, (totals, _) in zip(losses, moments, strict=True):
         r = objectives.correlation(totals)
         of_network["r"] = float(np.nan_to_num(r).mean())
-    return sums
+    return losses
 
 
 def epoch_row(
     progress: Progress,
     step: int,
     name: str,
-    validation: Mapping[str, Any] | None,
+    validation: Mapping[str, float] | None,
     counts_skipped: bool,
 ) -> dict[str, float]:
     """Returns an epoch's row of metrics.csv.
@@ -122,11 +131,11 @@ def epoch_row(
       InputError: a mean is not finite, or all steps were skipped.
     """
     row = {"epoch": progress.epoch, "step": step}
-    row |= _means(progress.sums, "train", step)
+    row |= _means(progress.sums, step)
     if counts_skipped:
         row["train_skipped"], _ = progress.sums["skipped"]
     if validation is not None:
-        row |= _means(validation, name, step)
+        row |= {f"{name}_{loss}": validation[loss] for loss in LOSSES}
         check_finite(step, f"{name} loss", row[f"{name}_total"])
         row[f"{name}_r"] = validation["r"]
     return row
@@ -140,7 +149,7 @@ def _add_sums(
         sums[name] = [total + float(metrics[name][0]), count + float(metrics[name][1])]
 
 
-def _means(sums: Mapping[str, Any], prefix: str, step: int) -> dict[str, float]:
+def _means(sums: Mapping[str, Any], step: int) -> dict[str, float]:
     if not sums[LOSSES[0]][1]:
         raise unexpected(f"step {step}", "a finite loss", "none in a whole epoch")
-    return {f"{prefix}_{name}": sums[name][0] / sums[name][1] for name in LOSSES}
+    return {f"train_{name}": sums[name][0] / sums[name][1] for name in LOSSES}

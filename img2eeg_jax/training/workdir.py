@@ -11,7 +11,7 @@ import numpy as np
 from img2eeg_jax.checkpoints import run_folder
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.store import CheckpointStore
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.training.progress import TensorBoard
 from img2eeg_jax.training.state import TrainState
 
@@ -135,8 +135,12 @@ class Workdir(contextlib.AbstractContextManager):
           InputError: it holds something that is not finite, or the disk is full.
         """
         state = jax.device_get(state)
-        for leaf in jax.tree.leaves(state.variables):
-            check_finite(int(state.step), "network", leaf)
+        for what, tree in (
+            ("network", state.variables),
+            ("state of the optimizer", state.opt_state),
+        ):
+            for leaf in jax.tree.leaves(tree):
+                check_finite(int(state.step), what, leaf)
         progress = dataclasses.asdict(self.progress)
         self._store.save(state, self.description, progress, selection_loss)
         run_folder.write_metrics(self.folder, self.progress.history)
@@ -154,5 +158,10 @@ def check_finite(step: int, what: str, value: Any) -> None:
     value = np.asarray(value)
     if not np.isfinite(value).all():
         first = value[~np.isfinite(value)].flat[0]
-        found = f"{first}; the checkpoints before it are kept"
-        raise unexpected(f"step {step}", f"a finite {what}", found)
+        raise not_finite(step, f"a finite {what}", first)
+
+
+def not_finite(step: int, expected: str, found: Any) -> InputError:
+    """Returns what to raise where a step makes something that is not finite."""
+    found = f"{found}; the checkpoints before it are kept"
+    return unexpected(f"step {step}", expected, found)

@@ -58,6 +58,14 @@ class TestLoad:
         assert backbone == CORnetS(width=4, num_classes=10)
         assert_bit_identical(variables["params"], state.variables["params"]["realnet"])
 
+    def test_says_nothing(self, tmp_path, capfd, caplog):
+        """Orbax would warn that it only reads."""
+        save_small(tmp_path, [None])
+        capfd.readouterr()
+        load_checkpoint(tmp_path)
+        assert capfd.readouterr() == ("", "")
+        assert not caplog.records
+
     def test_cornet_s(self, tmp_path):
         save_small(tmp_path, [None])
         loaded = load_checkpoint(str(tmp_path))
@@ -72,7 +80,23 @@ class TestLoad:
         for which in ("best", "last"):
             loaded = load_checkpoint(tmp_path / "new", which)
             assert (loaded.step, loaded.description) == (0, CORNET_DESCRIPTION)
+            assert loaded.which == "last"
             assert_bit_identical(loaded.variables, variables)
+
+    @pytest.mark.parametrize(
+        ("losses", "step", "which"),
+        [
+            ([0.3, 0.1, 0.2], 2, "best"),
+            ([None, 0.5], 2, "best"),
+            # No epoch could be selected.
+            ([None, None], 2, "last"),
+        ],
+    )
+    def test_says_which_it_is(self, tmp_path, losses, step, which):
+        save_small(tmp_path, losses)
+        best, last = load_checkpoint(tmp_path), load_checkpoint(tmp_path, "last")
+        assert (best.step, best.which) == (step, which)
+        assert (last.step, last.which) == (len(losses), "last")
 
 
 class TestRunFolder:

@@ -33,6 +33,13 @@ class TestConfig:
         other = dict.fromkeys(run_folder.FREE_KEYS, 9)
         run_folder.check_config(tmp_path, {**CONFIG, **other})
 
+    def test_runs_older_than_a_key(self, tmp_path):
+        """They go on as they started, where the command asks for that."""
+        run_folder.write_config(tmp_path, CONFIG)
+        run_folder.check_config(tmp_path, {**CONFIG, "even_batches": False})
+        with pytest.raises(InputError, match="even_batches"):
+            run_folder.check_config(tmp_path, {**CONFIG, "even_batches": True})
+
     def test_what_may_not(self, tmp_path):
         """Each key is named with both values; those that are new or gone, too."""
         run_folder.write_config(tmp_path, CONFIG)

@@ -67,6 +67,47 @@ def test_batch_sizes(split, batch_size, count):
     assert sum(batch["mask"].sum() for batch in found) == 11
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (33, 32, [17, 16]),
+        (11, 4, [4, 4, 3]),
+        (12, 5, [4, 4, 4]),
+        (3, 8, [3]),
+        (0, 8, []),
+    ],
+)
+def test_even_batches(n, batch_size, sizes):
+    """No short last one; the same order, each once, over the processes too."""
+    split = examples.Split(
+        images=np.zeros((n, 1, 1, 3), np.uint8),
+        response=np.zeros((n, 1, 1), np.float32),
+        index=np.arange(n, dtype=np.int32),
+    )
+    arguments = {"batch_size": batch_size, "seed": 1}
+    assert batches.batch_sizes(n, batch_size, even=True).tolist() == sizes
+    found = list(batches.batches(split, **arguments, even=True))
+    assert [int(batch["mask"].sum()) for batch in found] == sizes
+    assert all(len(batch["mask"]) == batch_size for batch in found)
+    assert _indices(found) == _indices(batches.batches(split, **arguments))
+    if batch_size == 4:
+        rest = batches.batches(split, **arguments, even=True, first_step=1)
+        _assert_equal(list(rest), found[1:])
+        shares = [
+            batches.batches(
+                split, **arguments, even=True, process_index=k, process_count=2
+            )
+            for k in range(2)
+        ]
+        _assert_equal(
+            [
+                {key: np.concatenate([share[key] for share in step]) for key in step[0]}
+                for step in zip(*shares, strict=True)
+            ],
+            found,
+        )
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 7])
 def test_every_example_exactly_once_with_its_own_eeg(split, epoch):
     found = list(batches.batches(split, batch_size=4, seed=3, epoch=epoch))

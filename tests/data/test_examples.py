@@ -30,7 +30,7 @@ def shards(tiny_original, tmp_path_factory):
 
 @pytest.fixture
 def load(shards):
-    def run(**changes):
+    def run(shards=shards, **changes):
         arguments = {
             "subjects": 2,
             "channels": ["Oz", "P8"],
@@ -248,7 +248,7 @@ def test_one_subject_of_a_list_keeps_the_axis(load):
     ("change", "message"),
     [
         (
-            lambda axes: dataclasses.replace(axes, ch_names=axes.ch_names[::-1]),
+            lambda axes: dataclasses.replace(axes, ch_names=(*axes.ch_names[:-1], "X")),
             "channels",
         ),
         (
@@ -274,6 +274,46 @@ def test_subjects_must_agree(tiny, change, message):
             n_validation_concepts=0,
             split_seed=0,
         )
+
+
+@pytest.mark.parametrize("channels", [None, ["Oz", "P8"]])
+def test_order_of_channels_and_rounding_of_times_do_not_matter(tiny, load, channels):
+    """Subject 2's partitions list their channels in orders of their own."""
+    rounded = {"training": np.float32, "test": lambda times_s: times_s + 3e-17}
+    for shift, (partition, rounding) in enumerate(rounded.items(), start=1):
+        eeg = layout.read_eeg(tiny, 2, partition)
+        names, times_s = np.roll(eeg.axes.ch_names, shift), rounding(eeg.axes.times_s)
+        changed = layout.PreprocessedEEG(
+            np.roll(eeg.eeg, shift, axis=2), Axes(names.tolist(), times_s)
+        )
+        layout.write_eeg(tiny, 2, partition, changed)
+    shards = builder.open_or_build(
+        tiny, tiny / "shards", subjects=(1, 2), image_size=16, log=lambda line: None
+    )
+    choice = {"channels": channels, "window_s": None}
+    expected = load(subjects=(1, 2), **choice)
+    found = load(shards=shards, subjects=(1, 2), **choice)
+    assert found.axes.ch_names == expected.axes.ch_names
+    for name in ("train", "validation", "test"):
+        responses = getattr(found, name).response, getattr(expected, name).response
+        np.testing.assert_array_equal(*responses)
+
+
+def test_times_outside_of_the_window_may_differ(tiny, load):
+    # Responses without noise would have to be longer, too.
+    layout.synthetic_path(tiny).unlink()
+    for partition in layout.PARTITIONS:
+        eeg = layout.read_eeg(tiny, 2, partition)
+        longer = Axes(eeg.axes.ch_names, np.append(eeg.axes.times_s, 0.8))
+        values = np.append(eeg.eeg, eeg.eeg[..., -1:], axis=3)
+        layout.write_eeg(tiny, 2, partition, layout.PreprocessedEEG(values, longer))
+    shards = builder.open_or_build(
+        tiny, tiny / "shards", subjects=(1, 2), image_size=16, log=lambda line: None
+    )
+    found = load(shards=shards, subjects=(1, 2))
+    np.testing.assert_array_equal(
+        found.train.response, load(subjects=(1, 2)).train.response
+    )
 
 
 @pytest.mark.parametrize(

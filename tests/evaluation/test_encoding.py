@@ -10,7 +10,8 @@ from helpers.scores import halvings, mean_pearson, simulate
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import encoding
 from img2eeg_jax.evaluation import halvings as halvings_module
-from img2eeg_jax.evaluation.permutations import permutation_r
+from img2eeg_jax.evaluation.metrics import upper_ceiling_of_noise
+from img2eeg_jax.evaluation.permutations import permutation_test
 
 SPLIT_SCORES = ("encoding_r", "noise_ceiling_lower", "noise_ceiling_upper")
 
@@ -32,6 +33,7 @@ def test_scores_equal_naive_loops(rng, n_repetitions):
         "noise_ceiling_lower": mean_pearson((other, half) for half, other in halves),
         "noise_ceiling_upper": mean_pearson((mean, half) for half, _ in halves),
         "best_possible_r": mean_pearson((signal, half) for half, _ in halves),
+        "best_possible_r_all_repetitions": mean_pearson([(signal, mean)]),
     }
     for name, r in expected.items():
         np.testing.assert_allclose(getattr(scores, name), r, atol=1e-12, err_msg=name)
@@ -50,10 +52,14 @@ def test_scores_do_not_depend_on_blocks(rng, monkeypatch):
 
 def test_ceilings_of_pure_noise(rng):
     eeg = rng.standard_normal((200, 20, 4, 10))
-    scores = encoding.encoding_scores(eeg[:, 0], eeg, n_splits=20, seed=0)
-    assert scores.noise_ceiling_lower.mean() == pytest.approx(0, abs=0.02)
-    # A half and the whole that contains it: r = sqrt(1 / 2).
-    assert scores.noise_ceiling_upper.mean() == pytest.approx(0.7071, abs=0.01)
+    for n_repetitions in (20, 2, 3, 5):
+        part = eeg[:, :n_repetitions]
+        scores = encoding.encoding_scores(part[:, 0], part, n_splits=20, seed=0)
+        assert scores.noise_ceiling_lower.mean() == pytest.approx(0, abs=0.03)
+        # A half and the whole that contains it: of 20, r = sqrt(1 / 2).
+        upper = upper_ceiling_of_noise(n_repetitions)
+        assert scores.noise_ceiling_upper.mean() == pytest.approx(upper, abs=0.01)
+    assert upper_ceiling_of_noise(20) == pytest.approx(0.7071, abs=1e-4)
 
 
 def test_scores_of_known_signal_to_noise(rng):
@@ -74,6 +80,7 @@ def test_scores_of_known_signal_to_noise(rng):
         "noise_ceiling_lower": 1 / half_var,
         "noise_ceiling_upper": math.sqrt(mean_var / half_var),
         "best_possible_r": 1 / math.sqrt(half_var),
+        "best_possible_r_all_repetitions": 1 / math.sqrt(mean_var),
     }
     for name, r in expected.items():
         assert getattr(scores, name).mean() == pytest.approx(r, abs=0.015), name
@@ -86,9 +93,9 @@ def test_single_repetition_has_no_halves(rng):
         assert getattr(scores, name).shape == (2, 3)
         assert np.isnan(getattr(scores, name)).all()
     assert scores.n_splits == 0
-    np.testing.assert_allclose(
-        scores.encoding_r_all_repetitions, mean_pearson([(prediction, eeg[:, 0])])
-    )
+    for candidate, name in ((prediction, "encoding_r"), (signal, "best_possible_r")):
+        r = getattr(scores, f"{name}_all_repetitions")
+        np.testing.assert_allclose(r, mean_pearson([(candidate, eeg[:, 0])]))
 
 
 def test_constant_prediction_scores_zero(rng):
@@ -99,7 +106,7 @@ def test_constant_prediction_scores_zero(rng):
         assert (getattr(scores, name)[1] == 0).all()
         assert (getattr(scores, name)[0] != 0).all()
     assert (scores.noise_ceiling_lower != 0).all()
-    assert scores.best_possible_r is None
+    assert scores.best_possible_r is scores.best_possible_r_all_repetitions is None
 
 
 def test_constant_eeg_gives_nan_whatever_is_predicted(rng):
@@ -143,7 +150,7 @@ def test_memory_at_the_size_of_things_eeg2(rng):
     tracemalloc.start()
     try:
         encoding.encoding_scores(eeg[:, 0], eeg, n_splits=100, seed=0)
-        permutation_r(eeg[:, 0], eeg, n_splits=100, seed=0)
+        permutation_test(eeg[:, 0], eeg, n_splits=100, seed=0).summary()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -9,11 +9,16 @@ import pytest
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation.encoding import EncodingScores
+from img2eeg_jax.evaluation.permutations import PermutationTest
 from img2eeg_jax.evaluation.summary import summarise
 
 
 def numbered_scores(n_channels, n_times):
-    """Scores whose `encoding_r` counts 0, 1, 2, ... and the others are multiples."""
+    """Scores whose `encoding_r` counts 0, 1, 2, ... and the others are multiples.
+
+    In the permutation test each of two images is predicted as it is, and the random
+    assignments are the true one and one that swaps them.
+    """
     r = np.arange(n_channels * n_times, dtype=float).reshape(n_channels, n_times)
     scores = EncodingScores(
         encoding_r=r,
@@ -21,25 +26,34 @@ def numbered_scores(n_channels, n_times):
         noise_ceiling_lower=3 * r,
         noise_ceiling_upper=4 * r,
         best_possible_r=5 * r,
+        best_possible_r_all_repetitions=6 * r,
         n_images=20,
         n_repetitions=8,
         n_splits=100,
     )
-    return scores, 6 * r
+    unit = np.tile([[[1.0]], [[-1.0]]], r.shape) / np.sqrt(2)
+    return scores, PermutationTest(unit, r * unit, np.array([[0, 1], [0, 1], [1, 0]]))
 
 
 def test_summary_of_hand_computed_numbers():
-    scores, permutation = numbered_scores(2, 4)
+    scores, test = numbered_scores(2, 4)
     summary = summarise(
         scores,
-        permutation,
+        test,
         Axes(["O1", "O2"], [0.0, 0.1, 0.2, 0.3]),
         window_s=(0.2, 0.3),
     )
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     # r is [[0, 1, 2, 3], [4, 5, 6, 7]], of which the window holds the last two columns.
     assert summary["encoding_r"] == 4.5
-    assert summary["permutation_r"] == 27
+    # The scores of the assignments are 4.5, 4.5 and -4.5.
+    assert summary["permutation_p"] == pytest.approx(2 / 3)
+    assert summary["permutation_r_95"] == pytest.approx(4.5 - 0.05 * 9)
+    assert summary["per_channel"]["O1"]["permutation_r_95"] == pytest.approx(2.25)
+    assert summary["per_time"]["permutation_r_95"] == pytest.approx(
+        [1.8, 2.7, 3.6, 4.5]
+    )
+    assert summary["n_permutations"] == 2
     assert summary["best_possible_r"] == 22.5
     assert summary["per_channel"]["O1"]["encoding_r"] == 2.5
     assert summary["per_channel"]["O2"]["noise_ceiling_upper"] == 26
@@ -52,22 +66,23 @@ def test_summary_of_hand_computed_numbers():
 
 
 def test_summary_omits_an_unknown_best_possible_r():
-    scores, permutation = numbered_scores(1, 2)
-    scores = replace(scores, best_possible_r=None)
-    summary = summarise(scores, permutation, Axes(["mean"], [0.1, 0.2]))
-    assert "best_possible_r" not in summary
-    assert "best_possible_r" not in summary["per_channel"]["mean"]
-    assert "best_possible_r" not in summary["per_time"]
+    scores, test = numbered_scores(1, 2)
+    scores = replace(scores, best_possible_r=None, best_possible_r_all_repetitions=None)
+    summary = summarise(scores, test, Axes(["mean"], [0.1, 0.2]))
+    for values in (summary, summary["per_channel"]["mean"], summary["per_time"]):
+        assert not [name for name in values if name.startswith("best_possible")]
 
 
 def test_summary_gives_none_for_nan():
-    scores, permutation = numbered_scores(2, 2)
-    scores.encoding_r[1, 1] = np.nan
-    summary = summarise(scores, permutation, Axes(["O1", "O2"], [0.1, 0.2]))
+    scores, test = numbered_scores(2, 2)
+    scores.encoding_r[1, 1] = test.target[:, 1, 1] = np.nan
+    summary = summarise(scores, test, Axes(["O1", "O2"], [0.1, 0.2]))
     assert summary["encoding_r"] is None
     assert summary["per_channel"]["O1"]["encoding_r"] == 0.5
     assert summary["per_channel"]["O2"]["encoding_r"] is None
     assert summary["per_time"]["encoding_r"] == [1, None]
+    assert summary["permutation_p"] is None
+    assert summary["per_time"]["permutation_p"][1] is None
     json.dumps(summary, allow_nan=False)
 
 
@@ -89,8 +104,8 @@ def test_summary_gives_none_for_nan():
     ],
 )
 def test_window_as_used(times_s, window_s, used):
-    scores, permutation = numbered_scores(1, len(times_s))
-    summary = summarise(scores, permutation, Axes(["mean"], times_s), window_s)
+    scores, test = numbered_scores(1, len(times_s))
+    summary = summarise(scores, test, Axes(["mean"], times_s), window_s)
     np.testing.assert_allclose(summary["window_s"], used, atol=1e-9)
     assert summary["window_s_requested"] == list(window_s)
     first, last = (np.argmin(np.abs(np.asarray(times_s) - end)) for end in used)
@@ -99,10 +114,10 @@ def test_window_as_used(times_s, window_s, used):
 
 @pytest.mark.parametrize("window_s", [(0.4, 0.5), (-0.3, -0.1), (0.2, 0.1)])
 def test_window_without_samples_is_refused(window_s):
-    scores, permutation = numbered_scores(1, 20)
+    scores, test = numbered_scores(1, 20)
     message = f"0.000 to 0.190 s .*, found {window_s[0]} to {window_s[1]} s"
     with pytest.raises(InputError, match=message):
-        summarise(scores, permutation, Axes(["mean"], np.arange(20) / 100), window_s)
+        summarise(scores, test, Axes(["mean"], np.arange(20) / 100), window_s)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +130,6 @@ def test_window_without_samples_is_refused(window_s):
     ],
 )
 def test_summary_refuses_names_and_times_that_do_not_fit(ch_names, times_s, message):
-    scores, permutation = numbered_scores(2, 2)
+    scores, test = numbered_scores(2, 2)
     with pytest.raises(InputError, match=message):
-        summarise(scores, permutation, Axes(ch_names, times_s))
+        summarise(scores, test, Axes(ch_names, times_s))

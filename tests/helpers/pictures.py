@@ -5,7 +5,7 @@ from PIL import Image
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.evaluation.encoding import encoding_scores
-from img2eeg_jax.evaluation.permutations import permutation_r
+from img2eeg_jax.evaluation.permutations import permutation_test
 from img2eeg_jax.evaluation.summary import summarise
 from img2eeg_jax.prediction.prediction import Prediction
 
@@ -41,8 +41,8 @@ def summary(ch_names, times_s=TIMES_S, n_repetitions=4, *, best_known=True):
     scores = encoding_scores(
         prediction, eeg, noise_free=signal if best_known else None, **options
     )
-    control = permutation_r(prediction, eeg, n_permutations=5, **options)
-    return summarise(scores, control, Axes(ch_names, times_s))
+    test = permutation_test(prediction, eeg, n_permutations=5, **options)
+    return summarise(scores, test, Axes(ch_names, times_s))
 
 
 def evoked(ch_names, times_s):

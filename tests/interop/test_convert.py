@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -111,6 +112,19 @@ def test_other_sizes_are_features():
     assert not signal.is_eeg
 
 
+@pytest.mark.parametrize("prefix", ["model._orig_mod.", "encoder."])
+def test_wrapped_names_and_their_round_trip(encoder, prefix):
+    expected, _ = convert.from_state_dict(encoder, convert.recognise(encoder))
+    wrapped = {prefix + name: array for name, array in encoder.items()}
+    network = convert.recognise(wrapped)
+    found, description = convert.from_state_dict(wrapped, network)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    back, _ = convert.to_state_dict(found, description)
+    assert list(back) == list(wrapped)
+    for name, array in wrapped.items():
+        np.testing.assert_array_equal(back[name], array)
+
+
 def test_own_channels_and_times(encoder):
     ends = convert.recognise(encoder, ch_names=["A", "B", "C"], times_s=[0.1, 0.25])
     expected = Axes(["A", "B", "C"], [0.1, 0.15, 0.2, 0.25], "unknown")
@@ -209,6 +223,13 @@ def test_a_name_twice(encoder):
     name = "realnet.module.V1.conv1.weight"
     encoder["realnet.V1.conv1.weight"] = encoder[name]
     assert "left over: realnet.V1.conv1.weight" in refused(encoder)
+    del encoder["realnet.V1.conv1.weight"]
+    teacher = {f"teacher.{name}": array for name, array in encoder.items()}
+    message = refused(encoder | teacher)
+    assert f"left over: {next(iter(teacher))}, " in message
+    assert f" and {len(teacher) - 10} more; `part` takes one of several" in message
+    student = {f"student.{name}": array for name, array in encoder.items()}
+    assert refused(student | teacher).endswith("networks: student, teacher")
 
 
 def test_a_counter_of_nothing(encoder):

@@ -113,6 +113,49 @@ class TestRoundTrip:
         self.assert_same(names.to_variables({**state_dict, **counters}), variables)
 
 
+class TestWrappers:
+    """What stands around the networks' own names in files of other people."""
+
+    @pytest.mark.parametrize(
+        "prefix",
+        ["_orig_mod.", "model.", "net.", "encoder.", "model._orig_mod.module.", "a.b."],
+    )
+    @pytest.mark.parametrize("keys", [backbone_keys, encoder_keys])
+    def test_before_all(self, prefix, keys):
+        found = names.canonical_names([prefix + key for key in keys()])
+        assert found == {prefix + key: key for key in keys()}
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("realnet.", "realnet._orig_mod.module."),
+            ("realnet.", "realnet.module._fsdp_wrapped_module."),
+            ("realnet.", "backbone."),
+            ("realnet.", ""),
+            ("V2.", "V2._orig_mod."),
+            ("linear.", "_checkpoint_wrapped_module.linear."),
+            ("fc", "heads.fc"),
+        ],
+    )
+    def test_in_between(self, old, new):
+        wrapped = {key.replace(old, new, 1): key for key in encoder_keys()}
+        assert any(key != name for key, name in wrapped.items())
+        assert names.canonical_names(wrapped) == wrapped
+
+    def test_what_is_no_weight_stays(self):
+        others = ["V2.conv1.lora_A.weight", "layer1.0.conv1.weight", "fc_v3.bias"]
+        assert names.canonical_names(others) == {name: name for name in others}
+        assert names.canonical_names(["model.module.x"]) == {
+            "model.module.x": "model.x"
+        }
+
+    def test_two_networks_meet_in_the_same_names(self):
+        found = names.canonical_names(
+            ["student.V1.conv1.weight", "ema.V1.conv1.weight"]
+        )
+        assert set(found.values()) == {"V1.conv1.weight"}
+
+
 class TestAxes:
     def test_convolution(self):
         """Element [out, in, row, column] lies at [row, column, in, out]."""

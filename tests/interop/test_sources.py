@@ -32,11 +32,13 @@ FILES = {
     [
         (["a/encoder.pt", "a/realnet.pt", "x.txt"], None, "a/encoder.pt"),
         (["encoder.safetensors"], None, "encoder.safetensors"),
+        (["encoder.ckpt", "model.pt"], None, "encoder.ckpt"),
         (["s/sub-03/encoder.pt", "s/sub-30/encoder.pt"], 3, "s/sub-03/encoder.pt"),
         (list(FILES), 10, "weights/ReAlnet_EEG/sub-10/epoch12_model_params.pt"),
         (list(FILES), 3, "weights/ReAlnet_EEG/sub-03/best_model_params.pt"),
         (["cornet_s-1d3f7974.pth", "LICENSE"], None, "cornet_s-1d3f7974.pth"),
         (["realnet.pt", "epoch0_model_params.pt"], None, "epoch0_model_params.pt"),
+        (["sub-03/encoder.pt", "sub-AB12/encoder.pt"], "AB12", "sub-AB12/encoder.pt"),
     ],
 )
 def test_choose(files, subject, chosen):
@@ -47,7 +49,8 @@ def test_choose(files, subject, chosen):
     ("files", "subject", "words"),
     [
         ([], None, "there: expected weights named .* found none"),
-        (["model.bin", "encoder.txt"], None, "found none"),
+        (["model.txt", "encoder.txt"], None, "found none"),
+        (["a/model.pt", "b.ckpt", "c.txt"], None, "found a/model.pt, b.ckpt; name it"),
         (list(FILES), 2, "of subject 2 named .*found weights/.*sub-01/best"),
         (list(FILES), None, "one file of weights, found .*sub-01.*sub-03.*`subject`"),
         (["encoder.pt", "best_model_params.pt"], None, "found encoder.pt, best_"),

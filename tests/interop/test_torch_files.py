@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -79,15 +80,145 @@ def test_training_checkpoint(tmp_path, options):
     assert weights.ignored == ("flags", "epoch", "optimizer")
 
 
-def test_other_weights_beside_are_no_extras(tmp_path):
-    weights = {"ema": {"a.weight": torch.ones(3)}, "fc.bias": torch.ones(1)}
-    for name, beside in weights.items():
-        torch.save({"state_dict": TENSORS, name: beside}, tmp_path / "x.pt")
-        with pytest.raises(InputError, match=f"found others under '{name}'"):
-            torch_files.read(tmp_path / "x.pt")
-    torch.save(TENSORS | {"ema": {"a.weight": torch.ones(3)}}, tmp_path / "x.pt")
-    with pytest.raises(InputError, match="ema: expected a dense tensor, found dict"):
-        torch_files.read(tmp_path / "x.pt")
+@pytest.mark.parametrize(
+    ("wrap", "container", "ignored"),
+    [
+        (lambda t: {"net": t, "epoch": 3}, "net", ("epoch",)),
+        (lambda t: {"a": {"ema_state": t, "n": 3}}, "a/ema_state", ("a.n",)),
+        (lambda t: t | {"n_averaged": torch.tensor(3)}, None, ("n_averaged",)),
+        (
+            lambda t: {
+                "state_dict": t,
+                "callbacks": {"best": {"score": torch.tensor(0.5)}},
+                "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}],
+                "losses": torch.ones(9),
+                "shadow_params": [torch.ones(2)],
+            },
+            "state_dict",
+            ("callbacks", "optimizer_states", "losses", "shadow_params"),
+        ),
+    ],
+    ids=["net", "nested", "averaged", "lightning"],
+)
+def test_containers(tmp_path, wrap, container, ignored):
+    torch.save(wrap(TENSORS), tmp_path / "x.pt")
+    weights = torch_files.read(tmp_path / "x.pt")
+    check_same(weights.tensors)
+    assert (weights.container, weights.ignored) == (container, ignored)
+    torch_files.write(tmp_path / "y.pt", weights.tensors, container)
+    assert torch_files.read(tmp_path / "y.pt").container == container
+
+
+def test_weights_in_several_containers(tmp_path):
+    """All are taken under their full names, but for those that are not asked for."""
+    content = {"net": {"V1.a": torch.ones(2)}, "fc": {"weight": torch.zeros(1)}}
+    torch.save(content | {"optimizer": {"x.y": torch.ones(1)}}, tmp_path / "x.pt")
+    weights = torch_files.read(tmp_path / "x.pt")
+    assert list(weights.tensors) == ["net.V1.a", "fc.weight"]
+    assert (weights.container, weights.ignored) == (None, ("optimizer",))
+    torch.save(
+        {"model": TENSORS, "ema": {"a.weight": torch.ones(3)}}, tmp_path / "y.pt"
+    )
+    weights = torch_files.read(tmp_path / "y.pt", "model")
+    check_same(weights.tensors)
+    assert (weights.container, weights.ignored) == ("model", ("ema",))
+    flat = {f"net.{name}": tensor for name, tensor in TENSORS.items()}
+    torch.save(flat | {"teacher.a.weight": torch.ones(3)}, tmp_path / "z.pt")
+    weights = torch_files.read(tmp_path / "z.pt", "net")
+    assert list(weights.tensors) == list(flat)
+    assert weights.ignored == ("teacher",)
+    torch.save({"state_dict": flat | {"teacher.x": torch.ones(1)}}, tmp_path / "w.pt")
+    for part in ("net", "state_dict.net"):
+        assert list(torch_files.read(tmp_path / "w.pt", part).tensors) == list(flat)
+    with pytest.raises(InputError, match="under 'ne', found others under net, teacher"):
+        torch_files.read(tmp_path / "z.pt", "ne")
+
+
+@pytest.mark.parametrize("options", [ZIP, LEGACY], ids=["zip", "legacy"])
+def test_numbers_and_arrays_of_numpy_beside_weights(tmp_path, options):
+    beside = {
+        "loss": np.float64(0.5),
+        "epoch": np.int32(3),
+        "is_best": np.bool_(True),
+        "scores": [np.float32(1)],
+        "history": {"r": np.arange(3.0)},
+    }
+    torch.save(beside | {"state_dict": TENSORS}, tmp_path / "x.pt", **options)
+    weights = torch_files.read(tmp_path / "x.pt")
+    check_same(weights.tensors)
+    assert weights.ignored == tuple(beside)
+
+
+def without_brain():
+    tensors = {name: tensor for name, tensor in TENSORS.items() if "brain" not in name}
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def save_npz(content, path):
+    with open(path, "wb") as file:
+        np.savez(file, **content)
+
+
+def save_npy(content, path):
+    with open(path, "wb") as file:
+        np.save(file, np.array(content, object))
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        torch.save,
+        save_npz,
+        save_npy,
+        lambda content, path: path.write_bytes(pickle.dumps(content)),
+    ],
+    ids=["torch", "npz", "npy", "pickle"],
+)
+def test_arrays_of_numpy_as_weights(tmp_path, save):
+    save(without_brain(), tmp_path / "x.pt")
+    found = torch_files.read(tmp_path / "x.pt").tensors
+    for name, array in without_brain().items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    assert list(found) == list(without_brain())
+
+
+@pytest.mark.parametrize("options", [ZIP, LEGACY], ids=["zip", "legacy"])
+def test_numpy_is_not_called_freely(tmp_path, options):
+    """With an address as buffer, numpy.ndarray reads any memory."""
+
+    class Array:
+        def __reduce__(self):
+            return np.ndarray, ((1,), "O", b"\0" * 8)
+
+    torch.save({"a.b": Array()}, tmp_path / "x.pt", **options)
+    assert "a call of numpy.ndarray" in refused(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid ", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>Sign in", "a web page"),
+        (b"\x89HDF\r\n\x1a\n\0\0\0\0", "an HDF5 file"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_another_file_is(tmp_path, data, kind):
+    (tmp_path / "x.pt").write_bytes(data)
+    assert f"expected a file of PyTorch weights, found {kind}" in refused(
+        tmp_path / "x.pt"
+    )
+
+
+def test_a_program_and_a_whole_module(tmp_path):
+    """Both hold weights that nothing can take out without running the rest."""
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.trace(torch.nn.ReLU(), torch.ones(1)).save(tmp_path / "x.pt")
+    assert refused(tmp_path / "x.pt").endswith("found a TorchScript program")
+    torch.save(torch.nn.ReLU(), tmp_path / "y.pt")
+    message = refused(tmp_path / "y.pt")
+    assert "as torch.save(model.state_dict(), …) writes, found one that asks" in message
 
 
 @pytest.mark.parametrize("name", ["x.pt", "x.pth", "x.safetensors"])

@@ -9,6 +9,7 @@ from helpers.commands import check_done, check_refused, tiny_config
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
+from img2eeg_jax.locks import only_writer
 from img2eeg_jax.training import experiment
 
 TRAINING = "preprocessed_data/sub-01/preprocessed_eeg_training.npy"
@@ -234,6 +235,19 @@ def test_work_directory_of_another_config(changes, keys, trained, snapshot):
     patterns = [str(trained / "config.json"), *keys]
     check_refuses(lambda: train(trained, changes), patterns)
     assert snapshot(trained) == before
+
+
+def test_work_directory_of_another_process(trained, tmp_path, snapshot):
+    """It is refused before anything is read or made; so is a subject's within it."""
+    before, who = snapshot(trained), "in use by PID "
+    with only_writer(trained):
+        check_refuses(lambda: train(trained, {"num_epochs": 3}), [str(trained), who])
+    assert snapshot(trained) == before
+    several = {"subjects": "1,2", "num_epochs": 1}
+    with only_writer(tmp_path / "run" / "sub-02"):
+        check_refuses(lambda: train(tmp_path / "run", several), ["run/sub-02: ", who])
+        assert {path.name for path in (tmp_path / "run").iterdir()} == {"sub-02"}
+    assert not (tmp_path / "run").exists()
 
 
 def test_damaged_config_of_a_work_directory(trained, snapshot):

@@ -32,6 +32,16 @@ def config_of_script(script_flags):
     script_flags(["script"])
 
 
+@pytest.mark.parametrize(("text", "value"), [("all", None), ("3", 3)])
+def test_a_text_may_be_read_as_none_whatever_the_default(script_flags, text, value):
+    def read(text):
+        return None if text == "all" else int(text)
+
+    flag = common.define("count", "2", "a number, or all", read, "")
+    script_flags(["script", f"--count={text}"])
+    assert flag.value == value
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
@@ -93,8 +103,9 @@ def test_one_subject(script_flags):
     common.define_subject("")
     assert parse(script_flags).subjects is None
     assert parse(script_flags, "--subjects=3").subjects == 3
-    for text in ("1,3", "1-2", "one", "0"):
-        message = f"subjects={text}: expected one subject, such as 3"
+    assert parse(script_flags, "--subjects=AB12").subjects == "AB12"
+    for text in ("1,3", "1-2", "A,B", "0-1"):
+        message = f"subjects={text}: expected one subject, such as 3 or AB12"
         with pytest.raises(flags.IllegalFlagValueError, match=message):
             parse(script_flags, f"--subjects={text}")
 
@@ -130,10 +141,10 @@ def test_paths(given, expected, script_flags, tmp_path, monkeypatch):
     assert parsed == [path.replace("HOME", str(tmp_path)) for path in expected]
 
 
-@pytest.mark.parametrize("text", ["one", "0", "3-1", "1,,2", "1-", "-1"])
+@pytest.mark.parametrize("text", ["o/ne", "a-b", "3-1", "1,,2", "1-", "-1"])
 def test_wrong_subjects(text, script_flags):
     common.define_subjects("")
-    message = f"subjects={text}: expected the form 3, 1,3 or 1-10"
+    message = f"subjects={text}: expected the form 3, 1,3, 1-10 or labels"
     with pytest.raises(flags.IllegalFlagValueError, match=message):
         parse(script_flags, f"--subjects={text}")
 
@@ -189,3 +200,66 @@ common.run(lambda: common.say("caf\\udce9.png → x"))
     )
     assert (result.stdout, result.stderr) == ("caf\\udce9.png \\u2192 x\n", "")
     assert result.returncode == 0
+
+
+INTERRUPTED_IN = {
+    # Where Python drops exceptions, twice in a row.
+    "destructor": """
+class Fragile:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+    """,
+    # Where a folder is there, and its name not known yet.
+    "making": """
+mkdir = os.mkdir
+
+def interrupted(path, *args, **kwargs):
+    mkdir(path, *args, **kwargs)
+    if "incomplete" in str(path):
+        signal.raise_signal(signal.SIGINT)
+
+os.mkdir = interrupted
+Fragile = object
+""",
+    # While it is removed.
+    "removal": """
+rmtree = shutil.rmtree
+
+def interrupted(path, *args, **kwargs):
+    shutil.rmtree = rmtree
+    signal.raise_signal(signal.SIGINT)
+
+shutil.rmtree = interrupted
+time.sleep = lambda _: sys.exit("not interrupted")
+Fragile = object
+""",
+}
+
+
+@pytest.mark.parametrize("where", INTERRUPTED_IN)
+def test_interruption_leaves_no_scratch_folder(where, tmp_path):
+    program = f"""
+import os, shutil, signal, sys, time
+from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.scripts import common
+{INTERRUPTED_IN[where]}
+def main():
+    with scratch_dir("data", "x") as folder:
+        Fragile(), Fragile()
+        while True:
+            time.sleep(60)
+
+common.run(main)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    check_refused(result, "^interrupted$", status=130)
+    assert list(tmp_path.iterdir()) == []

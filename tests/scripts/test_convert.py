@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -110,6 +111,28 @@ def test_round_trip(files, converted, tmp_path):
     back = torch.load(back, weights_only=True)
     expected = torch.load(files / "cornet_s-1d3f7974.pth", weights_only=True)
     assert plain.same(back["state_dict"], expected["state_dict"])
+
+
+def test_one_network_of_several(files, tmp_path):
+    """A student beside its teacher, as some training code saves both."""
+    path, output = tmp_path / "both.pt", tmp_path / "output"
+    student = plain.seeded_state_dict(tiny_encoder(1024))
+    content = {f"student.{name}": tensor for name, tensor in student.items()}
+    backbone = plain.seeded_state_dict(plain.cornet_s(**plain.TINY))
+    content |= {f"teacher.{name}": tensor for name, tensor in backbone.items()}
+    torch.save({"state_dict": content, "epoch": 3}, path)
+    with pytest.raises(
+        InputError, match=r"`part` takes one of several networks: student, teacher"
+    ):
+        transfer.import_weights(str(path), output)
+    assert not output.exists()
+    summary = transfer.import_weights(str(path), output, part="student")
+    assert "ignored   state_dict.teacher, epoch" in summary
+    found = load_checkpoint(output)
+    assert found.description.source["part"] == "student"
+    transfer.import_weights(str(files / "1024"), tmp_path / "expected")
+    expected = load_checkpoint(tmp_path / "expected").variables
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected)
 
 
 def test_a_network_trained_here_in_pytorch(commands, convert, trained, tmp_path):

@@ -8,11 +8,11 @@ from helpers.commands import check_done, check_refused
 
 NAMES = (
     "encoding_r",
-    "encoding_r_all_repetitions",
     "noise_ceiling_lower",
     "noise_ceiling_upper",
-    "permutation_r",
     "best_possible_r",
+    "encoding_r_all_repetitions",
+    "best_possible_r_all_repetitions",
 )
 
 

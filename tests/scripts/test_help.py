@@ -2,6 +2,8 @@ import importlib.metadata
 
 import pytest
 
+from helpers.commands import check_refused
+
 FLAGS = {
     "train.py": ["config", "workdir"],
     "eval.py": ["checkpoint", "data_dir", "subjects", "output", "which", "window"],
@@ -17,6 +19,16 @@ def test_help_lists_the_flags(commands, script):
         assert f"{flag}:" in result.stdout
     assert "--alsologtostderr" not in result.stdout
     assert not result.stderr
+    assert result.returncode == 0
+
+
+def test_flags_that_are_missing(commands):
+    result = commands.run("predict.py", "--checkpoint=x")
+    check_refused(
+        result,
+        "^wrong flags: --images: expected a value, found none; --output: expected",
+        status=2,
+    )
 
 
 def test_help_shows_defaults_as_they_are_typed(commands):
@@ -36,4 +48,5 @@ def test_version(commands, script):
     version = importlib.metadata.version("img2eeg_jax")
     assert result.stdout == f"img2eeg_jax {version}\n"
     assert not result.stderr
+    assert result.returncode == 0
     assert "version:" in commands.run(script, "--help").stdout

@@ -12,7 +12,7 @@ from configs import n170
 from helpers.commands import ROOT, TINY, check_refused, config_flags, tiny_config
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
-from img2eeg_jax.training import experiment
+from img2eeg_jax.training import experiment, plan
 
 
 @pytest.fixture
@@ -188,5 +188,5 @@ def test_keys_of_the_config_know_the_home_folder(key, monkeypatch):
         "gs://bucket/~": "gs://bucket/~",
         "": "",
     }.items():
-        config = experiment._with_absolute_paths(tiny_config({key: value}))
+        config = plan.with_absolute_paths(tiny_config({key: value}))
         assert config[key] == expected

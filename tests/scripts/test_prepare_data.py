@@ -14,9 +14,12 @@ from PIL import Image
 
 from helpers import bids_recordings, brainvision, raw_recordings
 from helpers.commands import check_done, check_refused
+from helpers.other_writer import other_writer
 from helpers.raw_recordings import edit_raw, raw_path
+from helpers.refusing import refuse
 from img2eeg_jax.data import layout, prepare, preprocessing
 from img2eeg_jax.data.prepare import tasks
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import things_eeg2
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.scripts import prepare_data
@@ -96,6 +99,28 @@ def test_stages_one_by_one_are_all_at_once(raw, prepared_original, snapshot):
         # These two record when the files that they were made from were written.
         if not name.endswith(("dataset_info.json", "metadata.json")):
             assert files[name] == expected[name], name
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_subject_that_another_process_prepares(
+    is_done, raw, prepared_original, snapshot
+):
+    """It is waited for, and done again only if the other did not get to its end."""
+    expected = snapshot(prepared_original)
+    folder = raw / "preprocessed_data"
+
+    def work():
+        if is_done:
+            done = prepared_original / folder.name
+            shutil.copytree(done, folder, dirs_exist_ok=True)
+
+    with other_writer(folder, "sub-01", work) as (log, lines):
+        prepare.prepare(request_for(raw, stages=("preprocess",)), log=log)
+    assert lines[0].startswith(f"waiting for {folder}/sub-01: it in use by PID ")
+    assert len([line for line in lines if "preprocessing" in line]) == (not is_done)
+    names = {name for name in expected if name.startswith(folder.name)}
+    assert snapshot(raw).keys() >= names
+    assert not [*raw.rglob("*.in_use")]
 
 
 def test_metadata_are_made_from_the_folders(raw):
@@ -200,8 +225,41 @@ def test_bids_events_and_the_column_of_images(tmp_path):
     with pytest.raises(InputError, match=r"events\.tsv has changed"):
         run(data_dir, **given)
     run(data_dir, **given, overwrite=True)
+    with pytest.raises(InputError, match=r"ignore_images \[\] instead of \['x'\]"):
+        run(data_dir, **given, ignore_images=("x",))
     with pytest.raises(InputError, match="image_column stim_file instead of other"):
         run(data_dir, **given, image_column="other")
+
+
+@pytest.mark.parametrize(("folder", "subject"), [("sub-001", 1), ("sub-AB12", "AB12")])
+def test_subjects_are_called_as_their_folders(raw, folder, subject):
+    (raw / "raw_data" / "sub-01").rename(raw / "raw_data" / folder)
+    run(raw)
+    assert run(raw) == []
+    name = layout.subject_name(subject)
+    shards = Shards.open(raw / "shards", image_size=SIZE, subjects=(subject,))
+    made = raw / "preprocessed_data" / name
+    expected = np.load(made / "preprocessed_eeg_test.npy", allow_pickle=True)
+    np.testing.assert_array_equal(
+        shards.eeg(subject).read("test"),
+        expected.item()["preprocessed_eeg_data"].astype(np.float32),
+    )
+
+
+def test_subjects_that_are_not_called_so_are_listed(raw):
+    (raw / "raw_data" / "sub-01").rename(raw / "raw_data" / "S01")
+    refuse(lambda: run(raw), "sub-AB12", "raw_data holds S01")
+    refuse(lambda: run(raw, subjects=(3,)), "raw_data holds S01")
+
+
+@pytest.mark.parametrize("name", ["task", "acquisition", "processing", "extension"])
+def test_choices_among_recordings_in_bids_need_bids(raw, name):
+    refuse(lambda: request_for(raw, **{name: "vhdr"}), f"`{name}`", "`bids_root`")
+
+
+def test_a_copy_of_a_session_is_refused(raw):
+    shutil.copytree(raw / "raw_data/sub-01/ses-01", raw / "raw_data/sub-01/ses-05")
+    refuse(lambda: run(raw), "ses-05", "each trial once", "ses-01", "is a copy")
 
 
 def rename_first_concept(data_dir):
@@ -552,11 +610,6 @@ RAW_DAMAGES = {
         {},
         ["expected sfreq in Hz above 0, found 0"],
     ),
-    "sampling rate of one session": (
-        edit_session(2, "training", sfreq=500),
-        {},
-        ["ses-02", "expected the sampling rate of .*ses-01", "1000 Hz, found 500 Hz"],
-    ),
     "other channels in one session": (
         edit_session(
             2, "test", ch_names=lambda names: np.char.replace(names, "P8", "O9")
@@ -786,7 +839,7 @@ def test_archive_that_leaves_its_folder_is_refused_in_one_line(
         "--channels=Oz,Oz",
         "--mvnn=time,epochs",
         "--subject=1",
-        "--subjects=one",
+        "--subjects=one-two",
         "--sessions=4-1",
         "--sessions=",
         "--data_dir=",
@@ -823,12 +876,24 @@ def test_flags_are_of_the_fields_and_have_their_defaults():
         ("sessions", "1,3-4", (1, 3, 4)),
         ("training_repetitions", "all", None),
         ("test_repetitions", "7", 7),
+        ("raw_unit", "auto", None),
+        ("raw_unit", "uV", "uV"),
+        ("ignore_markers", "", ()),
+        ("ignore_markers", "S255, 0,S 99", (0, 99, 255)),
         ("stages", "shards,download", ("shards", "download")),
         ("stages", "", None),
     ],
 )
 def test_flags_are_read(flag, text, expected):
     assert flags.FLAGS[flag].parser.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"), [("raw_unit", "uv"), ("ignore_markers", "S"), ("channels", "")]
+)
+def test_flags_are_refused(flag, text):
+    with pytest.raises(ValueError, match="expected "):
+        flags.FLAGS[flag].parser.parse(text)
 
 
 def test_command_from_recordings_to_shards(

@@ -7,7 +7,7 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, scratch
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.training import config_check
 
@@ -139,6 +139,22 @@ def test_our_configs(path):
     config_check.check_values(config)
 
 
+def test_recipe_from_random_weights():
+    """It is the default but for what random weights need; the rate reaches 0."""
+    given, old = scratch.get_config(), default.get_config()
+    assert {key for key in old if given[key] != old[key]} == {
+        "task",
+        "generation_weight",
+        "learning_rate",
+        "learning_rate_schedule",
+        "warmup_steps",
+    }
+    assert given.keys() == old.keys()
+    assert not given.init_from
+    assert given.task == "none"
+    assert (given.learning_rate, given.learning_rate_schedule) == (1e-3, "cosine")
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -161,6 +177,7 @@ def test_names_with_commas_between(given, expected):
         ("default", {"init_from": "nowhere"}, False),
         ("default", {"learning_rate": 1e-3}, False),
         ("default", {"width": 32}, False),
+        ("scratch", {}, False),
         ("n170", {}, False),
     ],
 )

@@ -3,6 +3,7 @@
 Everything that a config is turned into is built, but for data, weights and programs.
 """
 
+import contextlib
 import dataclasses
 import types
 
@@ -19,8 +20,9 @@ from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import MATMUL_PRECISION
+from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.training import experiment
+from img2eeg_jax.training import experiment, parts
 
 # Key → (a value, what changes with it, what else must be set for that).
 KEYS = {
@@ -56,6 +58,7 @@ KEYS = {
     "init_from": ("/initial", {"initial"}),
     "num_epochs": (3, {"limits", "optimizer"}),
     "batch_size": (4, {"batches", "optimizer"}),
+    "even_batches": (False, {"batches"}),
     "learning_rate": (1.0, {"optimizer"}),
     "learning_rate_schedule": ("cosine", {"optimizer"}),
     "warmup_steps": (3, {"optimizer"}),
@@ -122,7 +125,7 @@ def observe(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment.examples, "load_encoding_data", load_encoding_data)
     monkeypatch.setattr(experiment.teacher, "load_teacher", load_teacher)
     monkeypatch.setattr(experiment, "load_initial", load_initial)
-    monkeypatch.setattr(experiment.optimizers, "build", build_optimizer)
+    monkeypatch.setattr(parts.optimizers, "build", build_optimizer)
     monkeypatch.setattr(experiment.Networks, "initial_state", initial_state)
     monkeypatch.setattr(experiment, "make_train_step", make_train_step)
     monkeypatch.setattr(DataParallel, "train_step", lambda *_: None)
@@ -132,7 +135,7 @@ def observe(monkeypatch, tmp_path):
     shards = types.SimpleNamespace(image_list_sha256="", eeg=lambda _: of_subject)
 
     def build(config):
-        plan = experiment._plan(config, tmp_path)
+        plan = experiment.make_plan(config, tmp_path)
         config = plan.config
         networks = experiment.load_networks(config, synthetic.AXES)
         # One by one, the first network comes first.
@@ -144,7 +147,7 @@ def observe(monkeypatch, tmp_path):
             networks,
             None,
             parallel,
-            experiment.build_limits(config, 0.0, parallel, is_first=True),
+            parts.build_limits(config, 0.0, parallel, is_first=True),
         )
         return {
             **seen,
@@ -158,9 +161,9 @@ def observe(monkeypatch, tmp_path):
             "flops": networks.flops_per_image,
             "selection": (trainer.selection, len(trainer.selection_split.index)),
             "ceiling": trainer.ceiling,
-            "batches": (trainer.batch_size, trainer.seed),
+            "batches": (trainer.batch_size, trainer.even_batches, trainer.seed),
             "limits": trainer.limits,
-            "columns": trainer.counts_skipped,
+            "columns": trainer.recipe.skip_nonfinite,
         }
 
     return build
@@ -203,10 +206,29 @@ def test_bfloat16_is_the_models_too(observe):
     assert found["precision"] == "default"
 
 
+@pytest.mark.parametrize(
+    ("steps", "changes", "refused"),
+    [
+        (1, {}, True),
+        (9, {"accumulate_steps": 9}, True),
+        (9, {"accumulate_steps": 8}, False),
+        (1, {"num_epochs": 2}, False),
+        (1, {"warmup_steps": 0}, False),
+    ],
+)
+def test_run_that_would_change_nothing(steps, changes, refused):
+    """The first update of a warm-up has a learning rate of 0."""
+    config = base_config({"num_epochs": 1, "warmup_steps": 3} | changes)
+    found = "`warmup_steps`: expected 0 for a single update, found 3"
+    expecting = pytest.raises(InputError, match=found)
+    with expecting if refused else contextlib.nullcontext():
+        parts.build_optimizer(config, steps)
+
+
 def test_limits_of_a_part_of_the_devices():
     """The peak is of all devices; only the first session of a process is traced."""
     config = base_config({"peak_tflops": 8.0, "profile_steps": 3})
     quarter = DataParallel(jax.devices()[:1])
-    limits = experiment.build_limits(config, 0.0, quarter, is_first=False)
+    limits = parts.build_limits(config, 0.0, quarter, is_first=False)
     assert limits.peak_tflops == 2.0
     assert limits.profile_steps == 0

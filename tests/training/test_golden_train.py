@@ -16,7 +16,7 @@ from img2eeg_jax.interop import names
 from img2eeg_jax.models.cornet_s import CORnetS, normalise_pixels
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import SignalLayout
-from img2eeg_jax.training import experiment
+from img2eeg_jax.training import experiment, parts
 from img2eeg_jax.training.state import create_state
 from img2eeg_jax.training.step import LOSSES, make_train_step
 
@@ -39,12 +39,12 @@ def run(request, golden_dir):
     )
     model = ReAlNet(**experiment.model_arguments(config, layout))
     teacher = CORnetS()
-    optimizer = experiment.build_optimizer(config)
+    optimizer = parts.build_optimizer(config)
     before = seeded_variables(model, seed)
     state = create_state(before, optimizer)
     step = jax.jit(
         make_train_step(
-            model, optimizer, experiment.build_recipe(config, layout, True), teacher
+            model, optimizer, parts.build_recipe(config, layout, True), teacher
         )
     )
     teacher_variables = seeded_variables(teacher, seed)

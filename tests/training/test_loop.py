@@ -31,9 +31,11 @@ from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import InputError, StoppedBySignal
 from img2eeg_jax.training.requests import Limits
 from img2eeg_jax.training.selection import Selection
-from img2eeg_jax.training.step import LOSSES
+from img2eeg_jax.training.step import LOSSES, Recipe
 from img2eeg_jax.training.sums import FETCH_EVERY
 from img2eeg_jax.training.workdir import Workdir
+
+SKIPPING = Recipe(generation_weight=0.0, skip_nonfinite=True)
 
 
 def never():
@@ -81,6 +83,19 @@ class TestEpochs:
         assert steps.seen == expected_rows(2)
         for epoch in (steps.seen[:STEPS_PER_EPOCH], steps.seen[STEPS_PER_EPOCH:]):
             assert sorted(itertools.chain(*epoch)) == list(range(N_TRAINING))
+
+    @pytest.mark.parametrize("even", [False, True])
+    def test_batches_are_as_even_as_asked_for(self, tmp_path, capsys, even):
+        """One image is left over; a stop in the midst changes nothing."""
+        changes = {"batch_size": 6, "even_batches": even, "limits": Limits(1)}
+        steps, stopped = Steps(), Steps()
+        trainer(tmp_path / "whole", steps, **changes).train(never)
+        assert [len(rows) for rows in steps.seen] == ([4, 3] if even else [6, 1])
+        with pytest.raises(StoppedBySignal):
+            trainer(tmp_path / "run", stopped, **changes).train(stop_after(1))
+        trainer(tmp_path / "run", stopped, **changes).train(never)
+        assert stopped.seen == steps.seen
+        check_same_end(tmp_path / "run", tmp_path / "whole")
 
     @pytest.mark.parametrize("n_epochs", [2, 5])
     def test_losses_are_added_step_by_step_in_float64(self, tmp_path, n_epochs):
@@ -337,16 +352,46 @@ class TestLossesThatAreNotFinite:
             one.train(never)
         assert not [*(tmp_path / "checkpoints").iterdir()]
 
+    def test_optimizer_that_is_not_finite_is_not_saved(self, tmp_path):
+        """Such as gradients that wait for their update, or Adam's moments."""
+
+        class Overflowing(Steps):
+            def train_step(self, *arguments):
+                state, metrics = super().train_step(*arguments)
+                waiting = np.full((1,), np.inf, np.float32)
+                return state.replace(opt_state={"unused": waiting}), metrics
+
+        one = trainer(tmp_path, Overflowing())
+        expected = "step 4: expected a finite state of the optimizer, found inf; the"
+        with pytest.raises(InputError, match=expected):
+            one.train(never)
+        assert not [*(tmp_path / "checkpoints").iterdir()]
+
+    @pytest.mark.parametrize("step", [1, 4])
+    def test_gradient_or_statistic(self, tmp_path, step):
+        """The loss is finite, and the step is not to be used."""
+
+        class Overflowing(Steps):
+            def train_step(self, state, *arguments):
+                after, metrics = super().train_step(state, *arguments)
+                metrics["skipped"] = np.float32(after.step == step), np.float32(1)
+                return after, metrics
+
+        one = trainer(tmp_path, Overflowing())
+        expected = f"^step {step}: expected a finite gradient and batch statistics, fo"
+        with pytest.raises(InputError, match=expected):
+            one.train(never)
+
     def test_skipped_steps_are_counted(self, tmp_path, capsys):
         steps = Steps(skipped=[6])
-        trainer(tmp_path, steps, counts_skipped=True).train(never)
+        trainer(tmp_path, steps, recipe=SKIPPING).train(never)
         assert [row["train_skipped"] for row in read_csv(tmp_path)] == [0, 1]
         assert ", 1 steps skipped\n" in capsys.readouterr().out
 
     def test_epoch_of_skipped_steps_only(self, tmp_path):
         steps = Steps(skipped=range(1, STEPS_PER_EPOCH + 1))
         with pytest.raises(InputError, match=r"step 4: .*none in a whole epoch"):
-            trainer(tmp_path, steps, counts_skipped=True).train(never)
+            trainer(tmp_path, steps, recipe=SKIPPING).train(never)
 
 
 class TestSeveralNetworks:

@@ -15,6 +15,7 @@ RATE = 0.1
 EPS = 0.5
 # How near float32 comes: its 1 - 0.999 is 5e-5 off.
 RTOL = 1e-4
+N_IMAGES = 16.0
 
 
 def draw_gradients(n, seed=0):
@@ -36,9 +37,9 @@ def start():
 def run(transformation, params, gradients):
     """Returns the update that each gradient leads to."""
     state, updates = transformation.init(params), []
-    step = jax.jit(transformation.update)
-    for gradient in gradients:
-        update, state = step(gradient, state, params)
+    take = jax.jit(transformation.update)
+    for step, gradient in enumerate(gradients):
+        update, state = take(gradient, state, params, step=step, n_images=N_IMAGES)
         params = optax.apply_updates(params, update)
         updates.append(jax.device_get(update))
     return updates
@@ -87,39 +88,43 @@ class TestLearningRate:
         np.testing.assert_allclose(found, expected, RTOL, 1e-8)
 
     def test_constant(self):
-        self.check(rates(4, total_steps=2), 4 * [RATE])
+        self.check(rates(4, steps_per_epoch=2), 4 * [RATE])
 
     def test_warm_up(self):
         expected = RATE * np.array([0, 0.25, 0.5, 0.75, 1, 1, 1])
-        self.check(rates(7, warmup_steps=4, total_steps=5), expected)
+        self.check(rates(7, warmup_steps=4, steps_per_epoch=5), expected)
 
     def test_cosine(self):
-        """Zero at `total_steps`, and from then on."""
-        found = rates(8, schedule="cosine", total_steps=6)
+        """Zero at the end of the run, and from then on."""
+        found = rates(8, schedule="cosine", steps_per_epoch=6)
         self.check(found, [*cosine(6), 0])
 
     def test_warm_up_and_cosine(self):
-        """The warm-up is part of `total_steps`."""
-        found = rates(8, schedule="cosine", warmup_steps=2, total_steps=6)
+        """The warm-up is part of the run."""
+        found = rates(8, schedule="cosine", warmup_steps=2, steps_per_epoch=6)
         self.check(found, [0, RATE / 2, *cosine(4), 0])
 
     def test_warm_up_only(self):
         """A run that ends while the rate still rises."""
-        found = rates(4, schedule="cosine", warmup_steps=4, total_steps=4)
+        found = rates(4, schedule="cosine", warmup_steps=4, steps_per_epoch=4)
         self.check(found, RATE * np.array([0, 0.25, 0.5, 0.75]))
 
-    @pytest.mark.parametrize(("warmup", "total"), [(4, 12), (3, 11)])
+    @pytest.mark.parametrize(("warmup", "total"), [(4, 6), (3, 5)])
     def test_counts_batches_not_updates(self, warmup, total):
-        """2 of 6 updates at 2 batches each; what is left over makes one more."""
+        """2 of 6 updates of 2 batches at most, in two epochs."""
         found = rates(
-            14,
+            2 * total,
             schedule="cosine",
             warmup_steps=warmup,
-            total_steps=total,
+            num_epochs=2,
+            steps_per_epoch=total,
             accumulate_steps=2,
         )
-        self.check(found[1::2], [0, RATE / 2, *cosine(4)])
-        assert not np.any(found[::2])
+        is_update = np.arange(2 * total) % total % 2 == 1
+        if total == 5:
+            is_update[[4, 9]] = True
+        self.check(found[is_update], [0, RATE / 2, *cosine(4)[:4]])
+        assert not np.any(found[~is_update])
 
 
 class TestWeightDecay:
@@ -188,7 +193,11 @@ class TestAccumulation:
         """Only the mean is clipped: its batches' gradients are longer."""
         gradients = draw_gradients(6)
         transformation = optimizer.build(
-            learning_rate=RATE, eps=EPS, accumulate_steps=3, max_gradient_norm=limit
+            learning_rate=RATE,
+            eps=EPS,
+            steps_per_epoch=3,
+            accumulate_steps=3,
+            max_gradient_norm=limit,
         )
         updates = run(transformation, start(), gradients)
         for i in (0, 1, 3, 4):
@@ -204,10 +213,48 @@ class TestAccumulation:
             means.append({k: factor * leaf for k, leaf in mean.items()})
         assert_adam([updates[2], updates[5]], means)
 
+    @pytest.mark.parametrize(
+        ("n_steps", "most", "sizes"),
+        [(21, 32, [21]), (21, 16, [11, 10]), (7, 3, [3, 2, 2]), (5, 1, 5 * [1])],
+    )
+    def test_no_batch_is_left_over(self, n_steps, most, sizes):
+        """Each image of two epochs counts, and the same; batches of 1 to 4 images."""
+        rng = np.random.default_rng(n_steps)
+        counts = rng.integers(1, 5, 2 * n_steps)
+        gradients = rng.standard_normal((2 * n_steps, 2)).astype(np.float32)
+        transformation = optimizer.build(
+            learning_rate=RATE,
+            eps=EPS,
+            num_epochs=2,
+            steps_per_epoch=n_steps,
+            accumulate_steps=most,
+        )
+        params = {"w": np.zeros(2, np.float32)}
+        state, take, found = (
+            transformation.init(params),
+            jax.jit(transformation.update),
+            [],
+        )
+        for step, gradient in enumerate(gradients):
+            count = np.float32(counts[step])
+            update, state = take(
+                {"w": gradient}, state, params, step=step, n_images=count
+            )
+            if optimizer.has_updated(state):
+                found.append(update["w"])
+            else:
+                assert not np.any(update["w"])
+        ends = np.cumsum(2 * sizes)
+        expected = [
+            np.average(gradients[end - n : end], 0, counts[end - n : end])
+            for end, n in zip(ends, 2 * sizes, strict=True)
+        ]
+        np.testing.assert_allclose(found, adam(expected), RTOL, 1e-6)
+
     def test_decays_once_an_update(self):
         zero = jax.tree.map(np.zeros_like, start())
         transformation = optimizer.build(
-            learning_rate=RATE, weight_decay=0.3, accumulate_steps=2
+            learning_rate=RATE, weight_decay=0.3, steps_per_epoch=2, accumulate_steps=2
         )
         updates = run(transformation, start(), [zero] * 2)
         found = [update["kernel"][0, 0] for update in updates]
@@ -229,6 +276,7 @@ class TestFrozenAreas:
             learning_rate=RATE,
             eps=EPS,
             weight_decay=0.3,
+            steps_per_epoch=accumulate,
             accumulate_steps=accumulate,
             frozen_areas=("V1", "V4"),
         )

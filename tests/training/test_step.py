@@ -20,6 +20,7 @@ from helpers.tiny_network import (
 )
 from img2eeg_jax import objectives
 from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.training import optimizer
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import (
     LOSSES,
@@ -27,6 +28,7 @@ from img2eeg_jax.training.step import (
     make_loss_step,
     make_predict_step,
     make_train_step,
+    validation_losses,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -223,35 +225,52 @@ class TestTrainStep:
         assert all(pair == (0, 0) for pair in metrics.values())
 
 
+def validation(case, batches):
+    """Returns the validation losses of some batches."""
+    total = None
+    for batch in batches:
+        sums = case.loss_step(case.state.variables, case.teacher_variables, batch)
+        del sums["moments"]
+        total = sums if total is None else jax.tree.map(np.add, total, sums)
+    return validation_losses(case.recipe, total)
+
+
 class TestLossStep:
     def test_losses_in_eval_mode(self, case, padded):
-        """Updates nothing: it returns losses and what r is made of."""
-        metrics = case.loss_step(case.state.variables, case.teacher_variables, padded)
-        assert set(metrics) == {*LOSSES, "moments"}
-        del metrics["moments"]
-        found = means(metrics)
+        """Updates nothing."""
+        found = validation(case, [padded])
         expected = losses_by_hand(case, real_rows(padded), train=False)
-        for name in LOSSES:
-            np.testing.assert_allclose(
-                found[name], expected[name], rtol=2e-5, atol=1e-6, err_msg=name
-            )
+        assert found == pytest.approx(expected, 2e-5, 1e-6)
         in_training = losses_by_hand(case, real_rows(padded), train=True)
         assert abs(in_training["mse"] - expected["mse"]) > 1e-3
 
-    def test_sums_over_batches_divide_to_the_mean_over_images(self, case):
-        """5 and 2 real rows: each image weighs the same, whatever its batch."""
+    def test_batches_do_not_matter(self, case):
+        """5 and 2 real rows, whose contrast is over all 42 pairs; other order, too.
+
+        But for a teacher that uses the statistics of the batch.
+        """
         batches = [batch_of(N_REAL, N_PADDING), batch_of(2, 6, seed=1)]
-        pairs = [
-            case.loss_step(case.state.variables, case.teacher_variables, batch)["mse"]
-            for batch in batches
-        ]
-        found = sum(total for total, _ in pairs) / sum(count for _, count in pairs)
         images = {
             name: np.concatenate([real_rows(batch)[name] for batch in batches])
             for name in ("image", "response", "mask")
         }
-        expected = losses_by_hand(case, images, train=False)["mse"]
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        expected = losses_by_hand(case, images, train=False)
+        names = set(LOSSES)
+        if case.recipe.teacher_batch_stats and case.recipe.task != "none":
+            names -= {"task", "total"}
+        rows = np.random.default_rng(0).permutation(7)
+        others = []
+        for of in (rows[:1], rows[1:4], rows[4:]):
+            padding = np.zeros(8 - len(of), int)
+            other = {k: x[np.concatenate([of, padding])] for k, x in images.items()}
+            other["mask"][len(of) :] = 0
+            others.append(other)
+        for some in (batches, others):
+            found = validation(case, some)
+            for name in names:
+                np.testing.assert_allclose(
+                    found[name], expected[name], 2e-5, 1e-6, err_msg=name
+                )
 
     def test_moments_add_up_to_the_correlation_over_images(self, case):
         """Of each entry of the signal, over the real rows of all batches."""
@@ -408,7 +427,7 @@ class TestNonfinite:
         """So that it is seen at once, whichever of them the gradient comes to."""
         state, metrics = steps[False](under_way, {}, spoilt)
         assert not np.isfinite(metrics["total"][0])
-        assert metrics["skipped"] == (0, 1)
+        assert metrics["skipped"] == (1, 1)
         for leaf in jax.tree.leaves((state.params, state.ema_params)):
             assert np.isnan(leaf).all()
 
@@ -423,7 +442,8 @@ class TestNonfinite:
             assert_trees_close(getattr(found, name), getattr(expected, name), 1e-6)
         assert_trees_close(found.opt_state[0].trace, expected.opt_state[0].trace, 1e-6)
 
-    def test_gradient_alone(self):
+    @pytest.mark.parametrize("skips", [False, True])
+    def test_gradient_alone(self, skips):
         """The loss is finite, and the slope of the root is not."""
 
         class Root(nn.Module):
@@ -434,26 +454,81 @@ class TestNonfinite:
 
         params = {"x": np.zeros((1, 15), np.float32)}
         state = create_state({"params": params, "batch_stats": {}}, OPTIMIZER)
-        step = make_train_step(Root(), OPTIMIZER, Recipe(skip_nonfinite=True))
+        step = make_train_step(Root(), OPTIMIZER, Recipe(skip_nonfinite=skips))
         state, metrics = jax.jit(step)(state, {}, batch_of(2))
         assert metrics["skipped"] == (1, 1)
-        assert not np.any(state.params["x"])
+        assert np.isfinite(metrics["total"][0])
+        assert metrics["total"][1] == (0 if skips else 2)
+        assert not skips or not np.any(state.params["x"])
+
+    @pytest.mark.parametrize("scale", [1e25, 3e38])
+    def test_batch_statistics_alone(self, steps, start, scale):
+        """A variance, or a mean too, that overflows: the norm's output is its bias."""
+        kernel = {"kernel": scale * np.sign(start.params["conv1"]["kernel"])}
+        state = start.replace(params=start.params | {"conv1": kernel})
+        kept, metrics = steps[True](state, {}, batch_of(N_REAL))
+        assert metrics["skipped"] == (1, 1)
+        jax.tree.map(np.testing.assert_array_equal, kept.batch_stats, start.batch_stats)
+        _, metrics = steps[False](state, {}, batch_of(N_REAL))
+        assert metrics["skipped"] == (1, 1)
 
 
 class TestRunningAverage:
-    def test_three_steps(self, steps, start):
-        state, average = start, jax.tree.map(np.float64, start.params)
+    @pytest.fixture
+    def waiting(self):
+        """The start, and a step of which two make an update."""
+        accumulating = optimizer.accumulate(OPTIMIZER, 2, 4)
+        state = create_state(
+            draw_variables(Toy(), image_size=SIZE), accumulating, with_ema=True
+        )
+        recipe = Recipe(ema_decay=EMA_DECAY, skip_nonfinite=True)
+        return state, jax.jit(make_train_step(Toy(), accumulating, recipe))
+
+    def check(self, state, parameters):
+        """The first weighs 1 and the n-th 10 / (n + 9), until `EMA_DECAY` is less."""
+        average = np.float64(parameters[0]["fc"]["kernel"])
+        for n, params in enumerate(parameters[1:], 2):
+            weight = max(1 - EMA_DECAY, 10 / (n + 9))
+            average = (1 - weight) * average + weight * params["fc"]["kernel"]
+        assert state.ema_updates == len(parameters)
+        np.testing.assert_allclose(state.ema_params["fc"]["kernel"], average, 1e-5)
+
+    def test_some_steps(self, steps, start):
+        state, parameters = start, []
         for seed in range(3):
             state, _ = steps[False](state, {}, batch_of(N_REAL, seed=seed))
-            average = jax.tree.map(
-                lambda old, new: EMA_DECAY * old + (1 - EMA_DECAY) * new,
-                average,
-                state.params,
-            )
-        assert_trees_close(state.ema_params, average, 1e-6)
+            parameters.append(state.params)
+        self.check(state, parameters)
         # Validation and prediction use it.
         assert state.variables["params"] is state.ema_params
         assert state.variables["batch_stats"] is state.batch_stats
+
+    def test_late_steps_weigh_as_asked_for(self, steps, start):
+        late = start.replace(ema_updates=np.int32(10**6))
+        state, _ = steps[False](late, {}, batch_of(N_REAL))
+        expected = jax.tree.map(
+            lambda old, new: EMA_DECAY * old + (1 - EMA_DECAY) * new,
+            start.params,
+            state.params,
+        )
+        assert_trees_close(state.ema_params, expected, 1e-6)
+
+    def test_steps_without_an_update_do_not_count(self, waiting):
+        """The first is skipped, and two make an update."""
+        state, step = waiting
+        spoilt = batch_of(N_REAL)
+        spoilt["response"][0] = np.nan
+        start = state
+        for batch, n_updates in ((spoilt, 0), (batch_of(N_REAL, seed=1), 1)):
+            state, _ = step(state, {}, batch)
+            assert state.ema_updates == n_updates
+        assert np.any(state.params["fc"]["kernel"] != start.params["fc"]["kernel"])
+        parameters = [state.params]
+        for seed in range(3):
+            state, _ = step(state, {}, batch_of(N_REAL, seed=seed))
+            if seed == 1:
+                parameters.append(state.params)
+        self.check(state, parameters)
 
     def test_starts_as_a_copy(self, start):
         """No two buffers are one: a step is given both, to overwrite."""

@@ -11,7 +11,9 @@ import numpy as np
 from img2eeg_jax.axes import UNKNOWN, VOLTS, WHITENED, Axes
 from img2eeg_jax.data.layout.image_set import ImageSet, is_digest_of
 from img2eeg_jax.data.layout.paths import (
+    Label,
     eeg_path,
+    folders_in,
     metadata_path,
     noise_free_path,
     record_path,
@@ -44,9 +46,17 @@ class PreprocessedEEG:
     eeg: np.ndarray
     axes: Axes
 
+    def in_order_of(self, other: Axes) -> "PreprocessedEEG":
+        """Returns the EEG with others' channels, where these are the same."""
+        if not self.axes.has_channels_of(other):
+            return self
+        names = other.ch_names
+        eeg = np.ascontiguousarray(self.axes.take(self.eeg, names))
+        return PreprocessedEEG(eeg, dataclasses.replace(self.axes, ch_names=names))
+
 
 def read_eeg(
-    data_dir: str | os.PathLike, subject: int, partition: str
+    data_dir: str | os.PathLike, subject: Label, partition: str
 ) -> PreprocessedEEG:
     """Reads and checks the preprocessed EEG of one subject and partition.
 
@@ -79,7 +89,7 @@ def read_eeg(
 
 
 def write_eeg(
-    data_dir: str | os.PathLike, subject: int, partition: str, eeg: PreprocessedEEG
+    data_dir: str | os.PathLike, subject: Label, partition: str, eeg: PreprocessedEEG
 ) -> None:
     """Writes preprocessed EEG under the official names and keys, atomically.
 
@@ -121,7 +131,7 @@ def check_alignment(
         )
 
 
-def read_record(data_dir: str | os.PathLike, subject: int) -> dict[str, Any] | None:
+def read_record(data_dir: str | os.PathLike, subject: Label) -> dict[str, Any] | None:
     """Returns the record of a subject's preprocessing, None for EEG of other origin.
 
     Raises:
@@ -144,7 +154,7 @@ def is_simulated(data_dir: str | os.PathLike) -> bool:
     return synthetic_path(data_dir).exists()
 
 
-def eeg_unit(data_dir: str | os.PathLike, subject: int) -> str:
+def eeg_unit(data_dir: str | os.PathLike, subject: Label) -> str:
     """Returns the unit of a subject's preprocessed EEG.
 
     Returns:
@@ -161,7 +171,7 @@ def eeg_unit(data_dir: str | os.PathLike, subject: int) -> str:
     return units.get(record.get("unit"), UNKNOWN)
 
 
-def check_image_list(image_set: ImageSet, subject: int) -> None:
+def check_image_list(image_set: ImageSet, subject: Label) -> None:
     """Checks that EEG preprocessed here is of these images, in this order.
 
     Raises:
@@ -183,11 +193,10 @@ def check_image_list(image_set: ImageSet, subject: int) -> None:
 def _check_subject(folder: pathlib.Path) -> None:
     if folder.is_dir():
         return
-    present = sorted(path.name for path in folder.parent.glob("sub-*"))
     raise unexpected(
         folder,
         "a folder of this subject's EEG",
-        f"only {', '.join(present) or 'no subjects'} in {folder.parent}",
+        f"only these in {folder.parent}: {folders_in(folder.parent)}",
     )
 
 
@@ -237,7 +246,7 @@ def _as_times(values: Any, n_samples: int, path: pathlib.Path) -> np.ndarray:
 
 
 def noise_free_response(
-    data_dir: str | os.PathLike, subject: int, partition: str
+    data_dir: str | os.PathLike, subject: Label, partition: str
 ) -> np.ndarray | None:
     """Reads the responses without noise of a simulated data set.
 
@@ -260,7 +269,7 @@ def noise_free_response(
 
 def write_noise_free(
     data_dir: str | os.PathLike,
-    subject: int,
+    subject: Label,
     partition: str,
     response: np.ndarray,
     axes: Axes,

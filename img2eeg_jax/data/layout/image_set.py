@@ -15,7 +15,7 @@ from img2eeg_jax.data.layout.unpickle import (
     read_npy_dict,
     write_npy_dict,
 )
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.provenance import digest_of
 
 _METADATA_PREFIX = {"training": "train", "test": "test"}
@@ -66,7 +66,10 @@ def read_image_set(data_dir: str | os.PathLike) -> ImageSet:
         sorted; an image that it lists is missing; or the folders hold images that it
         does not list.
     """
-    return _as_image_set(data_dir, read_npy_dict(metadata_path(data_dir)))
+    path = metadata_path(data_dir)
+    with expecting(path, "the list of images, which prepare_data.py writes", OSError):
+        path.stat()
+    return _as_image_set(data_dir, read_npy_dict(path))
 
 
 def find_image_set(data_dir: str | os.PathLike) -> ImageSet:

@@ -1,34 +1,58 @@
-"""Dicts pickled in ``.npy`` files, read so that a stranger's file can do no harm."""
+"""Dicts in ``.npy`` files, read so that a stranger's file can do no harm."""
 
+import _compat_pickle
+import collections
+import datetime
 import os
 import pathlib
 import pickle
+import warnings
+import zipfile
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from img2eeg_jax.errors import InputError, expecting, unexpected
+from img2eeg_jax import file_kinds
+from img2eeg_jax.errors import InputError, expecting, first_line, unexpected
 from img2eeg_jax.files import replacing
 
 
 def read_npy_dict(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads a dict pickled in an ``.npy`` file, or plainly pickled under that name.
+    """Reads a dict of arrays and plain values.
+
+    It may be pickled in an ``.npy`` file, as `numpy.save` does with a dict; plainly
+    pickled, by Python 2 or 3; or an archive of `numpy.savez`: whatever the name.
 
     Args:
       path: the file.
 
     Returns:
-      The dict. Unpickling can build NumPy arrays and plain Python values only.
+      The dict. Unpickling can build NumPy arrays and plain Python values only. What
+      Python 2 wrote as bytes is text here, of UTF-8 or else of Latin-1.
 
     Raises:
       InputError: the file is missing or truncated, holds something else than a dict,
         or names a class or function that is not NumPy's own.
     """
-    with expecting(path, "a .npy file", OSError), open(path, "rb") as file:
-        content = _unpickle_npy(file, path)
+    with expecting(path, "a .npy file", OSError):
+        kind = file_kinds.kind_of(path)
+        with open(path, "rb") as file:
+            if kind == file_kinds.NPZ:
+                return _read_npz(file, path)
+            if kind in (file_kinds.NUMPY, file_kinds.PICKLE, ""):
+                content = _as_text(_read_npy(file, path))
+            else:
+                raise unexpected(path, "a pickled dict", kind)
     if not isinstance(content, dict):
-        raise unexpected(path, "a pickled dict", type(content).__name__)
+        is_array = isinstance(content, np.ndarray)
+        raise unexpected(
+            path,
+            "a pickled dict",
+            f"{type(content).__name__} of {content.dtype} and shape {content.shape}"
+            if is_array
+            else type(content).__name__,
+        )
     return content
 
 
@@ -76,10 +100,27 @@ def shortened(value: Any) -> str:
     return " ".join(repr(value).split())[:60]
 
 
-def _unpickle_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
+def _read_npz(file: BinaryIO, path: str | os.PathLike) -> dict[str, Any]:
+    """Reads an archive's arrays; if one dict is all that it holds, its entries."""
+    content = {}
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            with archive.open(member) as data:
+                content[name] = _as_text(_read_npy(data, f"{path}: {name}"))
+    values = list(content.values())
+    return values[0] if len(values) == 1 and isinstance(values[0], dict) else content
+
+
+def _read_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
+    """Reads an array, or what is pickled in an object array, or plainly pickled."""
     try:
-        _skip_npy_header(file)
-        content = _NumpyUnpickler(file, path).load()
+        # NumPy warns of headers of Python 2.
+        with warnings.catch_warnings(action="ignore"):
+            if _has_pickle(file):
+                content = _NumpyUnpickler(file, path).load()
+            else:
+                content = np.lib.format.read_array(file, allow_pickle=False)
     except InputError:
         raise
     # A damaged pickle can raise nearly any exception.
@@ -87,44 +128,67 @@ def _unpickle_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
         raise unexpected(
             path,
             "a complete pickled dict",
-            f"damaged or truncated data ({_one_line(error)})",
+            f"damaged or truncated data ({first_line(error)})",
         ) from error
     is_boxed = isinstance(content, np.ndarray) and content.shape == ()
-    return content.item() if is_boxed else content
+    return content[()] if is_boxed else content
 
 
-def _skip_npy_header(file: BinaryIO) -> None:
-    """Moves to the pickle, which follows the header of an object array, if any."""
+def _has_pickle(file: BinaryIO) -> bool:
+    """Tells what follows; moves to it if it is a pickle, and stays if an array."""
     magic = file.read(len(np.lib.format.MAGIC_PREFIX))
     file.seek(0)
     if magic != np.lib.format.MAGIC_PREFIX:
-        return
+        return True
     version = np.lib.format.read_magic(file)
     readers: dict[tuple[int, int], Callable] = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
-    shape, _, dtype = readers[version](file)
+    _, _, dtype = readers[version](file)
     if not dtype.hasobject:
-        raise ValueError(f"an array of {dtype} and shape {shape}")
+        file.seek(0)
+    return dtype.hasobject
+
+
+def _as_text(content: Any) -> Any:
+    """Decodes the bytes that stand for text in what Python 2 wrote."""
+    if isinstance(content, bytes):
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            return content.decode("latin-1")
+    if isinstance(content, dict):
+        return {_as_text(key): _as_text(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(map(_as_text, content))
+    if isinstance(content, np.ndarray) and content.dtype.kind in "SO":
+        texts = np.empty(content.size, object)
+        texts[:] = list(map(_as_text, content.ravel().tolist()))
+        return texts.reshape(content.shape)
+    return content
 
 
 class _NumpyUnpickler(pickle.Unpickler):
     """Unpickles NumPy arrays and plain Python values, nothing else."""
 
     def __init__(self, file: BinaryIO, path: str | os.PathLike):
-        super().__init__(file)
+        # Python 2's text comes as bytes, which arrays' data are, too.
+        super().__init__(file, encoding="bytes")
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
         # NumPy 2 renamed numpy.core to numpy._core.
         spelling = module.replace("numpy._core", "numpy.core", 1)
+        asked_for = _compat_pickle.NAME_MAPPING.get(
+            (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, spelling), name)
+        )
         try:
-            return _ADMITTED[spelling, name]
+            return ADMITTED[asked_for]
         except KeyError:
             raise unexpected(
                 self._path,
-                "pickled NumPy arrays only",
+                "pickled NumPy arrays and plain values only",
                 f"a reference to {module}.{name}, which is refused",
             ) from None
 
@@ -153,15 +217,21 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ADMITTED: dict[tuple[str, str], Any] = {
+# What a pickle may ask for, by module and name, and what it is given.
+ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
     ("numpy.core.numeric", "_frombuffer"): np._core.numeric._frombuffer,
     ("numpy", "ndarray"): _NdarrayName,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("builtins", "complex"): complex,
+    # When a recording was made.
+    ("datetime", "datetime"): datetime.datetime,
+    ("datetime", "date"): datetime.date,
+    ("datetime", "timedelta"): datetime.timedelta,
+    ("datetime", "timezone"): datetime.timezone,
 }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

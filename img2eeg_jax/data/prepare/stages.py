@@ -7,9 +7,10 @@ from img2eeg_jax.data import duplicates, layout, preprocessing
 from img2eeg_jax.data.prepare.request import Request
 from img2eeg_jax.data.prepare.rows import left_out_lines
 from img2eeg_jax.data.prepare.tasks import Log, Task
-from img2eeg_jax.data.sources import recordings, synthetic, things_eeg2
+from img2eeg_jax.data.sources import markers, recordings, synthetic, things_eeg2
 from img2eeg_jax.data.sources.recordings import Session
 from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.locks import only_writer
 
 # Channels of THINGS-EEG2's recordings, to guess sizes before they are there.
 _N_CHANNELS = {"official": 17, "all": 63}
@@ -39,11 +40,11 @@ def _download_tasks(request: Request, to_come: Sequence[Task], log: Log) -> list
     return []
 
 
-def _download(request: Request, subjects: Sequence[int], log: Log) -> None:
+def _download(request: Request, subjects: Sequence[layout.Label], log: Log) -> None:
     things_eeg2.fetch(request.data_dir, subjects, request.eeg, request.mirror, log=log)
 
 
-def _simulate(request: Request, subjects: Sequence[int], log: Log) -> None:
+def _simulate(request: Request, subjects: Sequence[layout.Label], log: Log) -> None:
     if synthetic.write_synthetic(request.data_dir, subjects=subjects):
         log(f"wrote a synthetic data set to {request.data_dir}")
 
@@ -86,18 +87,29 @@ def _check_images(request: Request, log: Log) -> None:
 
 
 def _preprocess(
-    request: Request, subject: int, sessions: list[Session], reason: str, log: Log
+    request: Request,
+    subject: layout.Label,
+    sessions: list[Session],
+    reason: str,
+    log: Log,
 ) -> None:
-    name = layout.subject_name(subject)
-    log(f"preprocessing {name} in {request.data_dir}: {reason}")
-    preprocessing.preprocess(
-        request.data_dir,
-        subject,
-        request.choices,
-        sessions,
-        max_bytes=request.memory_mb * 1e6,
-        log=log,
-    )
+    folder = request.eeg_folder(subject)
+    with only_writer(folder.parent, folder.name, log=log) as has_waited:
+        if has_waited:
+            # Another process may have done it.
+            image_set = layout.find_image_set(request.data_dir)
+            reason = _why_preprocess(request, subject, sessions, image_set, (), log)
+            if reason is None:
+                return
+        log(f"preprocessing {folder.name} in {request.data_dir}: {reason}")
+        preprocessing.preprocess(
+            request.data_dir,
+            subject,
+            request.choices,
+            sessions,
+            max_bytes=request.memory_mb * 1e6,
+            log=log,
+        )
 
 
 def _list_images(request: Request, log: Log) -> None:
@@ -208,19 +220,30 @@ def _find_images(request: Request, to_come: Sequence[Task]) -> layout.ImageSet |
         raise
 
 
-def _find_sessions(request: Request, subject: int) -> list[Session]:
+def _find_sessions(request: Request, subject: layout.Label) -> list[Session]:
     if request.bids_root is None:
-        return recordings.find_sessions(request.data_dir, subject)
+        rule = markers.MarkerRule(request.marker_type, request.ignore_markers)
+        return recordings.find_sessions(request.data_dir, subject, rule)
     from img2eeg_jax.data.sources import bids
 
     return bids.find_sessions(
-        request.bids_root, subject, request.data_dir, image_column=request.image_column
+        request.bids_root,
+        subject,
+        request.data_dir,
+        image_column=request.image_column,
+        ignore_images=request.ignore_images,
+        selection=bids.Selection(
+            task=request.task,
+            acquisition=request.acquisition,
+            processing=request.processing,
+            extension=request.extension,
+        ),
     )
 
 
 def _why_preprocess(
     request: Request,
-    subject: int,
+    subject: layout.Label,
     sessions: Sequence[Session],
     image_set: layout.ImageSet | None,
     to_come: Sequence[Task],
@@ -257,9 +280,10 @@ def _why_preprocess(
         return "`overwrite` asks for it" if may_be_made_again else None
     expected = "EEG preprocessed with these choices"
     if not sessions:
-        raw = request.data_dir / "raw_data" / folder.name
-        expected += f", or recordings in {raw} to make it from"
-        raise unexpected(folder, expected, other or "neither")
+        raw = request.data_dir / "raw_data"
+        expected += f", or recordings in {raw / folder.name} to make it from"
+        neither = f"neither ({raw} holds {layout.folders_in(raw)})"
+        raise unexpected(folder, expected, other or neither)
     if other and not request.overwrite:
         advice = "`overwrite` makes it again, `stages=shards` keeps it"
         raise unexpected(folder, expected, f"{other}; {advice}")
@@ -285,7 +309,7 @@ def _n_images(request: Request, image_set: layout.ImageSet | None) -> dict[str, 
 
 
 def _eeg_bytes(
-    request: Request, subject: int, image_set: layout.ImageSet | None
+    request: Request, subject: layout.Label, image_set: layout.ImageSet | None
 ) -> float | None:
     """Returns the size of a subject's preprocessed EEG, there or to come."""
     paths = request.eeg_paths(subject).values()

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 from typing import Any
+
+from img2eeg_jax.errors import unexpected
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,11 +23,13 @@ class Choices:
       mvnn: ``"time"``, ``"epochs"`` or ``"off"``, see `whitening`.
       mvnn_partitions: ``"both"``, or ``"training"`` to keep test data out of the
         covariance.
-      sessions: numbers of the sessions to use; None for all.
+      sessions: numbers or labels of the sessions to use; None for all.
       training_repetitions: kept of each training image in each session where it occurs;
         None for all, as many as every image has over all sessions.
       test_repetitions: the same for test images.
       seed: of the choice and the order of repetitions.
+      raw_unit: unit of the numbers in the recordings, ``"V"``, ``"mV"``, ``"uV"`` or
+        ``"nV"``; None for what they say, where it can be that of EEG.
     """
 
     channels: str | tuple[str, ...] = "official"
@@ -35,10 +40,11 @@ class Choices:
     reject_uv: float | None = None
     mvnn: str = "time"
     mvnn_partitions: str = "both"
-    sessions: tuple[int, ...] | None = None
+    sessions: tuple[int | str, ...] | None = None
     training_repetitions: int | None = 2
     test_repetitions: int | None = 20
     seed: int = 20200220
+    raw_unit: str | None = None
 
     def repetitions(self, partition: str) -> int | None:
         """Returns the number kept per session, or None for all."""
@@ -49,3 +55,33 @@ class Choices:
     def to_dict(self) -> dict[str, Any]:
         """Returns the choices as JSON keeps them."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def check_for(self, sfreq_hz: float, path: str | os.PathLike) -> None:
+        """Checks that a recording can be preprocessed so.
+
+        Args:
+          sfreq_hz: the recording's sampling rate.
+          path: its file, for messages.
+
+        Raises:
+          InputError: it cannot, or the choices contradict each other.
+        """
+        first_s, last_s = self.epoch_s
+        if not first_s < last_s:
+            raise unexpected("`epoch_s`", "a first time before the last", self.epoch_s)
+        if self.baseline_s is not None:
+            start_s, end_s = (
+                default if end is None else end
+                for end, default in zip(self.baseline_s, self.epoch_s, strict=True)
+            )
+            # Ends may be off by a sample of the recording.
+            margin_s = 1 / sfreq_hz
+            if not first_s - margin_s <= start_s <= end_s <= last_s + margin_s:
+                expected = f"times within the epoch, {first_s:g} to {last_s:g} s"
+                raise unexpected("`baseline_s`", expected, f"{start_s:g} to {end_s:g}")
+        if sfreq_hz < self.sfreq_hz:
+            expected = f"a sampling rate of at least {self.sfreq_hz:g} Hz"
+            raise unexpected(path, expected, f"{sfreq_hz:g} Hz; `sfreq_hz` lowers it")
+        if self.bandpass_hz is not None and self.bandpass_hz[1] >= sfreq_hz / 2:
+            expected = f"`bandpass_hz` below half the sampling rate of {sfreq_hz:g} Hz"
+            raise unexpected(path, expected, f"{self.bandpass_hz[1]:g} Hz")

@@ -1,19 +1,29 @@
 """Epochs: a recording is filtered, cut around image onsets and resampled, in MNE."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import mne
 import numpy as np
+import scipy.interpolate
 
 from img2eeg_jax.axes import VOLTS, Axes
+from img2eeg_jax.data.preprocessing.amplitude import check_amplitude, to_volts
 from img2eeg_jax.data.preprocessing.choices import Choices
+from img2eeg_jax.data.sources import marks
 from img2eeg_jax.data.sources.session import Recording, Session
 from img2eeg_jax.errors import expecting, unexpected
 
 # Arrays of a block's size that MNE holds at a time while it cuts and resamples epochs.
 _ARRAYS_A_BLOCK = 8
+# Parts of a sample by which epochs may begin off their first time, from rounding.
+_SAME_SAMPLES = 1e-6
+# Why found trials are left out.
+REASONS = ("rejected", "outside", "marked as bad", "across a break")
+# What MNE calls trials beyond the ends of a recording.
+_OUTSIDE = frozenset({"NO_DATA", "TOO_SHORT"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +38,9 @@ class Trials:
       file_rows: i64[trial], row of its recording in `files`.
       files: the recordings.
       raw_sfreq_hz: sampling rate of the recording.
-      counts: trials found, left out as targets, beyond the recording's ends, rejected.
+      counts: trials found, and how many were left out as what: targets and other
+        events, beyond the recording's ends, marked as bad, across a break, rejected.
+      notes: lines on what else was left out.
     """
 
     eeg: np.ndarray
@@ -39,6 +51,7 @@ class Trials:
     files: tuple[pathlib.Path, ...]
     raw_sfreq_hz: float
     counts: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -54,6 +67,31 @@ class Trials:
             onsets=self.onsets[rows],
             file_rows=self.file_rows[rows],
         )
+
+    def alike(self, other: "Trials") -> "Trials":
+        """Returns the trials with channels in the order, and the names, of others.
+
+        Raises:
+          InputError: they have other channels or times.
+        """
+        mine, others, file = self.axes, other.axes, other.files[0]
+        if not mine.has_channels_of(others):
+            raise unexpected(
+                self.files[0],
+                f"the channels of {file} ({', '.join(others.ch_names)})",
+                ", ".join(mine.ch_names),
+            )
+        if not mine.has_times_of(others):
+            raise unexpected(
+                self.files[0],
+                f"the {len(others.times_s)} times of {file}",
+                f"{len(mine.times_s)} from a sampling rate of {self.raw_sfreq_hz:g} Hz",
+            )
+        if mine.ch_names == others.ch_names:
+            return self
+        eeg = mine.take(self.eeg, others.ch_names)
+        axes = dataclasses.replace(mine, ch_names=others.ch_names)
+        return dataclasses.replace(self, eeg=eeg, axes=axes)
 
 
 def names_of(files: Sequence[pathlib.Path]) -> str:
@@ -74,16 +112,16 @@ def read_trials(
       max_bytes: memory for blocks of epochs.
 
     Raises:
-      InputError: as `epoch_recording`, or the recordings differ in channels or rates.
+      InputError: as `epoch_recording`, or the recordings differ in channels or times.
     """
     parts = []
     for file in session.files[partition]:
         recording = session.read(file, partition, choices.channels)
-        parts.append(epoch_recording(recording, choices, max_bytes))
-    check_alike(parts)
-    counts = {
-        name: sum(part.counts[name] for part in parts) for name in parts[0].counts
-    }
+        part = epoch_recording(recording, choices, max_bytes)
+        parts.append(part.alike(parts[0]) if parts else part)
+    counts = collections.Counter()
+    for part in parts:
+        counts.update(part.counts)
     return dataclasses.replace(
         parts[0],
         eeg=np.concatenate([part.eeg for part in parts]),
@@ -91,30 +129,9 @@ def read_trials(
         onsets=np.concatenate([part.onsets for part in parts]),
         file_rows=np.repeat(np.arange(len(parts)), [len(part.eeg) for part in parts]),
         files=sum((part.files for part in parts), ()),
-        counts=counts,
+        counts=dict(counts),
+        notes=sum((part.notes for part in parts), ()),
     )
-
-
-def check_alike(parts: Sequence[Trials]) -> None:
-    """Checks that channels and sampling rates, and so times, are the same.
-
-    Raises:
-      InputError: they are not.
-    """
-    for part in parts[1:]:
-        first, file = parts[0], parts[0].files[0]
-        if part.axes.ch_names != first.axes.ch_names:
-            raise unexpected(
-                part.files[0],
-                f"the channels of {file} ({', '.join(first.axes.ch_names)})",
-                ", ".join(part.axes.ch_names),
-            )
-        if part.raw_sfreq_hz != first.raw_sfreq_hz:
-            raise unexpected(
-                part.files[0],
-                f"the sampling rate of {file}, {first.raw_sfreq_hz:g} Hz",
-                f"{part.raw_sfreq_hz:g} Hz",
-            )
 
 
 def epoch_recording(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
@@ -126,58 +143,48 @@ def epoch_recording(recording: Recording, choices: Choices, max_bytes: float) ->
       max_bytes: memory for blocks of epochs.
 
     Raises:
-      InputError: no epoch is left, or MNE refuses a choice.
+      InputError: a choice does not fit the recording, its amplitude is none of EEG, or
+        no epoch is left.
     """
+    raw, path = recording.raw, recording.path
+    choices.check_for(raw.info["sfreq"], path)
+    if choices.raw_unit is None:
+        check_amplitude(raw, path)
+    else:
+        to_volts(raw, choices.raw_unit)
     with expecting(
-        recording.path,
-        "a recording that can be preprocessed so",
-        ValueError,
-        RuntimeError,
+        path, "a recording that can be preprocessed so", ValueError, RuntimeError
     ):
+        if choices.bandpass_hz is not None:
+            # A step where the recorder was paused must not ring.
+            raw.filter(
+                *choices.bandpass_hz, skip_by_annotation=marks.BREAK, verbose="ERROR"
+            )
         return _epoch(recording, choices, max_bytes)
 
 
 def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
     raw = recording.raw
     sfreq_hz = raw.info["sfreq"]
-    if sfreq_hz < choices.sfreq_hz:
-        raise unexpected(
-            recording.path,
-            f"a sampling rate of at least {choices.sfreq_hz:g} Hz",
-            f"{sfreq_hz:g} Hz",
-        )
-    if choices.bandpass_hz is not None:
-        raw.filter(*choices.bandpass_hz, verbose="ERROR")
     n_samples = round((choices.epoch_s[1] - choices.epoch_s[0]) * sfreq_hz) + 1
     n_bytes = len(raw.ch_names) * n_samples * 8 * _ARRAYS_A_BLOCK
     step = max(1, int(max_bytes // n_bytes))
-    parts, kept, n_rejected = [], [], 0
+    parts, kept, counts = [], [], collections.Counter()
     for start in range(0, len(recording.onsets), step):
         onsets = recording.onsets[start : start + step] + raw.first_samp
         epochs = _cut(raw, onsets, choices)
-        n_rejected += sum(
-            bool(log) and not set(log) & {"NO_DATA", "TOO_SHORT"}
-            for log in epochs.drop_log
-        )
+        counts.update(filter(None, map(_why_left_out, epochs.drop_log)))
         if len(epochs):
-            epochs.resample(choices.sfreq_hz, verbose="ERROR")
-            times_s = epochs.times
-            parts.append(epochs.get_data(copy=False))
+            eeg, times_s = _on_grid(epochs, choices)
+            parts.append(eeg)
             kept.append(epochs.selection + start)
+    counts = {name: counts[name] for name in REASONS}
     if not parts:
+        found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
         raise unexpected(
-            recording.path,
-            "epochs to keep",
-            f"{n_rejected} of {len(recording.onsets)} rejected and the others beyond "
-            "the recording",
+            recording.path, f"epochs of {len(recording.onsets)} trials", found
         )
     rows = np.concatenate(kept)
-    counts = {
-        "trials": len(recording.onsets),
-        "targets": recording.n_targets,
-        "rejected": int(n_rejected),
-        "outside": len(recording.onsets) - len(rows) - int(n_rejected),
-    }
     return Trials(
         eeg=np.concatenate(parts),
         axes=Axes(raw.ch_names, times_s, VOLTS),
@@ -186,8 +193,31 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
         file_rows=np.zeros_like(rows),
         files=(recording.path,),
         raw_sfreq_hz=sfreq_hz,
-        counts=counts,
+        counts={"trials": len(recording.onsets), **recording.left_out, **counts},
+        notes=_notes(recording, choices),
     )
+
+
+def _notes(recording: Recording, choices: Choices) -> tuple[str, ...]:
+    """Returns the recording's lines, and one on channels that were not named."""
+    if choices.channels != "all" or not recording.no_eeg:
+        return recording.notes
+    names = ", ".join(recording.no_eeg)
+    line = f"`channels=all` leaves out what is no EEG by type or name: {names}"
+    return (*recording.notes, line)
+
+
+def _why_left_out(log: tuple[str, ...]) -> str | None:
+    """Returns why a trial was left out, from MNE's log of it; None if it was not."""
+    reasons = set(log)
+    if not reasons:
+        return None
+    if reasons & _OUTSIDE:
+        return "outside"
+    if marks.BREAK in reasons:
+        return "across a break"
+    # MNE names the channels that it rejects by.
+    return "marked as bad" if marks.BAD in reasons else "rejected"
 
 
 def _cut(raw: mne.io.BaseRaw, onsets: np.ndarray, choices: Choices) -> mne.Epochs:
@@ -202,8 +232,33 @@ def _cut(raw: mne.io.BaseRaw, onsets: np.ndarray, choices: Choices) -> mne.Epoch
         tmax=choices.epoch_s[1],
         baseline=choices.baseline_s,
         reject=reject,
-        # Loading leaves out trials in segments that BrainVision or BIDS mark as bad.
+        # Loading leaves out trials that `marks.known` marks.
         preload=True,
         on_outside="ignore",
         verbose="ERROR",
     )
+
+
+def _on_grid(epochs: mne.BaseEpochs, choices: Choices) -> tuple[np.ndarray, np.ndarray]:
+    """Resamples epochs to times that do not depend on the recording's sampling rate.
+
+    They begin at the first time of the choice. A recording has a sample there if its
+    rate is such, as 1000 Hz; of others, the samples nearest to onsets and ends are cut,
+    and here the values between samples are read by a spline.
+
+    Returns:
+      (f64[trial, channel, time], f64[time] in seconds).
+    """
+    (first_s, last_s), sfreq_hz = choices.epoch_s, epochs.info["sfreq"]
+    off_s = first_s - epochs.times[0]
+    if abs(off_s) * sfreq_hz > _SAME_SAMPLES:
+        spline = scipy.interpolate.CubicSpline(epochs.times, epochs.get_data(), axis=2)
+        shifted = spline(epochs.times + off_s)
+        epochs = mne.EpochsArray(shifted, epochs.info, verbose="ERROR")
+    n_times = len(epochs.times)
+    if sfreq_hz != choices.sfreq_hz:
+        epochs.resample(choices.sfreq_hz, verbose="ERROR")
+        # How many come out depends on the rate by one.
+        n_times = int((last_s - first_s) * choices.sfreq_hz + 0.5 + _SAME_SAMPLES)
+    eeg = epochs.get_data(copy=False)[..., :n_times]
+    return eeg, np.arange(eeg.shape[2]) / choices.sfreq_hz + first_s

@@ -9,6 +9,7 @@ from img2eeg_jax import provenance
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.preprocessing.choices import Choices
+from img2eeg_jax.data.sources import markers
 from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.provenance import SourceFile
 
@@ -64,7 +65,9 @@ def difference(
       choices: what it is compared with.
       sessions: the recordings that are there now; if none, they are not compared.
     """
-    other = provenance.difference(record.get("choices", {}), choices.to_dict())
+    # Choices that came later were the default before.
+    recorded = Choices().to_dict() | record.get("choices", {})
+    other = provenance.difference(recorded, choices.to_dict())
     if other or not sessions:
         return other
     used = choices.sessions or [session.number for session in sessions]
@@ -91,7 +94,9 @@ def _other_recording(
     recorded: Mapping[str, Any], session: Session, partition: str
 ) -> str | None:
     """Returns how a session's recordings or their trials differ, in words, or None."""
-    other = provenance.difference(recorded, session.options)
+    # The first records do not say by which markers, nor which pictures are ignored.
+    defaults = {**markers.DEFAULT.options(), "ignore_images": []}
+    other = provenance.difference(defaults | dict(recorded), session.options)
     if other:
         return other
     files = {path.name: path for path in _sources(session, partition)}

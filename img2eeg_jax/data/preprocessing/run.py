@@ -1,17 +1,19 @@
 """The whole of preprocessing: a subject's recordings in, EEG in the layout out."""
 
 import csv
+import hashlib
 import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.preprocessing.choices import Choices
-from img2eeg_jax.data.preprocessing.epochs import Trials, check_alike, read_trials
+from img2eeg_jax.data.preprocessing.epochs import REASONS, Trials, read_trials
 from img2eeg_jax.data.preprocessing.record import describe_recording, make_record
 from img2eeg_jax.data.preprocessing.sessions import (
     choose_sessions,
@@ -23,13 +25,15 @@ from img2eeg_jax.data.sources.session import Session
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 
+# So many triggers of no image are listed.
+_MOST_SHOWN = 8
 # Partition → session number → the trials that were kept.
-_Kept = dict[str, dict[int, Trials]]
+_Kept = dict[str, dict[layout.Label, Trials]]
 
 
 def preprocess(
     data_dir: str | os.PathLike,
-    subject: int,
+    subject: layout.Label,
     choices: Choices,
     sessions: Sequence[Session],
     *,
@@ -43,7 +47,7 @@ def preprocess(
 
     Args:
       data_dir: folder in the THINGS-EEG2 layout, with its images.
-      subject: subject number, from 1.
+      subject: number from 1, or another label.
       choices: how to preprocess.
       sessions: the recordings, see `recordings.find_sessions`.
       max_bytes: memory for the blocks in which epochs and covariances are computed;
@@ -74,6 +78,7 @@ def preprocess(
             _write_trials(scratch / f"trials_{partition}.csv", rows)
             layout.write_eeg(scratch, subject, partition, eeg)
             record[f"{partition}_repetitions"] = eeg.eeg.shape[1]
+            log(f"{name}: {_describe_result(eeg, partition, recordings)}")
             del eeg
         text = json.dumps(record, indent=2) + "\n"
         (scratch / path.name).write_text(text, encoding="utf-8")
@@ -91,11 +96,14 @@ def _keep_trials(
     """Returns all sessions' trials, whitened, and what the record says of them."""
     kept: _Kept = {partition: {} for partition in layout.PARTITIONS}
     described: dict[str, list[dict]] = {partition: [] for partition in kept}
+    seen: dict[str, dict[bytes, str]] = {partition: {} for partition in kept}
     n_files = sum(
         len(files) for session in sessions for files in session.files.values()
     )
     with tqdm(desc=name, total=n_files, unit="recording", disable=None) as bar:
         for session in sessions:
+            for note in session.notes:
+                log(note)
             trials = {}
             for partition, files in session.files.items():
                 if not files:
@@ -104,10 +112,14 @@ def _keep_trials(
                 description = describe_recording(session, partition)
                 described[partition].append(description | read.counts)
                 log(f"{read.where}: {_describe(read.counts)}")
+                _check_counted_once(read, seen[partition])
+                for note in dict.fromkeys(read.notes):
+                    log(f"{read.where}: {note}")
                 _check_conditions(read, image_set, partition)
                 trials[partition] = keep_repetitions(read, partition, choices)
                 bar.update(len(files))
-            check_alike([*_all(kept)[:1], *trials.values()])
+            first = (_all(kept) or list(trials.values()))[0]
+            trials = {name: mine.alike(first) for name, mine in trials.items()}
             for partition, mine in whiten_session(trials, choices, max_bytes).items():
                 kept[partition][session.number] = mine
     return kept, [*described["training"], *described["test"]]
@@ -120,11 +132,36 @@ def _all(kept: _Kept) -> list[Trials]:
 def _check_conditions(
     trials: Trials, image_set: layout.ImageSet, partition: str
 ) -> None:
-    n_images, largest = len(image_set.files(partition)), trials.conditions.max()
-    if largest >= n_images:
+    n_images = len(image_set.files(partition))
+    triggers = np.unique(trials.conditions) + 1
+    beyond = ",".join(map(str, triggers[triggers > n_images][:_MOST_SHOWN]))
+    if beyond:
         raise unexpected(
-            trials.where, f"triggers of the {n_images} {partition} images", largest + 1
+            trials.where,
+            f"triggers of the {n_images} {partition} images",
+            f"{beyond}; `ignore_markers={beyond}` leaves such out",
         )
+
+
+def _check_counted_once(trials: Trials, seen: dict[bytes, str]) -> None:
+    """Refuses a trial whose EEG, to the bit, is another's of the same image.
+
+    Args:
+      trials: of a session.
+      seen: digest of a trial → where it is from; those of `trials` are added.
+    """
+    for row, epoch in enumerate(trials.eeg):
+        if np.ptp(epoch) == 0:
+            continue
+        digest = hashlib.blake2b(np.ascontiguousarray(epoch), digest_size=16)
+        digest.update(trials.conditions[row].tobytes())
+        file = trials.files[trials.file_rows[row]]
+        where = f"{file} at sample {trials.onsets[row]}"
+        other = seen.setdefault(digest.digest(), where)
+        if other != where:
+            at = f"the EEG at sample {trials.onsets[row]} also in {other}"
+            copied = "one recording is a copy of the other"
+            raise unexpected(file, "each trial once", f"{at}; {copied}")
 
 
 def _describe(counts: Mapping[str, int]) -> str:
@@ -134,8 +171,23 @@ def _describe(counts: Mapping[str, int]) -> str:
     )
 
 
+def _describe_result(
+    eeg: layout.PreprocessedEEG, partition: str, recordings: Sequence[Mapping[str, Any]]
+) -> str:
+    """Returns how many trials are kept of each image, and how many are not."""
+    n_images, n_repetitions = eeg.eeg.shape[:2]
+    n_epochs = sum(
+        entry["trials"] - sum(entry[name] for name in REASONS)
+        for entry in recordings
+        if entry["partition"] == partition
+    )
+    n_more = n_epochs - n_images * n_repetitions
+    more = f" ({n_more} trials of images with more left out)" if n_more else ""
+    return f"{n_repetitions} trials of each of {n_images} {partition} images{more}"
+
+
 def _merge(
-    kept: Mapping[int, Trials], n_images: int, partition: str, choices: Choices
+    kept: Mapping[layout.Label, Trials], n_images: int, partition: str, choices: Choices
 ) -> tuple[layout.PreprocessedEEG, list[tuple]]:
     """Returns the EEG of a partition, and a row of the table for each trial."""
     numbers, sessions = zip(*kept.items(), strict=True)
@@ -157,7 +209,9 @@ def _write_trials(path: pathlib.Path, rows: Sequence[tuple]) -> None:
         writer.writerows(rows)
 
 
-def _move_into_place(scratch: pathlib.Path, record: pathlib.Path, subject: int) -> None:
+def _move_into_place(
+    scratch: pathlib.Path, record: pathlib.Path, subject: layout.Label
+) -> None:
     """Moves a subject's new files beside its record; the two EEG files come last."""
     folder = record.parent
     folder.mkdir(exist_ok=True)

@@ -29,6 +29,7 @@ from img2eeg_jax.data.shards.tfds_builder import ThingsEeg2, named_sources
 from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError, expecting, unexpected
 from img2eeg_jax.files import check_room, scratch_dir
+from img2eeg_jax.locks import only_writer
 from img2eeg_jax.provenance import changed_file
 
 
@@ -57,7 +58,7 @@ def open_or_build(
     data_dir: str | os.PathLike,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int,
     processes: int = 1,
     log: Callable[[str], None] = print,
@@ -92,7 +93,7 @@ def needs_data(
     data_dir: str | os.PathLike,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int,
 ) -> bool:
     """Tells whether `open_or_build` compares shards with their data set.
@@ -110,16 +111,17 @@ def ensure_shards(
     data_dir: str | os.PathLike,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int,
     processes: int = 1,
     log: Callable[[str], None] = print,
 ) -> None:
     """Builds the shards that are missing or do not fit the files they come from.
 
-    All EEG that is to be built is checked before anything is written. What is there
-    must be of the same list of images, with a row for each. A configuration appears
-    complete or not at all: if its build is stopped, the next call starts it again.
+    All EEG that is to be built is checked before anything is written; what another
+    process builds there is waited for. What is there must be of the same list of
+    images, with a row for each. A configuration appears complete or not at all: if its
+    build is stopped, the next call starts it again.
 
     Args:
       data_dir: folder in the THINGS-EEG2 layout.
@@ -136,32 +138,52 @@ def ensure_shards(
     image_set = layout.read_image_set(data_dir)
     for subject in subjects:
         layout.check_image_list(image_set, subject)
-    reasons = reasons_to_build(
-        image_set, shards_dir, subjects=subjects, image_size=image_size
-    )
-    configs = [
-        config
-        for config in make_configs(image_set, subjects, image_size)
-        if config.name in reasons
-    ]
-    for config in configs:
-        config.check()
-    for config in configs:
-        log(f"building shards of {config.name} in {shards_dir}: {reasons[config.name]}")
-    if processes > 1 and len(configs) > 1:
-        _build_in_processes(shards_dir, configs, min(processes, len(configs)))
-    else:
+    what = {"subjects": subjects, "image_size": image_size}
+    if not reasons_to_build(image_set, shards_dir, **what):
+        # Nothing is written, and the folder may be one that cannot be written to.
+        return
+    with _only_builder(shards_dir, log):
+        # Another process may have built them meanwhile.
+        reasons = reasons_to_build(image_set, shards_dir, **what)
+        configs = [
+            config
+            for config in make_configs(image_set, subjects, image_size)
+            if config.name in reasons
+        ]
         for config in configs:
-            with _scratch_dir(shards_dir, config) as scratch:
-                _build(scratch, config)
-                _publish(scratch, shards_dir, config)
+            config.check()
+        for config in configs:
+            reason = reasons[config.name]
+            log(f"building shards of {config.name} in {shards_dir}: {reason}")
+        _build_all(shards_dir, configs, min(processes, len(configs)))
+
+
+def _only_builder(
+    shards_dir: str | os.PathLike, log: Callable[[str], None]
+) -> contextlib.AbstractContextManager:
+    """Keeps other processes from building in a folder; at an address, nobody."""
+    if folders.is_remote(shards_dir):
+        return contextlib.nullcontext()
+    return only_writer(shards_dir, log=log)
+
+
+def _build_all(
+    shards_dir: str | os.PathLike, configs: Sequence[Config], processes: int
+) -> None:
+    if processes > 1:
+        _build_in_processes(shards_dir, configs, processes)
+        return
+    for config in configs:
+        with _scratch_dir(shards_dir, config) as scratch:
+            _build(scratch, config)
+            _publish(scratch, shards_dir, config)
 
 
 def reasons_to_build(
     image_set: layout.ImageSet,
     shards_dir: str | os.PathLike,
     *,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     image_size: int | None,
 ) -> dict[str, str]:
     """Returns which configurations must be built, such as images-224, and why.

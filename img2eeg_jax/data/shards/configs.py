@@ -93,7 +93,7 @@ class EEGConfig(tfds.core.BuilderConfig):
     """
 
     image_set: layout.ImageSet
-    subject: int
+    subject: layout.Label
 
     @property
     def sources(self) -> list[pathlib.Path]:
@@ -157,7 +157,7 @@ class EEGConfig(tfds.core.BuilderConfig):
 
     @functools.cached_property
     def _axes(self) -> Axes:
-        return self._read("test").axes
+        return layout.read_eeg(self.image_set.root, self.subject, "test").axes
 
     @property
     def _simulated(self) -> bool:
@@ -169,7 +169,9 @@ class EEGConfig(tfds.core.BuilderConfig):
         return [path_of(root, self.subject, name) for name in layout.PARTITIONS]
 
     def _read(self, partition: str) -> layout.PreprocessedEEG:
-        return layout.read_eeg(self.image_set.root, self.subject, partition)
+        """Returns a partition's EEG, its channels in the order of the test's."""
+        eeg = layout.read_eeg(self.image_set.root, self.subject, partition)
+        return eeg if partition == "test" else eeg.in_order_of(self._axes)
 
     def _read_noise_free(
         self, partition: str, shape: tuple[int, ...]
@@ -189,7 +191,7 @@ Config = ImagesConfig | EEGConfig
 
 
 def make_configs(
-    image_set: layout.ImageSet, subjects: Sequence[int], image_size: int | None
+    image_set: layout.ImageSet, subjects: Sequence[layout.Label], image_size: int | None
 ) -> list[Config]:
     """Returns the configuration of the images, and that of each subject.
 

@@ -33,7 +33,7 @@ class SubjectEEG:
         known.
     """
 
-    subject: int
+    subject: layout.Label
     axes: Axes
     preprocessing: dict[str, Any] | None
     n_repetitions: Mapping[str, int]
@@ -41,7 +41,7 @@ class SubjectEEG:
     _files: folders.Configuration = dataclasses.field(repr=False)
 
     @classmethod
-    def open(cls, shards_dir: str | os.PathLike, subject: int) -> "SubjectEEG":
+    def open(cls, shards_dir: str | os.PathLike, subject: layout.Label) -> "SubjectEEG":
         """Reads what describes a subject's EEG, and checks the sizes of the files.
 
         Args:
@@ -201,7 +201,7 @@ class Shards:
 
     shards_dir: str
     image_size: int
-    subjects: tuple[int, ...]
+    subjects: tuple[layout.Label, ...]
     images: Mapping[str, ImageRows]
     image_list: Mapping[str, tuple[str, ...]]
     image_list_sha256: str
@@ -212,7 +212,11 @@ class Shards:
 
     @classmethod
     def open(
-        cls, shards_dir: str | os.PathLike, *, image_size: int, subjects: Sequence[int]
+        cls,
+        shards_dir: str | os.PathLike,
+        *,
+        image_size: int,
+        subjects: Sequence[layout.Label],
     ) -> "Shards":
         """Opens shards; checks that they are complete and of one list of images.
 
@@ -283,7 +287,7 @@ class Shards:
         """Returns what tells images from each other: by files, and by pixels."""
         return self.files_sha256[partition], self.pixels_sha256[partition]
 
-    def eeg(self, subject: int) -> SubjectEEG:
+    def eeg(self, subject: layout.Label) -> SubjectEEG:
         """Returns the EEG of a subject.
 
         Raises:

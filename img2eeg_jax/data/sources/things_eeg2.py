@@ -58,7 +58,7 @@ class RemoteFile:
 
 
 def plan(
-    data_dir: str | os.PathLike, subjects: Sequence[int], eeg: str
+    data_dir: str | os.PathLike, subjects: Sequence[layout.Label], eeg: str
 ) -> list[RemoteFile]:
     """Lists what is missing; asks no server.
 
@@ -90,7 +90,7 @@ def plan(
 
 def fetch(
     data_dir: str | os.PathLike,
-    subjects: Sequence[int],
+    subjects: Sequence[layout.Label],
     eeg: str,
     mirrors: Sequence[str] = (),
     *,

@@ -53,13 +53,20 @@ def mark_onset(axes: Axes) -> None:
     axes.axvline(0, color="black", lw=0.6, ls=":")
 
 
-def legend_below(figure: Figure) -> None:
-    """Adds one legend for all panels, each label once."""
+def legend_below(figure: Figure, title: str | None = None) -> None:
+    """Adds one legend for all panels, each label once.
+
+    Args:
+      figure: whose panels have labelled lines.
+      title: of the legend: what is true of all panels.
+    """
     by_label = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         by_label.update(zip(labels, handles, strict=True))
-    columns = int(figure.get_figwidth() / 1.9)
+    # A column is as wide as its longest label.
+    longest = max(len(label) for label in by_label)
+    columns = max(1, int(figure.get_figwidth() / max(1.9, 0.5 + 0.06 * longest)))
     figure.legend(
         by_label.values(),
         by_label.keys(),
@@ -67,6 +74,8 @@ def legend_below(figure: Figure) -> None:
         ncols=min(columns, len(by_label)),
         frameon=False,
         fontsize="small",
+        title=title,
+        title_fontsize="small",
     )
 
 

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.evaluation.figures import canvas
-from img2eeg_jax.evaluation.metrics import METRICS
+from img2eeg_jax.evaluation.metrics import METRICS, counted
 
 # Metrics drawn in blue have no entry.
 _COLOURS = {
     "best_possible_r": canvas.GREEN,
+    "best_possible_r_all_repetitions": canvas.GREEN,
     "noise_ceiling_lower": "black",
-    "permutation_r": canvas.VERMILION,
+    "permutation_r_95": canvas.VERMILION,
 }
 
 
@@ -21,6 +22,11 @@ def main_metric(metrics: Mapping[str, ArrayLike]) -> str:
     """Returns the name of the official score, or of its stand-in."""
     is_known = known(metrics, "encoding_r") is not None
     return "encoding_r" if is_known else "encoding_r_all_repetitions"
+
+
+def best_possible(metrics: Mapping[str, ArrayLike]) -> str:
+    """Returns the name of what bounds `main_metric` where the truth is known."""
+    return main_metric(metrics).replace("encoding", "best_possible")
 
 
 def style(name: str) -> dict[str, str]:
@@ -43,9 +49,9 @@ def numbers(values: ArrayLike) -> NDArray[np.float64]:
 def title(summary: Mapping[str, Any]) -> str:
     """Returns how many images, repetitions and channels a summary is of."""
     return (
-        f"{_count(summary['n_images'], 'image')}, "
-        f"{_count(summary['n_repetitions'], 'repetition')}, "
-        f"{_count(len(summary['ch_names']), 'channel')}"
+        f"{counted(summary['n_images'], 'image')}, "
+        f"{counted(summary['n_repetitions'], 'repetition')}, "
+        f"{counted(len(summary['ch_names']), 'channel')}"
     )
 
 
@@ -53,7 +59,3 @@ def window_label(window_s: Sequence[float]) -> str:
     """Returns the first and last time (seconds) in milliseconds, in words."""
     first, last = (f"{1e3 * end:.4g}" for end in window_s)
     return f"{first} ms" if first == last else f"{first} to {last} ms"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

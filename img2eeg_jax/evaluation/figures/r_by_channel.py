@@ -7,17 +7,24 @@ from typing import Any
 import mne
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
+from matplotlib.image import AxesImage
+from matplotlib.patches import Circle, Ellipse
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from img2eeg_jax.evaluation.figures import canvas, labels
 
 # The 10-05 system; MNE below 1.13 calls it standard_1005.
 _MONTAGE = "colin27_1005"
-_MIN_TOPOMAP_CHANNELS = 4
-_MAX_NAMED_SENSORS = 8
+
+# Fewer electrodes are drawn as dots: between them a map would be made up.
+_MIN_MAP_CHANNELS = 8
+
+# A map reaches this many times as far from an electrode as its typical neighbour is.
+_MAP_REACH = 1.0
+_MAP_PIXELS = 256
 
 # Centre and radius (m) of the head's outline, so large that the lowest electrodes of
 # the 10-05 system's usual caps, such as TP9 and FT10, lie inside it.
@@ -25,10 +32,11 @@ _HEAD_SPHERE_M = (0.0, 0.01, 0.0, 0.11)
 
 
 def plot_r_by_channel(path: str | os.PathLike, summary: Mapping[str, Any]) -> None:
-    """Draws each channel's r in the window, with a scalp map where there can be one.
+    """Draws each channel's r in the window, and where on the scalp it is.
 
-    The map needs at least 4 channels that are all in MNE's 10-05 montage.
-    Where there are no halves (a single repetition), r is against all repetitions.
+    The latter needs at least 2 channels that are all in MNE's 10-05 montage. Where
+    there are no halves (a single repetition), r is against all repetitions. The small
+    dots are what one in twenty random assignments of images exceeds.
 
     Args:
       path: PNG to write or replace.
@@ -42,16 +50,17 @@ def plot_r_by_channel(path: str | os.PathLike, summary: Mapping[str, Any]) -> No
         for metric in summary["per_channel"][ch_names[0]]
     }
     main = labels.main_metric(per_channel)
-    info = _topomap_info(ch_names)
+    positions = _positions(ch_names)
     bars_width = max(4.5, 1.2 + 0.17 * len(ch_names))
-    map_width = 0 if info is None else 3.8
-    figure = canvas.new_figure(bars_width + map_width, 4.2)
-    if info is None:
+    scalp_width = 0 if positions is None else 3.8
+    figure = canvas.new_figure(bars_width + scalp_width, 4.2)
+    if positions is None:
         bars = figure.subplots()
     else:
-        ratios = [bars_width, map_width]
+        ratios = [bars_width, scalp_width]
         bars, scalp = figure.subplots(1, 2, width_ratios=ratios)
-        _topomap(scalp, per_channel[main], info, labels.style(main)["label"])
+        scalp.set_title(labels.style(main)["label"])
+        _draw_scalp(scalp, per_channel[main], positions, ch_names)
     _channel_bars(bars, ch_names, per_channel, main)
     bars.set_xlabel("channel")
     bars.set_ylabel(f"Pearson r, {labels.window_label(summary['window_s'])}")
@@ -69,11 +78,12 @@ def _channel_bars(
     if lower is not None:
         style = labels.style("noise_ceiling_lower")
         axes.hlines(lower, at - 0.4, at + 0.4, lw=2, **style)
-    best = labels.known(per_channel, "best_possible_r")
+    best_name = labels.best_possible(per_channel)
+    best = labels.known(per_channel, best_name)
     if best is not None:
-        axes.plot(at, best, "D", ms=4, **labels.style("best_possible_r"))
-    control = per_channel["permutation_r"]
-    axes.plot(at, control, "o", ms=3, **labels.style("permutation_r"))
+        axes.plot(at, best, "D", ms=4, **labels.style(best_name))
+    chance = per_channel["permutation_r_95"]
+    axes.plot(at, chance, "o", ms=3, **labels.style("permutation_r_95"))
     axes.axhline(0, color="black", lw=0.6)
     rotation = 90 if len(ch_names) > 6 else 0
     size = "small" if len(ch_names) > 20 else "medium"
@@ -82,47 +92,110 @@ def _channel_bars(
     canvas.tidy(axes)
 
 
-def _topomap_info(ch_names: Sequence[str]) -> mne.Info | None:
-    """Returns sensor positions; None where a scalp map cannot be drawn."""
+def _positions(ch_names: Sequence[str]) -> NDArray | None:
+    """Returns f64[channel, 2], the scalp seen from above (m): nose up, left at left.
+
+    The angle from the top of the head is the distance from the middle; 90 degrees lie
+    on the head's outline.
+
+    Returns:
+      None of a single channel, or if one is not in the montage, or twice.
+    """
     montage = mne.channels.make_standard_montage(_MONTAGE)
-    known = set(ch_names) <= set(montage.ch_names)
-    if not known or len(ch_names) < _MIN_TOPOMAP_CHANNELS:
+    # Recorders spell them FPZ, Fpz or FpZ.
+    spelling = {name.casefold(): name for name in montage.ch_names}
+    names = [spelling.get(name.casefold()) for name in ch_names]
+    if len(names) < 2 or None in names or len(set(names)) < len(names):
         return None
     # The sampling rate is required but of no consequence here.
-    info = mne.create_info([*ch_names], sfreq=1.0, ch_types="eeg", verbose="error")
-    return info.set_montage(montage, verbose="error")
+    info = mne.create_info(names, sfreq=1.0, ch_types="eeg", verbose="error")
+    # Positions relative to the ears and the nose.
+    info.set_montage(montage, verbose="error")
+    *centre, radius = _HEAD_SPHERE_M
+    x, y, z = (np.array([ch["loc"][:3] for ch in info["chs"]]) - centre).T
+    from_middle = np.arctan2(np.hypot(x, y), z) / (np.pi / 2) * radius
+    azimuth = np.arctan2(y, x)
+    directions = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=1)
+    return centre[:2] + from_middle[:, np.newaxis] * directions
 
 
-def _topomap(axes: Axes, r: NDArray, info: mne.Info, label: str) -> None:
-    """Maps r over the scalp inside the sensors; undefined channels are left out."""
-    defined = np.flatnonzero(~np.isnan(r))
-    axes.set_title(label)
-    if len(defined) < _MIN_TOPOMAP_CHANNELS:
+def _draw_scalp(
+    axes: Axes, r: NDArray, positions: NDArray, ch_names: Sequence[str]
+) -> None:
+    """Shows r on the scalp: a map around the electrodes, or dots of a few of them.
+
+    Channels whose r is undefined are left out.
+    """
+    defined = ~np.isnan(r)
+    r, positions = r[defined], positions[defined]
+    if not len(r):
         axes.set_axis_off()
         axes.text(0.5, 0.5, "r is undefined", ha="center", va="center")
         return
-    names = None
-    if len(defined) <= _MAX_NAMED_SENSORS:
-        # An empty second line lifts the centred name above its sensor.
-        names = [f"{info.ch_names[i]}\n" for i in defined]
+    _draw_head(axes)
+    if len(r) < _MIN_MAP_CHANNELS:
+        drawn = axes.scatter(*positions.T, c=r, s=150, edgecolors="black")
+        for name, at in zip(np.array(ch_names)[defined], positions, strict=True):
+            _write_name(axes, name, at)
+    else:
+        drawn = _draw_map(axes, r, positions)
     # Zero keeps its colour, so that a map of noise does not look like one of signal.
-    limit = max(np.abs(r[defined]).max(), 0.1)
+    limit = max(np.abs(r).max(), 0.1)
+    if (r < 0).any():
+        drawn.set(cmap="RdBu_r", clim=(-limit, limit))
+    else:
+        drawn.set(cmap="Reds", clim=(0, limit))
+    bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.6, ticks=MaxNLocator(5))
+    bar.set_label("Pearson r")
+
+
+def _draw_head(axes: Axes) -> None:
+    """Draws the outline of the head, with nose and ears."""
+    x, y, _, radius = _HEAD_SPHERE_M
+    style = {"fill": False, "lw": 1, "clip_on": False}
+    axes.add_patch(Circle((x, y), radius, **style))
+    for side in (-1, 1):
+        ear = (x + side * 1.04 * radius, y)
+        axes.add_patch(Ellipse(ear, 0.08 * radius, 0.4 * radius, **style))
+    nose = np.array([[-0.15, 0.99], [0, 1.13], [0.15, 0.99]]) * radius + (x, y)
+    axes.plot(*nose.T, color="black", lw=1, clip_on=False)
+    axes.set(xlim=(x - 1.1 * radius, x + 1.1 * radius), aspect="equal")
+    axes.set(ylim=(y - 1.1 * radius, y + 1.15 * radius))
+    axes.set_axis_off()
+
+
+def _write_name(axes: Axes, name: str, at: NDArray) -> None:
+    """Writes an electrode's name above its dot."""
+    text = axes.annotate(
+        name, at, (0, 9), textcoords="offset points", ha="center", parse_math=False
+    )
+    text.set_path_effects([withStroke(linewidth=3, foreground="white")])
+
+
+def _draw_map(axes: Axes, r: NDArray, positions: NDArray) -> AxesImage:
+    """Interpolates r over the scalp, only where an electrode is near."""
+    limits = axes.get_xlim(), axes.get_ylim()
     image, _ = mne.viz.plot_topomap(
-        r[defined],
-        mne.pick_info(info, defined),
+        r,
+        positions,
         axes=axes,
-        cmap="RdBu_r",
-        vlim=(-limit, limit),
+        outlines=None,
         sphere=_HEAD_SPHERE_M,
-        extrapolate="local",
+        extrapolate="head",
         contours=0,
-        res=256,
-        names=names,
+        res=_MAP_PIXELS,
         show=False,
     )
-    for text in axes.texts:
-        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    axes.set(xlim=limits[0], ylim=limits[1])
+    electrodes = cKDTree(positions)
+    neighbour_m = np.median(electrodes.query(positions, k=2)[0][:, 1])
+    left, right, bottom, top = image.get_extent()
+    pixels = np.meshgrid(
+        np.linspace(left, right, _MAP_PIXELS), np.linspace(bottom, top, _MAP_PIXELS)
+    )
+    distance_m, _ = electrodes.query(np.stack(pixels, axis=-1))
+    is_far = distance_m > _MAP_REACH * neighbour_m
+    image.set_data(np.ma.masked_where(is_far, image.get_array()))
     x, y, _, radius = _HEAD_SPHERE_M
     image.set_clip_path(Circle((x, y), radius, transform=axes.transData))
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, ticks=MaxNLocator(5))
-    bar.set_label("Pearson r")
+    return image

@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from img2eeg_jax.evaluation.figures import canvas, labels
+from img2eeg_jax.evaluation.metrics import upper_ceiling_of_noise
 
 
 def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> None:
     """Draws r, averaged over channels, over time with the noise ceilings.
 
+    The thin line is what one in twenty random assignments of images exceeds.
     Where there are no halves (a single repetition), r is against all repetitions.
 
     Args:
@@ -27,12 +29,12 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
     axes = figure.subplots()
     _mark_window(axes, times_ms, summary["window_s"])
     canvas.mark_onset(axes)
-    _noise_ceiling(axes, times_ms, per_time)
-    best = labels.known(per_time, "best_possible_r")
+    _noise_ceiling(axes, times_ms, per_time, summary["n_repetitions"])
+    best_name = labels.best_possible(per_time)
+    best = labels.known(per_time, best_name)
     if best is not None:
-        style = labels.style("best_possible_r")
-        canvas.line(axes, times_ms, best, ls="--", **style)
-    for name, width in (("permutation_r", 1), (main, 2)):
+        canvas.line(axes, times_ms, best, ls="--", **labels.style(best_name))
+    for name, width in (("permutation_r_95", 1), (main, 2)):
         r = labels.numbers(per_time[name])
         canvas.line(axes, times_ms, r, lw=width, **labels.style(name))
     axes.set_xlabel("time after image onset (ms)")
@@ -43,12 +45,16 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
     canvas.save(figure, path)
 
 
-def _noise_ceiling(axes: Axes, times_ms: NDArray, per_time: Mapping[str, Any]) -> None:
+def _noise_ceiling(
+    axes: Axes, times_ms: NDArray, per_time: Mapping[str, Any], n_repetitions: int
+) -> None:
     lower = labels.known(per_time, "noise_ceiling_lower")
     upper = labels.known(per_time, "noise_ceiling_upper")
     if lower is None or upper is None:
         return
-    style = {"color": canvas.LIGHT_GREY, "label": "noise ceiling, lower to upper"}
+    of_noise = upper_ceiling_of_noise(n_repetitions)
+    label = f"noise ceiling (upper: {of_noise:.2f} even for noise)"
+    style = {"color": canvas.LIGHT_GREY, "label": label}
     if len(times_ms) == 1:
         axes.vlines(times_ms, lower, upper, lw=14, **style)
     else:

@@ -29,7 +29,9 @@ def test_hidden_files_and_notes_are_no_images(tiny):
 
 def test_image_set_refuses_missing_metadata(tmp_path):
     path = tmp_path / "image_set" / "image_metadata.npy"
-    refuse(lambda: layout.read_image_set(tmp_path), path, "No such file")
+    refuse(
+        lambda: layout.read_image_set(tmp_path), path, "prepare_data.py", "No such file"
+    )
 
 
 def test_image_set_refuses_missing_key(tiny):

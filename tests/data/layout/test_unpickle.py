@@ -1,5 +1,9 @@
 """Files of strangers: what is read equals NumPy's reading, and nothing is run."""
 
+import collections
+import datetime
+import gzip
+import io
 import os
 import pickle
 
@@ -32,6 +36,89 @@ def test_read_eeg_of_both_numpy_spellings(tiny):
     path.write_bytes(old)
     expected = content["preprocessed_eeg_data"]
     np.testing.assert_array_equal(layout.read_eeg(tiny, 1, "test").eeg, expected)
+
+
+@pytest.mark.parametrize("is_npy", [True, False])
+@pytest.mark.parametrize("as_array", [tuple, np.array])
+def test_pickles_of_python_2(tiny, is_npy, as_array):
+    """Text and names as bytes, in lists and in arrays; beyond ASCII, too."""
+    path = layout.eeg_path(tiny, 1, "test")
+    expected = npy.load(path)
+    names = [f"{name}é" for name in expected["ch_names"]]
+    encoded = [name.encode() for name in names]
+    content = expected | {"ch_names": as_array(encoded), "sfreq": np.float64(100)}
+    data = npy.pickled_by_python2(np.array(content, object) if is_npy else content)
+    header = io.BytesIO()
+    np.save(header, np.array({}, object), allow_pickle=True)
+    start = header.getvalue().index(b"\n") + 1
+    path.write_bytes(header.getvalue()[:start] * is_npy + data)
+    found = layout.read_eeg(tiny, 1, "test")
+    np.testing.assert_array_equal(found.eeg, expected["preprocessed_eeg_data"])
+    assert list(found.axes.ch_names) == names
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_archives_of_arrays(tiny, save):
+    """`numpy.savez` instead of `numpy.save`, with the dict's entries or the dict."""
+    path = layout.eeg_path(tiny, 1, "test")
+    expected = layout.read_eeg(tiny, 1, "test")
+    content = npy.load(path)
+    for positional, named in (
+        ([], content),
+        ([], content | {"ch_names": np.array(content["ch_names"], object)}),
+        ([np.array(content, object)], {}),
+    ):
+        with open(path, "wb") as file:
+            save(file, *positional, **named)
+        found = layout.read_eeg(tiny, 1, "test")
+        assert found.axes == expected.axes
+        np.testing.assert_array_equal(found.eeg, expected.eeg)
+
+
+def test_an_archive_runs_nothing_either(tiny, tmp_path):
+    path = layout.eeg_path(tiny, 1, "test")
+    with open(path, "wb") as file:
+        np.savez(file, note=np.array(_Malicious(tmp_path / "trace"), object))
+    refuse(
+        lambda: layout.read_eeg(tiny, 1, "test"), f"{path}: note", f"{os.name}.mkdir"
+    )
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid ", "Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>Sign in", "found a web page"),
+        (b"\x89HDF\r\n\x1a\n\0\0\0", "found an HDF5 file"),
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "found a MATLAB file"),
+        (gzip.compress(b"x"), "found a gzip archive"),
+        (b'{"ch_names": ["Oz"]}', "found JSON"),
+        (b"", "found an empty file"),
+    ],
+)
+def test_what_another_file_is(tmp_path, data, kind):
+    """ "Damaged or truncated" would send the user to look for the wrong fault."""
+    (tmp_path / "x.npy").write_bytes(data)
+    found = refuse(lambda: layout.read_npy_dict(tmp_path / "x.npy"), kind)
+    assert "truncated" not in found
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_values_beside_arrays(tmp_path, protocol):
+    """What acquisition programs keep with a recording; nothing of it runs anything."""
+    content = collections.OrderedDict(
+        eeg=np.arange(3),
+        meas_date=datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC),
+        length=datetime.timedelta(seconds=2),
+        bad={"Oz", "O1"},
+        kinds=frozenset([1, 2]),
+    )
+    (tmp_path / "x.npy").write_bytes(pickle.dumps(content, protocol))
+    found = layout.read_npy_dict(tmp_path / "x.npy")
+    assert list(found) == list(content)
+    np.testing.assert_array_equal(found.pop("eeg"), content.pop("eeg"))
+    assert found == dict(content)
 
 
 class _Malicious:
@@ -74,12 +161,16 @@ def test_pickle_may_not_call_ndarray_or_choose_a_codec(tmp_path):
 def test_truncated_eeg(tiny, keep):
     path = layout.eeg_path(tiny, 1, "test")
     path.write_bytes(path.read_bytes()[:keep])
-    refuse(lambda: layout.read_eeg(tiny, 1, "test"), path, "truncated")
+    refuse(
+        lambda: layout.read_eeg(tiny, 1, "test"),
+        path,
+        "found damaged or trunc" if keep else "empty",
+    )
 
 
 def test_array_instead_of_dict(tiny):
     path = layout.eeg_path(tiny, 1, "test")
     np.save(path, np.zeros(3))
-    refuse(lambda: layout.read_eeg(tiny, 1, "test"), path, "float64")
+    refuse(lambda: layout.read_eeg(tiny, 1, "test"), path, "float64 and shape (3,)")
     np.save(path, np.array([1, "a"], dtype=object))
     refuse(lambda: layout.read_eeg(tiny, 1, "test"), path, "found ndarray")

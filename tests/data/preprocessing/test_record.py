@@ -8,7 +8,7 @@ from helpers import brainvision, raw_recordings
 from helpers.preprocessed import OFFICIAL, PLAIN, run
 from img2eeg_jax.axes import VOLTS, WHITENED
 from img2eeg_jax.data import layout, preprocessing
-from img2eeg_jax.data.sources import recordings
+from img2eeg_jax.data.sources import markers, recordings
 
 
 def test_record_tells_choices_versions_and_files(raw):
@@ -27,6 +27,7 @@ def test_record_tells_choices_versions_and_files(raw):
         "training_repetitions": 2,
         "test_repetitions": 20,
         "seed": 20200220,
+        "raw_unit": None,
     }
     assert record["versions"]["mne"] == mne.__version__
     assert record["unit"] == "whitened, no unit"
@@ -75,3 +76,20 @@ def test_records_of_earlier_versions_are_compared_by_size(raw):
     assert preprocessing.difference(record, PLAIN, sessions) is None
     record["recordings"][0]["files"][0][1] += 1
     assert "has changed" in preprocessing.difference(record, PLAIN, sessions)
+
+
+def test_choices_that_came_later_were_the_default_before(raw):
+    run(raw, PLAIN)
+    record = layout.read_record(raw, 1)
+    del record["choices"]["raw_unit"]
+    for entry in record["recordings"]:
+        del entry["marker_type"], entry["ignore_markers"]
+    sessions = recordings.find_sessions(raw, 1)
+    assert preprocessing.difference(record, PLAIN, sessions) is None
+    choices = dataclasses.replace(PLAIN, raw_unit="uV")
+    found = preprocessing.difference(record, choices, sessions)
+    assert found == "raw_unit None instead of uV"
+    rule = markers.MarkerRule(ignored=(255,))
+    sessions = recordings.find_sessions(raw, 1, rule)
+    found = preprocessing.difference(record, PLAIN, sessions)
+    assert found == "ignore_markers [] instead of [255]"

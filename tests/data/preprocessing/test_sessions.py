@@ -90,8 +90,13 @@ def test_all_repetitions_are_as_many_as_every_image_has(raw):
     choices = dataclasses.replace(
         OFFICIAL, training_repetitions=None, test_repetitions=None
     )
-    result = run(raw, choices)
+    lines = []
+    result = run(raw, choices, log=lines.append)
     assert result["test"].eeg.shape[:2] == (5, 79)
+    # 4 x 100 trials less one, of which 5 x 79 are kept.
+    kept = "79 trials of each of 5 test images (4 trials of images with more left out)"
+    assert f"sub-01: {kept}" in lines
+    assert "sub-01: 4 trials of each of 12 training images" in lines
     assert result["training"].eeg.shape[:2] == (12, 4)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import PIL
 import pytest
 
+from helpers.other_writer import other_writer
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder, folders, tfds_builder
 from img2eeg_jax.data.shards.store import Shards
@@ -72,6 +73,24 @@ def test_float64_is_cast(tiny, build):
     eeg = _open(tiny).eeg(1).read("test")
     np.testing.assert_array_equal(eeg, layout.read_eeg(tiny, 1, "test").eeg)
     assert eeg.dtype == np.float32
+
+
+def test_shards_that_another_process_builds_are_waited_for(tiny, build, tmp_path):
+    """What it built is not built again; another size and subject then are."""
+    folder = layout.shards_path(tiny)
+    what = {"subjects": (1,), "image_size": 16}
+
+    def work():
+        builder.ensure_shards(tiny, tmp_path / "built", **what, log=lambda _: None)
+        shutil.copytree(tmp_path / "built", folder, dirs_exist_ok=True)
+
+    with other_writer(folder, work=work) as (log, lines):
+        builder.ensure_shards(tiny, folder, **what | {"subjects": (1, 2)}, log=log)
+    waiting, building = lines
+    assert waiting.startswith(f"waiting for {folder}: it in use by PID ")
+    assert building.startswith("building shards of sub-02 in ")
+    assert build(subjects=(1, 2)) == []
+    assert [path.name for path in folder.iterdir()] == ["things_eeg2"]
 
 
 def test_builds_only_what_is_missing(tiny, build, snapshot, capsys):

@@ -11,7 +11,9 @@ import pytest
 from helpers import brainvision, raw_recordings
 from helpers.refusing import refuse
 from img2eeg_jax.data import layout
-from img2eeg_jax.data.sources import recordings
+from img2eeg_jax.data.preprocessing.choices import Choices
+from img2eeg_jax.data.preprocessing.sessions import choose_sessions
+from img2eeg_jax.data.sources import markers, recordings
 from img2eeg_jax.data.sources.session import TARGET
 
 CH_NAMES = ("Fp1", "O1", "eog", "P3", "Oz")
@@ -69,7 +71,8 @@ class TestNpy:
         assert recording.raw.info["sfreq"] == 1000
         np.testing.assert_array_equal(recording.raw.get_data(), EEG_V[[0, 1, 3, 4]])
         assert trials(recording) == TRIALS
-        assert recording.n_targets == 1
+        assert recording.left_out == {"targets": 1, "ignored": 0}
+        assert recording.no_eeg == ("eog",)
 
     def test_reads_a_plain_pickle(self, path):
         path.write_bytes(pickle.dumps(content()))
@@ -108,25 +111,52 @@ class TestNpy:
     @pytest.mark.parametrize(
         ("triggers", "expected"),
         [
-            # The published code finds events by MNE's defaults: none at sample 0,
-            ({0: 3, 10: 2}, [(10, 1)]),
-            # none that follows a larger trigger without a zero between,
-            ({10: 3, 11: 3, 12: 1, 13: 1, 20: 1}, [(10, 2), (20, 0)]),
-            # but one that follows a smaller trigger so.
+            ({0: 3, 10: 2}, [(0, 2), (10, 1)]),
+            ({10: 3, 11: 3, 12: 1, 13: 1, 20: 1}, [(10, 2), (12, 0), (20, 0)]),
             ({10: 1, 11: 1, 12: 3}, [(10, 0), (12, 2)]),
             ({10: 2, 11: 2, 12: 2}, [(10, 1)]),
+            # Held until the next one comes.
+            (
+                dict.fromkeys(range(20, 40), 3) | {k: 2 for k in range(40, 60)},
+                [(20, 2), (40, 1)],
+            ),
         ],
     )
-    def test_events_are_those_of_mne(self, path, triggers, expected):
+    def test_every_onset_of_a_trigger_is_an_event(self, path, triggers, expected):
         recording = write_and_read(path, triggers=triggers)
         assert trials(recording) == expected
         stim = content(triggers)["raw_eeg_data"][-1:]
         raw = mne.io.RawArray(
             stim, mne.create_info(["STI"], 1000, "stim"), verbose="ERROR"
         )
-        events = mne.find_events(raw, "STI", verbose="ERROR")
+        events = mne.find_events(
+            raw, "STI", consecutive=True, initial_event=True, verbose="ERROR"
+        )
         np.testing.assert_array_equal(recording.onsets, events[:, 0])
         np.testing.assert_array_equal(recording.conditions + 1, events[:, 2])
+
+    def test_events_of_single_samples_are_those_of_mne_by_default(self, path):
+        """As in the published recordings, where triggers have zeros between."""
+        recording = write_and_read(path)
+        stim = content()["raw_eeg_data"][-1:]
+        info = mne.create_info(["STI"], 1000, "stim")
+        raw = mne.io.RawArray(stim, info, verbose="ERROR")
+        events = mne.find_events(raw, "STI", verbose="ERROR")[:, [0, 2]]
+        expected = [(onset, k - 1) for onset, k in events.tolist() if k != TARGET]
+        assert trials(recording) == expected
+
+    def test_what_held_triggers_cannot_tell_is_noted(self, path):
+        assert write_and_read(path).notes == ()
+        held = dict.fromkeys(range(5, 15), 1) | dict.fromkeys(range(15, 60), 2)
+        (note,) = write_and_read(path, triggers=held).notes
+        assert note.startswith("1 triggers follow another without 0 between")
+
+    def test_ignores_triggers_that_are_no_images(self, path):
+        layout.write_npy_dict(path, content(TRIGGERS | {12: 255, 13: 255, 50: 1}))
+        rule = markers.MarkerRule(ignored=(1, 255))
+        recording = recordings.read_recording(path, "training", "all", rule)
+        assert trials(recording) == [(7, 2), (41, 2), (59, 1)]
+        assert recording.left_out == {"targets": 1, "ignored": 3}
 
     def test_missing_values_matter_in_chosen_channels_only(self, path):
         data = content()["raw_eeg_data"]
@@ -168,7 +198,10 @@ class TestNpy:
             ({"triggers": {9: np.nan}}, ["integers from 0", "found nan"]),
             ({"triggers": {9: np.inf}}, ["integers from 0", "found inf"]),
             ({"triggers": {9: 1e300}}, ["integers from 0", "found 1e+300"]),
-            ({"triggers": {9: 1, 10: 2}}, ["1 events shorter"]),
+            (
+                {"triggers": {9: 1, 10: 2}},
+                ["2 samples apart", "found 1, 2 from sample 9"],
+            ),
         ],
     )
     def test_refuses_entries(self, path, changes, words):
@@ -244,7 +277,7 @@ class TestBrainVision:
         expected = self.EEG_UV[rows].astype(np.float64) * 1e-6
         np.testing.assert_allclose(recording.raw.get_data(), expected, rtol=1e-12)
         assert trials(recording) == [(4, 11), (30, 1)]
-        assert recording.n_targets == 1
+        assert recording.left_out == {"targets": 1, "other markers": 2, "ignored": 0}
 
     @pytest.mark.parametrize("markers", [(), MARKERS[1:4]])
     def test_refuses_no_onsets(self, path, markers):
@@ -257,11 +290,11 @@ class TestBrainVision:
 
     def test_refuses_trigger_zero(self, path):
         self.write(path, (("Stimulus", "S 0", 4),))
-        refuse(lambda: read(path), path, "from 1, found 0")
+        refuse(lambda: read(path), path, "from 1, found 0", "`ignore_markers=0`")
 
     def test_refuses_a_number_beyond_all(self, path):
         self.write(path, (("Stimulus", f"S{10**30}", 4),))
-        refuse(lambda: read(path), path, "BrainVision")
+        refuse(lambda: read(path), path, "BrainVision", "numbers of images", 10**30)
 
     def test_refuses_missing_values(self, path):
         eeg_uv = self.EEG_UV.copy()
@@ -277,8 +310,8 @@ class TestBrainVision:
         ("suffix", "words"),
         [
             (".vhdr", "BrainVision recording"),
-            (".vmrk", "image onsets, found none"),
-            (".eeg", "BrainVision recording"),
+            (".vmrk", "markers in raw_eeg_training.vmrk, found no such file"),
+            (".eeg", "samples in raw_eeg_training.eeg, found no such file"),
         ],
     )
     def test_refuses_a_missing_file(self, path, suffix, words):
@@ -291,6 +324,40 @@ class TestBrainVision:
         self.write(path)
         path.write_bytes(content)
         refuse(lambda: read(path), path, "expected a BrainVision recording")
+
+    def test_markers_of_another_type_are_taken_or_listed(self, path):
+        markers_there = [
+            ("Event", "E  2", 4),
+            ("Event", "S 99", 9),
+            ("Event", "pause", 20),
+            ("Response", "R  1", 30),
+        ]
+        self.write(path, markers_there)
+        refuse(
+            lambda: read(path),
+            path,
+            "markers of type Stimulus",
+            "found 3 of type Event, 1 of type Response, such as E  2",
+            "`marker_type`",
+        )
+        rule = markers.MarkerRule("event", (99,))
+        recording = recordings.read_recording(path, "training", "all", rule)
+        assert trials(recording) == [(4, 1)]
+        assert recording.left_out == {"targets": 0, "other markers": 2, "ignored": 1}
+
+    def test_channels_of_no_eeg_are_told(self, path):
+        self.write(path, ch_names=("O1", "HEOG", "Photo"))
+        recording = read(path)
+        assert recording.raw.ch_names == ["O1"]
+        assert recording.no_eeg == ("HEOG", "Photo")
+
+    def test_known_marks_are_kept_for_epochs(self, path):
+        self.write(
+            path, (*self.MARKERS, ("New Segment", "", 25), ("Bad Interval", "x", 40))
+        )
+        found = read(path).raw.annotations
+        marked = list(zip(found.description, found.onset * 250, strict=True))
+        assert marked == [("BAD_break", 0), ("BAD_break", 25), ("BAD", 40)]
 
 
 class TestFindSessions:
@@ -313,6 +380,20 @@ class TestFindSessions:
                 assert session.files[partition] == (path,)
                 recording = session.read(path, partition, "official")
                 assert trials(recording) == TRIALS
+
+    @pytest.mark.parametrize(
+        ("folder", "subject"),
+        [("sub-1", 1), ("sub-001", 1), ("sub-AB12", "AB12"), ("sub-0", "0")],
+    )
+    def test_folders_as_they_are_named(self, data_dir, folder, subject):
+        raw = data_dir / "raw_data"
+        (raw / "sub-01" / "ses-10").rename(raw / "sub-01" / "ses-pre")
+        (raw / "sub-01").rename(raw / folder)
+        found = recordings.find_sessions(data_dir, subject)
+        assert [session.number for session in found] == [2, "pre"]
+        assert layout.subjects_in(data_dir, "raw_data") == (subject,)
+        choices = Choices(sessions=layout.parse_subjects("ses-pre"))
+        assert choose_sessions(found, choices, "x") == found[1:]
 
     def test_subject_without_recordings(self, data_dir):
         assert recordings.find_sessions(data_dir, 2) == []
@@ -346,12 +427,12 @@ class TestFindSessions:
             lambda: recordings.find_sessions(data_dir, 1),
             "ses-10",
             "raw_eeg_test.npy",
-            "found none",
+            "found none among raw_eeg_training.npy",
         )
 
     def test_refuses_two_candidates(self, data_dir):
         path = raw_recordings.raw_path(data_dir, 2, "test")
-        path.with_suffix(".vhdr").write_text("")
+        brainvision.write(path.with_suffix(".vhdr"), np.ones((1, 9)), ["O1"], 250)
         refuse(
             lambda: recordings.find_sessions(data_dir, 1),
             "ses-02",

@@ -24,12 +24,14 @@ def test_r_over_time_draws_the_summary(drawn):
     figures.plot_r_over_time("r.png", numbers)
     (axes,) = drawn[0].axes
     for label, metric in {
-        "prediction": "encoding_r",
+        "encoding r": "encoding_r",
         "best possible": "best_possible_r",
-        "wrong images": "permutation_r",
+        "chance, 95th percentile": "permutation_r_95",
     }.items():
         np.testing.assert_array_equal(lines(axes)[label], numbers["per_time"][metric])
-    band = axes.collections[0].get_paths()[0].vertices
+    (ceiling,) = axes.collections
+    assert ceiling.get_label() == "noise ceiling (upper: 0.71 even for noise)"
+    band = ceiling.get_paths()[0].vertices
     lower, upper = (
         numbers["per_time"][f"noise_ceiling_{end}"] for end in ("lower", "upper")
     )
@@ -46,8 +48,16 @@ def test_r_over_time_of_a_single_repetition(drawn):
     figures.plot_r_over_time("r.png", numbers)
     (axes,) = drawn[0].axes
     assert not axes.collections
-    assert "best possible" not in lines(axes)
-    np.testing.assert_array_equal(
-        lines(axes)["prediction (all repetitions)"],
-        numbers["per_time"]["encoding_r_all_repetitions"],
-    )
+    for name in ("encoding r", "best possible"):
+        assert name not in lines(axes)
+        metric = f"{name.replace(' ', '_').removesuffix('_r')}_r_all_repetitions"
+        np.testing.assert_array_equal(
+            lines(axes)[f"{name} (all repetitions)"], numbers["per_time"][metric]
+        )
+
+
+def test_upper_ceiling_of_noise_depends_on_the_repetitions(drawn):
+    figures.plot_r_over_time("r.png", summary(MUSE, n_repetitions=3))
+    # Of 3 repetitions a half is one: sqrt(1 / 3).
+    label = drawn[0].axes[0].collections[0].get_label()
+    assert label == "noise ceiling (upper: 0.58 even for noise)"

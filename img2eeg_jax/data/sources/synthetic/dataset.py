@@ -24,6 +24,7 @@ from img2eeg_jax.data.sources.synthetic.responses import (
 )
 from img2eeg_jax.errors import expecting, naming, unexpected
 from img2eeg_jax.files import scratch_dir, write_text
+from img2eeg_jax.locks import only_writer
 
 # Images that are drawn at a time, which bounds the memory that it takes.
 _IMAGES_AT_A_TIME = 200
@@ -63,7 +64,9 @@ class Parameters:
         object.__setattr__(self, "subjects", tuple(self.subjects))
         values = dataclasses.asdict(self)
         seed, subjects = values.pop("seed"), values.pop("subjects")
-        if seed < 0 or not subjects or min(*values.values(), *subjects) < 1:
+        numbers = [n for n in subjects if isinstance(n, int)]
+        are_numbers = len(numbers) == len(subjects) > 0
+        if seed < 0 or not are_numbers or min(*values.values(), *numbers) < 1:
             raise unexpected(
                 "synthetic data",
                 "a seed of at least 0 and all other numbers at least 1",
@@ -97,7 +100,7 @@ def write_synthetic(data_dir: str | os.PathLike, **parameters: Any) -> bool:
     if set(wanted.subjects) <= set(present):
         return False
     if present:
-        _add_subjects(target, wanted, present)
+        _add_subjects(target, wanted)
         return True
     with scratch_dir(target.parent, target.name) as scratch:
         new = scratch / "data"
@@ -105,27 +108,31 @@ def write_synthetic(data_dir: str | os.PathLike, **parameters: Any) -> bool:
         try:
             os.replace(new, target)
         except OSError:
-            # Another process may have been faster.
-            if set(wanted.subjects) <= set(_present_subjects(target, wanted)):
-                return False
-            raise
+            if not _present_subjects(target, wanted):
+                raise
+            # Another process was faster.
+            return write_synthetic(data_dir, **parameters)
     return True
 
 
-def _add_subjects(
-    target: pathlib.Path, parameters: Parameters, present: Sequence[int]
-) -> None:
-    new = tuple(sorted(set(parameters.subjects) - set(present)))
-    together = tuple(sorted({*new, *present}))
-    with scratch_dir(target, "subjects") as scratch:
+def _add_subjects(target: pathlib.Path, parameters: Parameters) -> None:
+    with (
+        only_writer(target, "subjects", log=lambda _: None),
+        scratch_dir(target, "subjects") as scratch,
+    ):
+        present = _present_subjects(target, parameters)
+        new = tuple(sorted(set(parameters.subjects) - set(present)))
+        if not new:
+            return
         _write(scratch, dataclasses.replace(parameters, subjects=new), has_images=False)
         for subject in new:
             path = layout.record_path(target, subject).parent
             # A stopped run may have added it whole, though it is not listed yet.
             if not path.exists():
                 os.replace(layout.record_path(scratch, subject).parent, path)
-    everything = dataclasses.replace(parameters, subjects=together)
-    write_text(layout.synthetic_path(target), _as_json(everything))
+        together = tuple(sorted({*new, *present}))
+        everything = dataclasses.replace(parameters, subjects=together)
+        write_text(layout.synthetic_path(target), _as_json(everything))
 
 
 def present_subjects(

@@ -4,10 +4,12 @@ import os
 import numpy as np
 import pytest
 
+from img2eeg_jax import locks
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.sources.synthetic import dataset
 from img2eeg_jax.errors import InputError
+from img2eeg_jax.locks import only_writer
 
 
 def test_default_layout(demo):
@@ -64,6 +66,34 @@ def test_added_subjects_are_those_of_all_at_once(
     (data_dir / "synthetic.json").write_text("[]")
     with pytest.raises(InputError, match="parameters of a synthetic data set, found"):
         synthetic.write_synthetic(data_dir, **tiny_parameters)
+
+
+@pytest.mark.parametrize("when", ["whole", "subjects"])
+def test_another_process_is_faster(
+    when, tiny_original, tiny_parameters, tmp_path, snapshot, monkeypatch
+):
+    """It makes subject 2 while this one makes subject 1; both are there then."""
+    data_dir = tmp_path / "data"
+    if when == "subjects":
+        synthetic.write_synthetic(data_dir, **tiny_parameters | {"subjects": (2,)})
+        other = only_writer(data_dir, "subjects")
+        other.__enter__()
+
+        def free(_):
+            other.__exit__(None, None, None)
+
+        monkeypatch.setattr(locks.time, "sleep", free)
+    else:
+        write = dataset._write
+
+        def write_after_other(*args, **kwargs):
+            monkeypatch.setattr(dataset, "_write", write)
+            synthetic.write_synthetic(data_dir, **tiny_parameters | {"subjects": (2,)})
+            write(*args, **kwargs)
+
+        monkeypatch.setattr(dataset, "_write", write_after_other)
+    assert synthetic.write_synthetic(data_dir, **tiny_parameters | {"subjects": (1,)})
+    assert snapshot(data_dir) == snapshot(tiny_original)
 
 
 def test_other_files_are_never_overwritten(tmp_path, tiny_parameters, snapshot):
