@@ -67,7 +67,7 @@ def plot_topomap(
     Args:
       prediction: of one image, or a mean.
       times_s: when, in seconds from image onset; the nearest samples are shown. By
-        default 5 times, evenly spaced.
+        default 5 times, evenly spaced over what comes after onset.
 
     Raises:
       InputError: it is no EEG, no channel has a known position, or a time is outside.
@@ -112,20 +112,17 @@ def plot_image(prediction: Responses) -> Figure:
     figure = canvas.new_figure(6.5, min(12.0, 2.2 + 0.14 * len(values)))
     axes = figure.subplots()
     limit = np.abs(values).max() or 1.0
+    # A sample stands for half the way to its neighbours; alone, for 5 ms.
+    half_ms = np.median(np.diff(times_ms)) / 2 if len(times_ms) > 1 else 5.0
+    between_ms = (times_ms[:-1] + times_ms[1:]) / 2
+    edges_ms = [times_ms[0] - half_ms, *between_ms, times_ms[-1] + half_ms]
+    rows = np.arange(len(values) + 1) - 0.5
     drawn = axes.pcolormesh(
-        times_ms,
-        np.arange(len(values)),
-        values,
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        shading="nearest",
+        edges_ms, rows, values, cmap="RdBu_r", vmin=-limit, vmax=limit
     )
     axes.invert_yaxis()
-    axes.axvline(0, color="black", lw=0.6, ls=":")
-    if len(times_ms) > 1:
-        half_ms = np.median(np.diff(times_ms)) / 2
-        axes.set_xlim(times_ms[0] - half_ms, times_ms[-1] + half_ms)
+    if edges_ms[0] < 0 < edges_ms[-1]:
+        axes.axvline(0, color="black", lw=0.6, ls=":")
     size = "small" if len(values) <= 20 else "x-small"
     ticks = range(len(values))
     axes.set_yticks(ticks, prediction.ch_names, fontsize=size, parse_math=False)
@@ -145,10 +142,11 @@ def _single(prediction: Responses) -> np.ndarray:
 def _columns(
     prediction: Responses, times_s: float | Sequence[float] | None
 ) -> list[int]:
-    n_times = len(prediction.times_s)
     if times_s is None:
-        chosen = np.linspace(0, n_times - 1, min(_N_MAPS, n_times))
-        return chosen.round().astype(int).tolist()
+        after = np.flatnonzero(prediction.times_s > 0)
+        after = after if len(after) else np.arange(len(prediction.times_s))
+        parts = np.array_split(after, min(_N_MAPS, len(after)))
+        return [int(part[len(part) // 2]) for part in parts]
     wanted_s = np.atleast_1d(np.asarray(times_s, np.float64))
     if not wanted_s.size:
         raise unexpected("times_s", "times to draw maps of", "none")

@@ -42,10 +42,9 @@ def to_dataframe(prediction: Responses) -> "pandas.DataFrame":
         )
     table = pandas.DataFrame({**columns, "value": prediction.data.ravel()})
     subject = "" if prediction.subject is None else prediction.subject
+    same = np.zeros(len(table), int)
     return table.assign(
-        unit=pandas.Categorical.from_codes(
-            np.zeros(len(table), int), [prediction.unit]
-        ),
+        unit=pandas.Categorical.from_codes(same, [prediction.unit]),
         subject=subject,
         simulated=prediction.simulated,
     )
@@ -82,11 +81,8 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
     else:
         about["long_name"] = "predicted EEG"
         dimensions = ("image", "channel", "time")
-        times = (
-            "time",
-            prediction.times_s,
-            {"units": "s", "long_name": "time from image onset"},
-        )
+        about_time = {"units": "s", "long_name": "time from image onset"}
+        times = ("time", prediction.times_s, about_time)
         axes = {"channel": np.array(prediction.ch_names, object), "time": times}
     return xarray.DataArray(
         prediction.data,
@@ -130,6 +126,5 @@ def _xarray() -> Any:
 
 
 def _missing(name: str) -> Exception:
-    return unexpected(
-        name, "it to be installed, by pip install img2eeg_jax[tables]", "none"
-    )
+    expected = "it to be installed, as by pip install 'img2eeg_jax[tables]'"
+    return unexpected(name, expected, "none")
