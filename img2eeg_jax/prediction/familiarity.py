@@ -9,16 +9,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
-from img2eeg_jax.models.cornet_s import AREAS, CORnetS, normalise_pixels
+from img2eeg_jax.models.cornet_s import AREA_WIDTHS, AREAS, CORnetS, normalise_pixels
 
 # Training images that features are taken of, at most.
 N_IMAGES = 2000
 # The share of images of new concepts that are closer than distance 1.
 SHARE = 0.99
 
-# A feature that hardly varies counts as if it varied so much of what others do.
-_LEAST_SD = 0.01
+# Neighbours that a distance is the mean over.
+_N_NEIGHBOURS = 5
+# A feature that hardly varies counts as if it varied so much of what others do; and
+# images that lie nearly on each other as if they were so far apart of what others are.
+_LEAST = 0.01
+# Fewer images do not show where the last hundredth of them begins.
+_MANY = 100
 # Names of unfamiliar images in the message.
 _SHOWN = 3
 
@@ -26,42 +32,86 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Familiarity:
-    """Where the features of training images lie.
+class Neighbours:
+    """Training images as points in the space of an area's features.
 
-    Features are the means over positions of the areas' activations. The distance is
-    Mahalanobis', by a covariance that is shrunk (Chen, Wiesel, Eldar & Hero 2010,
-    arXiv:0907.4698, OAS), so that few images are enough for many features.
+    Features are whitened by a covariance that is shrunk (Chen, Wiesel, Eldar & Hero
+    2010, arXiv:0907.4698, OAS), so that few images are enough for many features.
 
     Attributes:
       mean: f32[feature], over training images.
-      whitening: f32[feature, feature]; (features - mean) @ whitening are uncorrelated
-        over training images, and have a length of 1 at the 99th percentile of images
-        that are not of the training.
+      whitening: f32[feature, feature]; (features - mean) @ whitening are uncorrelated.
+      points: f16[image, feature], whitened features of training images.
+      apart: f32[image], mean distance of each from its nearest neighbours.
     """
 
     mean: np.ndarray
     whitening: np.ndarray
+    points: np.ndarray
+    apart: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray) -> "Neighbours":
+        """Learns where training images lie, f32[image, feature]."""
+        features = features.astype(np.float64)
+        mean, sd = features.mean(0), features.std(0)
+        least = _LEAST * np.sqrt(np.square(sd).mean())
+        sd = np.maximum(sd, least if least > 0 else 1)
+        values, vectors = np.linalg.eigh(_shrunk((features - mean) / sd))
+        whitening = (vectors / np.sqrt(values) / sd[:, np.newaxis]).astype(np.float32)
+        points = ((features - mean) @ whitening).astype(np.float16)
+        distances = _distances(points.astype(np.float32), points)
+        np.fill_diagonal(distances, np.inf)
+        nearest = np.sort(distances, 1)[:, : min(_N_NEIGHBOURS, len(points) - 1)]
+        apart = nearest.mean(1) if nearest.size else np.ones(len(points))
+        least = _LEAST * apart.mean()
+        apart = np.maximum(apart, least if least > 0 else 1)
+        return cls(mean.astype(np.float32), whitening, points, np.float32(apart))
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """Returns f[image], how far f32[image, feature] are from their neighbours.
+
+        That is relative to how far those are from theirs: images lie close together
+        where they are pale, and far apart where they are rich.
+        """
+        distances = _distances((features - self.mean) @ self.whitening, self.points)
+        nearest = np.argsort(distances, 1)[:, :_N_NEIGHBOURS]
+        own = np.take_along_axis(distances, nearest, 1).mean(1)
+        return own / self.apart[nearest].mean(1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Familiarity:
+    """What a network was trained on, in the terms of each area of its backbone.
+
+    Features are the roots of means and standard deviations, over positions, of the
+    activations. An image is as far as it is in the area where it is furthest: drawn
+    images differ from photographs in V1, and birds from tools in IT.
+
+    Attributes:
+      areas: training images in the space of each area.
+      limits: f32[area], the distance that counts as 1 in each.
+    """
+
+    areas: tuple[Neighbours, ...]
+    limits: np.ndarray
 
     @classmethod
     def fit(cls, training: np.ndarray, held_out: np.ndarray) -> "Familiarity":
         """Learns what is familiar.
 
         Args:
-          training: f32[image, feature] of training images.
-          held_out: f32[image, feature] of other images like them, such as those for
-            validation: features of training images lie closer to their own mean.
+          training: f32[image, feature] of training images, what `make_step` gives.
+          held_out: the same of other images like them, such as those for validation:
+            training images lie closer to each other.
         """
-        training = training.astype(np.float64)
-        mean, sd = training.mean(0), training.std(0)
-        least = _LEAST_SD * np.sqrt(np.square(sd).mean())
-        sd = np.maximum(sd, least if least > 0 else 1)
-        values, vectors = np.linalg.eigh(_shrunk((training - mean) / sd))
-        whitening = vectors / np.sqrt(values) / sd[:, np.newaxis]
-        distances = np.linalg.norm((held_out - mean) @ whitening, axis=1)
-        limit = np.quantile(distances, SHARE)
-        whitening /= limit if limit > 0 else 1
-        return cls(mean.astype(np.float32), whitening.astype(np.float32))
+        sizes = _sizes(training.shape[1])
+        areas = tuple(Neighbours.fit(part) for part in _split(training, sizes))
+        alone = cls(areas, np.ones(len(areas), np.float32))
+        distances = alone._by_area(held_out)
+        limits = np.array([_last_hundredth(of_area) for of_area in distances.T])
+        limits *= _last_hundredth((distances / limits).max(1))
+        return cls(areas, limits.astype(np.float32))
 
     def distance(self, features: np.ndarray) -> np.ndarray:
         """Returns f32[image] of f32[image, feature].
@@ -69,16 +119,34 @@ class Familiarity:
         It is 1 at the 99th percentile of images of concepts that the network was not
         trained on, from the data set of its training; larger is less familiar.
         """
-        return np.linalg.norm((features - self.mean) @ self.whitening, axis=1)
+        return (self._by_area(features) / self.limits).max(1).astype(np.float32)
+
+    def _by_area(self, features: np.ndarray) -> np.ndarray:
+        parts = _split(features, [len(area.mean) for area in self.areas])
+        return np.stack(
+            [area.distance(part) for area, part in zip(self.areas, parts, strict=True)],
+            axis=1,
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns what a file keeps of it."""
-        return {f"features_{name}": value for name, value in vars(self).items()}
+        arrays = {"features_limits": self.limits}
+        for number, area in enumerate(self.areas):
+            arrays |= {f"features_{number}_{k}": v for k, v in vars(area).items()}
+        return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Familiarity":
-        """Rebuilds it from `arrays`, among others."""
-        return cls(arrays["features_mean"], arrays["features_whitening"])
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Familiarity | None":
+        """Rebuilds it from `arrays`, among others; None if they are not there."""
+        if "features_limits" not in arrays:
+            return None
+        limits = arrays["features_limits"]
+        names = [field.name for field in dataclasses.fields(Neighbours)]
+        areas = tuple(
+            Neighbours(*(arrays[f"features_{number}_{name}"] for name in names))
+            for number in range(len(limits))
+        )
+        return cls(areas, limits)
 
 
 def make_step(model: nn.Module) -> Callable[[Any, dict[str, Any]], jax.Array]:
@@ -102,10 +170,47 @@ def make_step(model: nn.Module) -> Callable[[Any, dict[str, Any]], jax.Array]:
             mutable=["intermediates"],
         )
         ((_, areas),) = kept["intermediates"]["realnet"]["__call__"]
-        features = [areas[area].astype(jnp.float32).mean((1, 2)) for area in AREAS]
+        features = [_features(areas[area].astype(jnp.float32)) for area in AREAS]
         return jnp.concatenate([signal, *features], axis=1)
 
     return step
+
+
+def _features(area: jax.Array) -> jax.Array:
+    """Returns f32[b, feature] of activations f32[b, height, width, channel]."""
+    of_positions = area.mean((1, 2)), area.std((1, 2))
+    return jnp.sqrt(jnp.maximum(jnp.concatenate(of_positions, axis=1), 0))
+
+
+def _sizes(n_features: int) -> list[int]:
+    """Returns how many features of all are of each area."""
+    widths = [AREA_WIDTHS[area] for area in AREAS]
+    return [n_features * width // sum(widths) for width in widths]
+
+
+def _split(features: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    return np.split(features, np.cumsum(sizes)[:-1], axis=1)
+
+
+def _distances(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Returns f32[row, point], Euclidean distances."""
+    points = points.astype(np.float32)
+    squares = np.square(rows).sum(1)[:, np.newaxis] + np.square(points).sum(1)
+    return np.sqrt(np.maximum(squares - 2 * rows @ points.T, 0))
+
+
+def _last_hundredth(distances: np.ndarray) -> float:
+    """Returns where the last hundredth of images begins.
+
+    Of few images it is where that of their log-normal distribution does, if that is
+    further.
+    """
+    found, n = np.quantile(distances, SHARE), len(distances)
+    if 2 <= n < _MANY and distances.min() > 0:
+        logs = np.log(distances)
+        reach = scipy.special.stdtrit(n - 1, SHARE) * np.sqrt(1 + 1 / n)
+        found = max(found, np.exp(logs.mean() + reach * logs.std(ddof=1)))
+    return float(found) if found > 0 else 1.0
 
 
 def _shrunk(scaled: np.ndarray) -> np.ndarray:

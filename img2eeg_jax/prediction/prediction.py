@@ -1,16 +1,22 @@
 """What a network predicts of images: values with axes and a unit, and all its uses."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from img2eeg_jax.data.unwhitening import Unwhitening
-from img2eeg_jax.prediction import selection, trust, units
+from img2eeg_jax.prediction import files, selection, tables, trust, units
 from img2eeg_jax.prediction.responses import Responses
 from img2eeg_jax.prediction.selection import Key
 
 if TYPE_CHECKING:
+    import mne
+    import pandas
+    import xarray
+    from matplotlib.figure import Figure
+
     from img2eeg_jax.checkpoints.description import Description
 
 
@@ -155,3 +161,79 @@ class Prediction(Responses):
             were whitened together are not all there (select them afterwards).
         """
         return units.unwhitened(self)
+
+    def to_evoked(
+        self, image: Key | None = None, *, unitless: bool = False
+    ) -> "mne.EvokedArray":
+        """Returns MNE's object of an image, or the mean; see `mne_objects.to_evoked`.
+
+        eeg.to_evoked("dog.jpg").plot_joint()
+        """
+        from img2eeg_jax.prediction import mne_objects
+
+        return mne_objects.to_evoked(selection.single(self, image), unitless)
+
+    def to_epochs(self, *, unitless: bool = False) -> "mne.EpochsArray":
+        """Returns MNE's object of all images; see `mne_objects.to_epochs`.
+
+        eeg.to_epochs()["dog.jpg"].average()
+        """
+        from img2eeg_jax.prediction import mne_objects
+
+        return mne_objects.to_epochs(self, unitless)
+
+    def to_xarray(self) -> "xarray.DataArray":
+        """Returns xarray's object; see `tables.to_xarray`.
+
+        eeg.to_xarray().sel(channel="Oz", time=slice(0.1, 0.3)).mean("time")
+        """
+        return tables.to_xarray(self)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Returns a tidy table; see `tables.to_dataframe`.
+
+        eeg.to_dataframe().groupby("channel")["value"].std()
+        """
+        return tables.to_dataframe(self)
+
+    def save(
+        self,
+        path: str | os.PathLike,
+        *,
+        overwrite: bool = False,
+        unitless: bool = False,
+    ) -> None:
+        """Writes .npz, -epo.fif, -ave.fif, .csv or .nc; see `files.save`.
+
+        eeg.save("predicted-epo.fif")
+        """
+        files.save(self, path, overwrite=overwrite, unitless=unitless)
+
+    def plot(self, image: Key | None = None) -> "Figure":
+        """Draws all channels over time; see `figures.plot`.
+
+        eeg.plot("dog.jpg").savefig("dog.png")
+        """
+        from img2eeg_jax.prediction import figures
+
+        return figures.plot(selection.single(self, image))
+
+    def plot_topomap(
+        self, times_s: float | Sequence[float] | None = None, image: Key | None = None
+    ) -> "Figure":
+        """Draws maps of the scalp; see `figures.plot_topomap`.
+
+        eeg.plot_topomap([0.1, 0.15, 0.2], "dog.jpg")
+        """
+        from img2eeg_jax.prediction import figures
+
+        return figures.plot_topomap(selection.single(self, image), times_s)
+
+    def plot_image(self, image: Key | None = None) -> "Figure":
+        """Draws channels × times in colours; see `figures.plot_image`.
+
+        eeg.plot_image()
+        """
+        from img2eeg_jax.prediction import figures
+
+        return figures.plot_image(selection.single(self, image))

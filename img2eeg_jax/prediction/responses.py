@@ -82,3 +82,8 @@ class Responses:
     def by_image(self) -> Mapping[str, np.ndarray | None]:
         """Returns the attributes, besides data and names, that have a row an image."""
         return {name: getattr(self, name) for name in _BY_IMAGE}
+
+
+def told_simulated(responses: Responses) -> str:
+    """Returns the words for responses of simulated brains; "" for others."""
+    return "trained on simulated EEG" if responses.simulated else ""

@@ -181,3 +181,12 @@ def _combined(prediction: P, data: np.ndarray, names: tuple[str, ...]) -> P:
         trust=None,
         **dict.fromkeys(prediction.by_image()),
     )
+
+
+def single(prediction: P, image: Key | None) -> P:
+    """Returns the prediction of one image, or for None the mean over all.
+
+    Raises:
+      InputError: there is no such image, or no image at all.
+    """
+    return mean(prediction if image is None else take_images(prediction, image))

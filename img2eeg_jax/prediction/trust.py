@@ -57,6 +57,8 @@ class Trust:
       ceiling: see `Reliability`.
       residual: f32[channel, time], root mean square of measured mean less prediction,
         in z-scores.
+      error: f32[channel, time], that of the true response less prediction, see
+        `_error`; nan of one repetition.
       n_images: see `Reliability`.
       n_repetitions: see `Reliability`.
       network: what `digest` gives of the network that it is of.
@@ -68,6 +70,7 @@ class Trust:
     r: np.ndarray
     ceiling: np.ndarray
     residual: np.ndarray
+    error: np.ndarray
     n_images: int
     n_repetitions: int
     network: str = ""
@@ -89,19 +92,21 @@ class Trust:
         n_images, n_repetitions = trials.shape[:2]
         measured = trials.mean(1, dtype=np.float64)
         noise = TrialNoise.fit(trials)
-        ceiling = np.full(axes.shape, np.nan)
+        ceiling = error = np.full(axes.shape, np.nan)
+        of_residual = np.square(measured - predicted).mean(0)
         if noise is not None:
             of_noise = np.square(noise.sd, dtype=np.float64) / n_repetitions
             of_mean = measured.var(0, ddof=1)
             with np.errstate(divide="ignore", invalid="ignore"):
                 reliability = np.where(of_mean > 0, 1 - of_noise / of_mean, 0)
             ceiling = np.sqrt(np.maximum(reliability, 0))
-        residual = np.sqrt(np.square(measured - predicted).mean(0))
+            error = _error(measured - predicted, trials)
         return cls(
             axes=axes,
             r=correlate_over_images(predicted, measured).astype(np.float32),
             ceiling=ceiling.astype(np.float32),
-            residual=residual.astype(np.float32),
+            residual=np.sqrt(of_residual).astype(np.float32),
+            error=error.astype(np.float32),
             n_images=n_images,
             n_repetitions=n_repetitions,
             noise=noise,
@@ -119,17 +124,14 @@ class Trust:
             self,
             axes=self.axes.select(**part),
             noise=self.noise and self.noise.select(self.axes, **part),
-            **{
-                name: self.axes.take(getattr(self, name), **part)
-                for name in ("r", "ceiling", "residual")
-            },
+            **{name: self.axes.take(getattr(self, name), **part) for name in _BY_PLACE},
         )
 
     def spread(self, n_repetitions: int | None) -> np.ndarray:
         """Returns the standard deviation of a response around its prediction.
 
-        Its variance is that of the error of the prediction, which is the residual's
-        less the noise of the validation images' means, and the noise of the mean.
+        Its variance is that of the prediction's error, which is the residual's less the
+        noise of the validation images' means, and the noise of the mean.
 
         Args:
           n_repetitions: trials that the response is a mean over; None for the true
@@ -144,9 +146,8 @@ class Trust:
         """
         if n_repetitions is not None and n_repetitions < 1:
             raise unexpected("`n_repetitions`", "at least 1, or None", n_repetitions)
-        of_residual = np.square(self.residual, dtype=np.float64)
         if n_repetitions == self.n_repetitions == 1:
-            return np.sqrt(of_residual)
+            return self.residual.astype(np.float64)
         if self.noise is None:
             raise unexpected(
                 "`n_repetitions`",
@@ -154,9 +155,10 @@ class Trust:
                 "noise of another number",
                 n_repetitions,
             )
-        of_noise = np.square(self.noise.sd, dtype=np.float64)
-        of_error = np.maximum(0, of_residual - of_noise / self.n_repetitions)
-        return np.sqrt(of_error + (of_noise / n_repetitions if n_repetitions else 0))
+        variance = np.square(self.error, dtype=np.float64)
+        if n_repetitions is not None:
+            variance += np.square(self.noise.sd, dtype=np.float64) / n_repetitions
+        return np.sqrt(variance)
 
     def save(self, path: pathlib.Path) -> None:
         """Writes or replaces the file.
@@ -203,11 +205,10 @@ class Trust:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Trust":
-        has_features = "features_mean" in arrays
         return cls(
             axes=Axes(arrays["ch_names"].tolist(), arrays["times_s"]),
             noise=TrialNoise.from_arrays(arrays),
-            familiarity=Familiarity.from_arrays(arrays) if has_features else None,
+            familiarity=Familiarity.from_arrays(arrays),
             **{
                 name: arrays[name].item() if not arrays[name].ndim else arrays[name]
                 for name in _PLAIN
@@ -216,7 +217,37 @@ class Trust:
 
 
 # What a file keeps as it is.
-_PLAIN = ("r", "ceiling", "residual", "n_images", "n_repetitions", "network")
+_BY_PLACE = ("r", "ceiling", "residual", "error")
+_PLAIN = (*_BY_PLACE, "n_images", "n_repetitions", "network")
+
+
+def _error(deviations: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Returns the prediction's error, f64[channel, time], a standard deviation.
+
+    Its variance is the residual's less that of the noise in the means. Where the noise
+    is the most of the residual, their difference says little at a single channel and
+    time, and may be negative. So it is drawn to the mean over all of them, by as much
+    as its own variance explains how much it varies (empirical Bayes). The mean has an
+    error, too, one of which is added: intervals had better be too wide.
+
+    Args:
+      deviations: f64[image, channel, time], measured means less prediction.
+      trials: f32[image, repetition, channel, time], with at least 2 repetitions.
+    """
+    n_images, n_repetitions = trials.shape[:2]
+    of_residual = np.square(deviations)
+    of_noise = trials.var(1, ddof=1, dtype=np.float64) / n_repetitions
+    by_image = (of_residual - of_noise).mean((1, 2))
+    of_residual, of_noise = of_residual.mean(0), of_noise.mean(0)
+    found = of_residual - of_noise
+    # That of a variance of Gaussians is twice its square over its degrees of freedom.
+    of_found = 2 * np.square(of_residual) / n_images
+    of_found += 2 * np.square(of_noise) / (n_images * (n_repetitions - 1))
+    true = max(0, found.var() - of_found.mean())
+    weight = true / (true + of_found) if true > 0 else 0
+    mean, error = max(0, found.mean()), by_image.std() / np.sqrt(n_images)
+    variance = np.maximum(0, mean + weight * (found - mean)) + error
+    return np.sqrt(variance)
 
 
 def file_of(folder: pathlib.Path, subject: Label | None = None) -> pathlib.Path:

@@ -303,13 +303,17 @@ def _build_workdirs(
 ) -> list[Workdir]:
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
-        zscore, whose = data.zscore, {"subject": numbers[position]}
-        pairings = data.pairings
+        number = numbers[position]
+        zscore, whose, eeg = data.zscore, {"subject": number}, shards.eeg(number)
+        pairings, record, simulated = data.pairings, eeg.preprocessing, eeg.simulated
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
-            pairings = data.pairings_of(numbers[position])
+            pairings = data.pairings_of(number)
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
+            every = [shards.eeg(one) for one in numbers]
+            record = [eeg.preprocessing for eeg in every]
+            simulated = any(eeg.simulated for eeg in every)
         description = networks.describe(
             zscore=zscore,
             initial_weights=own.init_from or "random",
@@ -317,13 +321,13 @@ def _build_workdirs(
             config=json.loads(json.dumps(own.to_dict())),
             data={
                 "image_list_sha256": shards.image_list_sha256,
-                "preprocessing": shards.eeg(numbers[position]).preprocessing,
-                "simulated": any(shards.eeg(number).simulated for number in numbers),
+                "preprocessing": record,
+                "simulated": simulated,
             },
             pairings=pairings,
             **whose,
         )
-        is_one_of_several = folder.name == layout.subject_name(numbers[position])
+        is_one_of_several = folder.name == layout.subject_name(number)
         label = folder.name if is_one_of_several else ""
         workdirs.append(Workdir(folder, description, label))
     return workdirs
