@@ -17,6 +17,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
+from img2eeg_jax.prediction.differentiable import Differentiable
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
@@ -30,7 +31,7 @@ LAYERS = (*AREAS, LOGITS)
 _BAR_AFTER_S = 1.0
 
 
-class Encoder:
+class Encoder(Differentiable):
     """A trained network on all local devices, compiled once and kept.
 
     Example:
