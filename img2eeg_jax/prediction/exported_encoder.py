@@ -1,6 +1,6 @@
-"""Loads an encoder that was exported to a zip file. Imports JAX and NumPy only.
+"""Loads an encoder that was exported to a zip file; imports JAX and NumPy only.
 
-A copy is in the file itself: `sys.path.insert(0, "encoder.zip")` makes it importable.
+The file holds a copy, found after `sys.path.insert(0, "encoder.zip")`.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from jax import export
 
 
 class ExportedEncoder:
-    """Images in, predicted responses out; `about` is its `about.json`."""
+    """Images in, predicted responses out; `about` has their channels, times, unit."""
 
     def __init__(self, path: str):
         """Reads a file and checks it; ValueError if it is none, or damaged."""
@@ -27,19 +27,13 @@ class ExportedEncoder:
                 if hashlib.sha256(parts[name]).hexdigest() != digest:
                     raise ValueError(f"another {name} than was written")
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            raise ValueError(
-                f"{path}: expected an exported encoder, found: {error}"
-            ) from error
+            expected = f"{path}: expected an exported encoder"
+            raise ValueError(f"{expected}, found: {error}") from error
         self.about = json.loads(parts["about.json"])
-        self.weights = {
-            name.removeprefix("weights/").removesuffix(".npy"): np.load(
-                io.BytesIO(data)
-            )
-            for name, data in parts.items()
-            if name.startswith("weights/")
-        }
+        names = [name for name in parts if name.startswith("weights/")]
+        arrays = {name[8:-4]: np.load(io.BytesIO(parts[name])) for name in names}
         program = export.deserialize(bytearray(parts["program.jax_export"]))
-        self._call, self._weights = jax.jit(program.call), jax.device_put(self.weights)
+        self._call, self._weights = jax.jit(program.call), jax.device_put(arrays)
 
     def predict(self, pixels: Any) -> jax.Array:
         """Predicts from f32[image, height, width, 3], 0 to 1; with `jax.grad` too."""
