@@ -1,6 +1,7 @@
 """Pictures through a network as they are read: bounded memory, and a bar."""
 
 import abc
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.prediction.familiarity import Unfamiliar
 from img2eeg_jax.prediction.network import Run
 from img2eeg_jax.prediction.pictures import Pictures
+from img2eeg_jax.prediction.prediction import Prediction
 
 # A bar is shown of what takes longer.
 _BAR_AFTER_S = 1.0
@@ -75,13 +77,12 @@ class Predictor(abc.ABC):
           >>> encoder(["dog.jpg", "car.jpg"]).images
           ('dog.jpg', 'car.jpg')
         """
-        parts = list(self._streamed(pictures, names, bad, progress))
+        parts = [*self.stream(pictures, names, bad=bad, progress=progress)]
         if not parts:
             raise unexpected("pictures", "one that can be read", "none")
-        images = [name for names, _ in parts for name in names]
-        prediction = self.prediction(_joined([rows for _, rows in parts]), images)
-        (told,) = _telling([prediction])
-        return told
+        if not isinstance(parts[0], dict):
+            return _joined(parts)
+        return {whose: _joined([part[whose] for part in parts]) for whose in parts[0]}
 
     def stream(
         self,
@@ -109,20 +110,9 @@ class Predictor(abc.ABC):
           >>> for eeg in encoder.stream("many/"):
           ...     eeg.save(f"{eeg.images[0]}.npz")
         """
-        yield from _telling(
-            self.prediction(rows, images)
-            for images, rows in self._streamed(pictures, names, bad, progress)
-        )
-
-    def _streamed(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None,
-        bad: list[InputError] | None,
-        progress: bool | None,
-    ) -> Iterator[tuple[list[str], Any]]:
         given = Pictures(pictures, names)
-        return stream(self.outputs, given, self.image_size, bad=bad, progress=progress)
+        parts = stream(self.outputs, given, self.image_size, bad=bad, progress=progress)
+        yield from _telling(self.prediction(rows, images) for images, rows in parts)
 
 
 def _telling(predictions: Iterable[Any]) -> Iterator[Any]:
@@ -139,10 +129,25 @@ def _telling(predictions: Iterable[Any]) -> Iterator[Any]:
         unfamiliar.tell(one.simulated)
 
 
-def _joined(parts: list[Any]) -> Any:
-    if isinstance(parts[0], tuple):
-        return tuple(map(np.concatenate, zip(*parts, strict=True)))
-    return np.concatenate(parts)
+def _joined(parts: list[Prediction]) -> Prediction:
+    """Joins the predictions of batches, whose list is emptied.
+
+    Each is let go once it has been copied, so that memory holds all of them once.
+    """
+    first = parts[0]
+    images = tuple(name for part in parts for name in part.images)
+    by_image = {
+        name: np.concatenate([part.by_image()[name] for part in parts])
+        for name, value in first.by_image().items()
+        if value is not None
+    }
+    data = np.empty((len(images), *first.data.shape[1:]), first.data.dtype)
+    end = len(images)
+    while parts:
+        part = parts.pop()
+        data[end - len(part) : end] = part.data
+        end -= len(part)
+    return dataclasses.replace(first, data=data, images=images, **by_image)
 
 
 def stream(
