@@ -63,7 +63,7 @@ def evaluate(
     _check_predicts_eeg(checkpoint)
     _tell_unselected(checkpoint, which, log)
     measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
-    prediction = encoder.predict(measured.images, measured.names)
+    prediction = encoder.predict_z(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}
     scores = encoding_scores(
         prediction.data, measured.eeg, noise_free=measured.noise_free, **halvings

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from img2eeg_jax.axes import Axes
+from img2eeg_jax.axes import UNKNOWN, Axes
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import replacing
 
-# Unit of z-scored EEG: standard deviations over the training images.
-Z = "z"
+# Units of predictions. Z-scores are in standard deviations over the training images.
+Z, MICROVOLTS = "z", "µV"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,33 +21,36 @@ class Prediction:
 
     Attributes:
       data: f32[image, channel, time]; of features f32[image, feature].
-      unit: of `data`: "z", or "unknown" of features; that of `axes` is the same.
-      axes: channels and times of EEG; None of features.
-      names: one name, or path, an image.
+      axes: channels and times of EEG, and the unit of `data`; None of features.
+      images: one name, or path, an image.
       subject: whose responses they are; None if that is not known.
-      zscore: the statistics that z-scored EEG was made with, data · std + mean being in
-        the unit of the EEG that the network was trained on; None if not known.
+      zscore: the statistics that turn z-scores into the unit of the EEG that the
+        network was trained on, z · std + mean; None if not known.
     """
 
     data: np.ndarray
-    unit: str
     axes: Axes | None
-    names: tuple[str, ...]
+    images: tuple[str, ...]
     subject: int | str | None = None
     zscore: ZScore | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "images", tuple(self.images))
         of_image = self.data.shape[1:] if self.axes is None else self.axes.shape
-        expected = (len(self.names), *of_image)
+        expected = (len(self.images), *of_image)
         if self.data.shape != expected:
             raise unexpected(
-                "prediction", f"shape {expected} of names and axes", self.data.shape
+                "prediction", f"shape {expected} of images and axes", self.data.shape
             )
+
+    @property
+    def unit(self) -> str:
+        """Of `data`: "µV", "whitened" or "z"; "unknown" of features."""
+        return UNKNOWN if self.axes is None else self.axes.unit
 
     def __len__(self) -> int:
         """Returns the number of images."""
-        return len(self.names)
+        return len(self.images)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the arrays of `write_npz`, the names of images aside."""
@@ -71,4 +74,4 @@ class Prediction:
         f32[image, feature] instead.
         """
         with replacing(pathlib.Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, images=np.array(self.names), **self.arrays())
+            np.savez(file, images=np.array(self.images), **self.arrays())

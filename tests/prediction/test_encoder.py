@@ -18,6 +18,7 @@ from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.prediction.encoder import Encoder, write_predictions
+from img2eeg_jax.prediction.network import batches
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -79,12 +80,12 @@ def test_precision_is_that_of_training(tmp_path, monkeypatch, config, dtype, exp
     )
     monkeypatch.setitem(descriptions.MODELS, "realnet", lambda dtype: Toy())
     encoder = Encoder(dataclasses.replace(loaded, description=description))
-    batch = encoder._parallel.split(
-        {"image": images(8), "mask": np.ones(8, np.float32)}
-    )
+    (batch,) = batches(images(8))
+    network, mapped = encoder._network, encoder._signals.args[0]
+    batch = network._parallel.split(batch)
     for outside in ("bfloat16", "highest"):
         with jax.default_matmul_precision(outside):
-            text = encoder._step.lower(encoder._variables, batch).as_text()
+            text = mapped.lower(network._variables, batch).as_text()
         # The linear layers' is HIGHEST whatever the network's.
         (convolution,) = re.findall(r".*stablehlo.convolution.*", text)
         assert re.findall(r"<precision (\w+)>", convolution) == [expected] * 2
@@ -96,7 +97,7 @@ def test_compiles_each_batch_size_once(tmp_path, caplog):
     def n_compiled(n_images):
         caplog.clear()
         with caplog.at_level(logging.WARNING), jax.log_compiles():
-            encoder.predict(images(n_images))
+            encoder.predict_z(images(n_images))
         return sum("XLA compilation" in record.message for record in caplog.records)
 
     assert n_compiled(2) > 0
@@ -107,24 +108,24 @@ def test_compiles_each_batch_size_once(tmp_path, caplog):
 
 def test_prediction_knows_what_it_is(tmp_path):
     encoder = Encoder(checkpoint(tmp_path))
-    prediction = encoder.predict(images(3), ["a.jpg", "b.jpg", "c.jpg"])
+    prediction = encoder.predict_z(images(3), ["a.jpg", "b.jpg", "c.jpg"])
     assert prediction.data.shape == (3, 3, 5)
     np.testing.assert_array_equal(
         prediction.data.reshape(3, 15), encoder.signal(images(3))
     )
     # z-scores, whatever the unit of the EEG that it was trained on.
-    assert prediction.unit == prediction.axes.unit == encoder.axes.unit == "z"
+    assert prediction.unit == prediction.axes.unit == "z"
     assert prediction.axes.ch_names == AXES.ch_names
-    assert prediction.names == ("a.jpg", "b.jpg", "c.jpg")
+    assert prediction.images == ("a.jpg", "b.jpg", "c.jpg")
     assert (prediction.subject, prediction.zscore) == (3, ZSCORE)
-    assert encoder.predict(images(2)).names == ("0", "1")
+    assert encoder.predict_z(images(2)).images == ("0", "1")
     with pytest.raises(InputError, match="prediction: expected shape"):
-        encoder.predict(images(2), ["a.jpg"])
+        encoder.predict_z(images(2), ["a.jpg"])
 
 
 def test_prediction_of_a_channel_mean(tmp_path):
     encoder = Encoder(checkpoint(tmp_path, MEAN))
-    prediction = encoder.predict(images(2))
+    prediction = encoder.predict_z(images(2))
     np.testing.assert_array_equal(
         prediction.data[:, 0], encoder.signal(images(2))[:, 1:4]
     )
@@ -135,7 +136,7 @@ def test_prediction_of_a_channel_mean(tmp_path):
 
 def test_prediction_of_features(tmp_path):
     encoder = Encoder(checkpoint(tmp_path, SignalLayout("features", (15,))))
-    prediction = encoder.predict(images(2))
+    prediction = encoder.predict_z(images(2))
     assert prediction.data.shape == (2, 15)
     assert (prediction.unit, prediction.axes) == ("unknown", None)
 
@@ -148,7 +149,7 @@ def test_a_network_without_a_signal_is_refused(tmp_path):
 def test_predictions_of_whatever_pillow_reads(tmp_path, monkeypatch):
     """A row an image, in order; what is no image is counted."""
     encoder = Encoder(checkpoint(tmp_path))
-    monkeypatch.setattr(Encoder, "from_checkpoint", lambda *args, **options: encoder)
+    monkeypatch.setattr(Encoder, "from_pretrained", lambda *args, **options: encoder)
     folder = tmp_path / "in"
     names = ["a.avif", "b.jfif", "c.jp2", "d.jpe", "e,f.png", "x.png/\udce9.png"]
     for name, pixels in zip(names, images(len(names)), strict=True):
@@ -160,5 +161,5 @@ def test_predictions_of_whatever_pillow_reads(tmp_path, monkeypatch):
     with np.load(tmp_path / "x.npz") as arrays:
         assert arrays["images"].tolist() == [str(folder / name) for name in names]
         # PNG is lossless.
-        expected = encoder.signal(images(len(names)))[-2:]
+        expected = encoder.signal(images(len(names)))[-2:] * 1e6
         np.testing.assert_allclose(arrays["eeg"][-2:].reshape(2, 15), expected)

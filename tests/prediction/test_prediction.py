@@ -21,7 +21,7 @@ def read(path):
 def test_file_of_eeg(tmp_path):
     zscore = ZScore(DATA[0] + 1, DATA[1])
     path = tmp_path / "eeg.npz"
-    Prediction(DATA, "z", AXES, NAMES, 1, zscore).write_npz(path)
+    Prediction(DATA, AXES, NAMES, 1, zscore).write_npz(path)
     arrays = read(path)
     assert set(arrays) == {
         *("images", "eeg", "ch_names", "times_s", "zscore_mean", "zscore_std")
@@ -38,7 +38,7 @@ def test_file_of_eeg(tmp_path):
 def test_file_of_features_replaces_another(tmp_path):
     path = tmp_path / "features.npz"
     path.write_bytes(b"old")
-    Prediction(DATA.reshape(2, 6), "unknown", None, NAMES).write_npz(path)
+    Prediction(DATA.reshape(2, 6), None, NAMES).write_npz(path)
     arrays = read(path)
     assert set(arrays) == {"images", "signal"}
     assert arrays["signal"].shape == (2, 6)
@@ -51,4 +51,4 @@ def test_file_of_features_replaces_another(tmp_path):
 )
 def test_what_does_not_fit_is_refused(data, axes, names):
     with pytest.raises(InputError, match=r"prediction: expected shape .*, found \(2"):
-        Prediction(data, "z", axes, names)
+        Prediction(data, axes, names)

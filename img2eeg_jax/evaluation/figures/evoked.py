@@ -67,7 +67,7 @@ def plot_evoked(
         column[0].imshow(images[image])
         column[0].set_axis_off()
         column[0].set_title(
-            _short(prediction.names[image]), fontsize="small", parse_math=False
+            _short(prediction.images[image]), fontsize="small", parse_math=False
         )
         for axes, (_, predicted, response) in zip(column[1:], rows, strict=True):
             curves = {measured_label: response[image], "predicted": predicted[image]}
