@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from img2eeg_jax.checkpoints import run_folder, store
+from img2eeg_jax.checkpoints import pretrained, run_folder, store
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.errors import naming
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -73,7 +73,8 @@ def load_checkpoint(
     """Loads a network from a work directory or a converter's output folder.
 
     Args:
-      path: the folder.
+      path: the folder, one that `Encoder.save_pretrained` wrote, or
+        ``hf://OWNER/NAME[@REVISION][/FOLDER]``, which reads what that wrote.
       which: "best" or "last"; where no checkpoint was selected, both are the last.
       subject: whose network, where several share one.
 
@@ -81,9 +82,23 @@ def load_checkpoint(
       InputError: no checkpoint there, or one that is damaged or whose arrays do not
         fit its description; or the network has no output for this subject.
     """
+    if pretrained.is_on_hub(path):
+        # Imported here: the hub's library is slow to load.
+        from img2eeg_jax.checkpoints import hub
+
+        path = hub.fetch(os.fspath(path))
     path = pathlib.Path(path)
-    loaded = Checkpoint(path, *store.read_network(path, which))
+    loaded = Checkpoint(path, *_read(path, which))
     return _of_subject(loaded, subject) if loaded.description.subjects else loaded
+
+
+def _read(
+    folder: pathlib.Path, which: str
+) -> tuple[int, Description, dict[str, Any], str]:
+    """Reads a network that a run, a converter or `save_pretrained` wrote."""
+    if pretrained.is_at(folder):
+        return pretrained.read_network(folder)
+    return store.read_network(folder, which)
 
 
 def _of_subject(loaded: Checkpoint, subject: int | str | None) -> Checkpoint:

@@ -17,6 +17,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
+from img2eeg_jax.prediction import card
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
@@ -308,6 +309,24 @@ class Encoder:
         self._layers[layer] = self._network.compiled(step)
         return self._layers[layer]
 
+    def save_pretrained(
+        self, folder: str | os.PathLike, overwrite: bool = False
+    ) -> None:
+        """Writes what ``hf://OWNER/NAME`` reads: safetensors, JSON and a model card.
+
+        Args:
+          folder: made with its parents; `Encoder.from_pretrained` reads it, too.
+          overwrite: whether to replace a network that was saved there before.
+
+        Raises:
+          InputError: there is something, or it cannot be written.
+
+        Example:
+          >>> encoder.save_pretrained("sub-01")
+          >>> # hf upload OWNER/NAME sub-01
+        """
+        card.save_pretrained(self, folder, overwrite)
+
 
 def _local(path: str | os.PathLike, revision: str | None) -> pathlib.Path:
     """Returns the folder of a network; fetches it first if it is on a hub."""
@@ -316,7 +335,7 @@ def _local(path: str | os.PathLike, revision: str | None) -> pathlib.Path:
             raise unexpected("`revision`", "none beside a local folder", revision)
         return pathlib.Path(path)
     # Imported here: most networks are at hand.
-    from img2eeg_jax.prediction import hub
+    from img2eeg_jax.checkpoints import hub
 
     return hub.fetch(os.fspath(path), revision)
 
