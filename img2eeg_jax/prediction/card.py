@@ -11,12 +11,10 @@ from img2eeg_jax.checkpoints import pretrained, run_folder
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import layout
+from img2eeg_jax.prediction import about
 
 if TYPE_CHECKING:
     from img2eeg_jax.prediction.encoder import Encoder
-
-# Where `evaluate` writes scores, in the folder of the network.
-SCORES = "eval/metrics.json"
 
 _HEAD = """\
 ---
@@ -77,7 +75,7 @@ def save_pretrained(
         beside[run_folder.CONFIG_FILE] = json.dumps(config, indent=2) + "\n"
     if encoder.scores is not None:
         scores = pretrained.without_places(encoder.scores)
-        beside[SCORES] = json.dumps(scores, indent=2) + "\n"
+        beside[about.SCORES] = json.dumps(scores, indent=2) + "\n"
     beside |= _files_beside(checkpoint)
     network = (
         checkpoint.step,

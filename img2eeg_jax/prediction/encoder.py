@@ -4,34 +4,35 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from img2eeg_jax.axes import VOLTS, WHITENED, Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
+from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
-from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
-from img2eeg_jax.prediction import card
+from img2eeg_jax.prediction import about, card
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
+from img2eeg_jax.prediction.streaming import Predictor, stream
 from img2eeg_jax.training.step import make_predict_step
+
+# Whose response it is that several subjects' predictions average to.
+MEAN = "mean"
 
 # Layers whose activations `Encoder.features` gives.
 LOGITS = "logits"
 LAYERS = (*AREAS, LOGITS)
 
-# A bar is shown of what takes longer.
-_BAR_AFTER_S = 1.0
 
-
-class Encoder:
+class Encoder(Predictor):
     """A trained network on all local devices, compiled once and kept.
 
     Example:
@@ -61,23 +62,37 @@ class Encoder:
         cls,
         path: str | os.PathLike,
         which: str = "best",
-        subject: int | str | None = None,
+        subject: int | str | Sequence[int | str] | None = None,
         revision: str | None = None,
-    ) -> "Encoder":
-        """Loads a network.
+    ) -> Any:
+        """Loads a network: an `Encoder`, or a `SubjectEncoders` of several subjects.
 
         Args:
           path: work directory, a converter's output folder, or hf://OWNER/NAME; or a
-            folder with one of these for each subject, of which `subject` names one.
+            folder that holds one of these for each subject, as ``sub-01``.
           which: "best" or "last" checkpoint.
-          subject: whose EEG; needed where several subjects share a network.
+          subject: whose EEG; needed where several subjects share a network. A list for
+            several, or "mean" for the mean over all that there are.
           revision: branch, tag or commit of hf://.
 
         Raises:
           InputError: there is no such checkpoint, its network predicts no signal, or
             it is another subject's.
+
+        Example:
+          >>> Encoder.from_pretrained("hf://OWNER/NAME", revision="v1")
+          >>> Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
         """
-        folder = _local(path, revision)
+        is_one = subject is None or isinstance(subject, int | np.integer | str)
+        several = None if is_one else [*subject]
+        own = [subject] if is_one and subject not in (None, MEAN) else several
+        folder = _local(path, revision, own)
+        if not is_one or subject == MEAN:
+            # Imported here: it is made of encoders.
+            from img2eeg_jax.prediction.subjects import SubjectEncoders
+
+            return SubjectEncoders.from_pretrained(folder, which, several)
+        folder = layout.labelled_folders(folder).get(subject, folder)
         encoder = cls(load_checkpoint(folder, which, subject))
         whose = encoder.description.subject
         if subject is not None and whose not in (None, subject):
@@ -94,76 +109,24 @@ class Encoder:
         """Height and width of the images that it takes, in pixels."""
         return self.description.image_size
 
+    @functools.cached_property
+    def scores(self) -> dict[str, Any] | None:
+        """What ``eval.py`` wrote of this checkpoint; None where it has not scored it.
+
+        Pearson r by name (``encoding_r``, ``noise_ceiling_lower``, …) with their
+        protocol; see the README.
+        """
+        return about.read_scores(self.checkpoint)
+
+    def __str__(self) -> str:
+        """Returns a card: whose EEG, which network, trained on what, its scores."""
+        return about.card(self.checkpoint, self.axes, self.scores)
+
     @property
     def axes(self) -> Axes | None:
         """Channels, times and unit of what a call predicts; None of features."""
         axes = self.description.signal.axes
         return axes and dataclasses.replace(axes, unit=self._unit)
-
-    def __call__(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None = None,
-        *,
-        bad: list[InputError] | None = None,
-        progress: bool | None = None,
-    ) -> Prediction:
-        """Predicts the responses to pictures of any number and size.
-
-        Args:
-          pictures: a path, folder, pattern of paths, ``.txt`` file of paths, Pillow
-            image, array u8 or float 0-1 [height, width, 3] or [image, height, width,
-            3], or an iterable of these; see `Pictures`.
-          names: one a picture; by default its path, or its number from 0.
-          bad: takes what is wrong with pictures that cannot be read, which are left
-            out; None raises it.
-          progress: whether to show a bar; None shows one in a terminal.
-
-        Returns:
-          The prediction, f32[image, channel, time] in µV where the network was trained
-          on volts, "whitened" where it was on whitened EEG, and in z-scores where that
-          is not known; or features.
-
-        Raises:
-          InputError: there is no such picture, one cannot be read, or there are not as
-            many names as pictures.
-
-        Example:
-          >>> encoder(["dog.jpg", "car.jpg"]).images
-          ('dog.jpg', 'car.jpg')
-        """
-        parts = list(self._predicted(pictures, names, bad, progress))
-        images = [name for names, _ in parts for name in names]
-        return self._in_unit(self._joined(rows for _, rows in parts), images)
-
-    def stream(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None = None,
-        *,
-        bad: list[InputError] | None = None,
-        progress: bool | None = None,
-    ) -> Iterator[Prediction]:
-        """Predicts as a call does, a batch at a time, for more pictures than fit.
-
-        Args:
-          pictures: see `__call__`; an iterator may be endless.
-          names: see `__call__`.
-          bad: see `__call__`.
-          progress: see `__call__`.
-
-        Yields:
-          The prediction of the next 1 to 64 pictures.
-
-        Raises:
-          InputError: see `__call__`.
-
-        Example:
-          >>> for eeg in encoder.stream("many/"):
-          ...     eeg.save(f"{eeg.images[0]}.npz")
-        """
-        for images, rows in self._predicted(pictures, names, bad, progress):
-            yield self._in_unit(rows, images)
 
     def features(
         self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
@@ -187,10 +150,9 @@ class Encoder:
         """
         if layer not in LAYERS:
             raise unexpected("`layer`", f"one of {', '.join(LAYERS)}", f"{layer!r}")
-        given = Pictures(pictures)
-        read = (pixels for _, pixels in given.read(self.image_size))
-        n = None if given.names is None else len(given.names)
-        return np.concatenate([*self._layer(layer)(_bar(read, n, progress))])
+        run, size = self._layer(layer), self.image_size
+        parts = stream(run, Pictures(pictures), size, progress=progress)
+        return np.concatenate([rows for _, rows in parts])
 
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Predicts the flat signal of images as the network gives it.
@@ -202,7 +164,8 @@ class Encoder:
         Returns:
           f32[image, size of the signal], z-scored EEG or features.
         """
-        return self._joined(self._signals(images))
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return np.concatenate([nothing, *self.outputs(images)])
 
     def predict_z(
         self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
@@ -223,44 +186,23 @@ class Encoder:
         names = map(str, range(len(signal))) if names is None else names
         return self._prediction(self._to_eeg(signal), Z, names)
 
-    def _predicted(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None,
-        bad: list[InputError] | None,
-        progress: bool | None,
-    ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yields the names and the flat signals of one batch after the other."""
-        given = Pictures(pictures, names)
-        read: list[str] = []
+    def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
+        """Returns what flat signals predict, in its unit.
 
-        def pixels() -> Iterator[np.ndarray]:
-            for name, image in given.read(self.image_size, bad):
-                read.append(name)
-                yield image
-
-        n = None if given.names is None else len(given.names)
-        for rows in self._signals(_bar(pixels(), n, progress)):
-            done = read[: len(rows)]
-            del read[: len(rows)]
-            yield done, rows
-
-    def _joined(self, parts: Iterable[np.ndarray]) -> np.ndarray:
-        nothing = np.empty((0, self.description.signal.size), np.float32)
-        return np.concatenate([nothing, *parts])
-
-    def _to_eeg(self, signal: np.ndarray) -> np.ndarray:
-        meaning = self.description.signal
-        return meaning.to_eeg(signal) if meaning.is_eeg else signal
-
-    def _in_unit(self, signal: np.ndarray, names: Iterable[str]) -> Prediction:
-        """Returns the prediction in its unit; of EEG `signal` is overwritten."""
-        data, unit = self._to_eeg(signal), self._unit
+        Args:
+          rows: f32[image, size of the signal]; of EEG they are overwritten.
+          images: the name of each image.
+        """
+        data, unit = self._to_eeg(rows), self._unit
         if unit in (MICROVOLTS, WHITENED):
             scale = 1e6 if unit == MICROVOLTS else 1.0
             data *= np.float32(self._zscore.std * np.float64(scale))
             data += np.float32(self._zscore.mean * np.float64(scale))
-        return self._prediction(data, unit, names)
+        return self._prediction(data, unit, images)
+
+    def _to_eeg(self, signal: np.ndarray) -> np.ndarray:
+        meaning = self.description.signal
+        return meaning.to_eeg(signal) if meaning.is_eeg else signal
 
     def _prediction(
         self, data: np.ndarray, unit: str, names: Iterable[str]
@@ -293,7 +235,8 @@ class Encoder:
         return Network(self.checkpoint.variables, self.description.precision)
 
     @functools.cached_property
-    def _signals(self) -> Run:
+    def outputs(self) -> Run:
+        """Images u8[image_size, image_size, 3] → flat signals, a batch at a time."""
         return self._network.compiled(make_predict_step(self.checkpoint.model))
 
     def _layer(self, layer: str) -> Run:
@@ -328,33 +271,18 @@ class Encoder:
         card.save_pretrained(self, folder, overwrite)
 
 
-def _local(path: str | os.PathLike, revision: str | None) -> pathlib.Path:
+def _local(
+    path: str | os.PathLike, revision: str | None, subjects: Sequence[int | str] | None
+) -> pathlib.Path:
     """Returns the folder of a network; fetches it first if it is on a hub."""
-    if not os.fspath(path).startswith("hf://"):
+    if not is_on_hub(path):
         if revision is not None:
             raise unexpected("`revision`", "none beside a local folder", revision)
         return pathlib.Path(path)
     # Imported here: most networks are at hand.
     from img2eeg_jax.checkpoints import hub
 
-    return hub.fetch(os.fspath(path), revision)
-
-
-def _bar(
-    images: Iterator[np.ndarray], n: int | None, is_shown: bool | None
-) -> Iterator[np.ndarray]:
-    """Shows how many images have been read, where it takes long."""
-    return iter(
-        tqdm(
-            images,
-            total=n,
-            unit="image",
-            dynamic_ncols=True,
-            delay=_BAR_AFTER_S if is_shown is None else 0,
-            # None asks whether there is a terminal.
-            disable=None if is_shown is None else not is_shown,
-        )
-    )
+    return hub.fetch(os.fspath(path), revision, subjects)
 
 
 def write_predictions(

@@ -281,12 +281,24 @@ def test_probe(folder):
         bad = []
         got = list(Pictures([source]).read(SIZE, bad))
         if bad or isinstance(odd.outcome, str):
-            print(repr(odd.name)[:30], "BAD" if bad else "GOOD", str(bad)[-120:], "|", odd.outcome if isinstance(odd.outcome, str) else "ARRAY")
+            print(
+                repr(odd.name)[:30],
+                "BAD" if bad else "GOOD",
+                str(bad)[-120:],
+                "|",
+                odd.outcome if isinstance(odd.outcome, str) else "ARRAY",
+            )
         else:
             want = odd.outcome
-            if want.ndim == 2: want = in_rgb(want)
+            if want.ndim == 2:
+                want = in_rgb(want)
             if want.dtype != np.uint8:
-                want = want + (255*(1-WEIGHT) if want.dtype==float else 0)
+                want = want + (255 * (1 - WEIGHT) if want.dtype == float else 0)
                 want = np.rint(want).astype(np.uint8)
             ref = list(Pictures([want]).read(SIZE))[0][1]
-            print(repr(odd.name)[:30], "diff", np.abs(ref.astype(int)-got[0][1]).max(), odd.tolerance)
+            print(
+                repr(odd.name)[:30],
+                "diff",
+                np.abs(ref.astype(int) - got[0][1]).max(),
+                odd.tolerance,
+            )
