@@ -38,8 +38,8 @@ class Description:
       initial_weights: what training started from, or the file that was converted.
       config: of the run that trained it; None of converted weights.
       data: of the training data: `image_list_sha256`, and `preprocessing`, the record
-        of how the EEG was made (None if it was made elsewhere); None of converted
-        weights.
+        of how the EEG was made (None if it was made elsewhere; where several share the
+        network a list, one each); None of converted weights.
       pairings: split of the training data → which image goes with which EEG, by files
         and by pixels; None of converted weights, and of formats before 3.
       source: where converted weights come from (see `interop.sources`), or None.
@@ -96,13 +96,17 @@ class Description:
                 f"{subject or 'none'}; `subject` names one",
             )
         position = self.subjects.index(subject)
-        shape = self.model["signal_shape"][1:]
+        shape, data = self.model["signal_shape"][1:], self.data
+        # Older ones have the record of the first subject only.
+        if data is not None and isinstance(data["preprocessing"], list):
+            data = {**data, "preprocessing": data["preprocessing"][position]}
         return dataclasses.replace(
             self,
             subject=subject,
             subjects=None,
             model={**self.model, "signal_shape": shape},
             zscore=ZScore(self.zscore.mean[position], self.zscore.std[position]),
+            data=data,
         )
 
     def data_difference(self, other: "Description") -> str | None:

@@ -1,6 +1,5 @@
 """A trained network at work: pictures in, predicted EEG out."""
 
-import dataclasses
 import functools
 import os
 import pathlib
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from img2eeg_jax.axes import VOLTS, WHITENED, Axes
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.checkpoints.pretrained import is_on_hub
@@ -18,9 +17,10 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.prediction import about, card
+from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
-from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
+from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor, stream
 from img2eeg_jax.training.step import make_predict_step
 
@@ -125,8 +125,8 @@ class Encoder(Predictor):
     @property
     def axes(self) -> Axes | None:
         """Channels, times and unit of what a call predicts; None of features."""
-        axes = self.description.signal.axes
-        return axes and dataclasses.replace(axes, unit=self._unit)
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return self.prediction(nothing, []).axes
 
     def features(
         self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
@@ -183,52 +183,17 @@ class Encoder(Predictor):
           InputError: there are not as many names as images.
         """
         signal = self.signal(images)
-        names = map(str, range(len(signal))) if names is None else names
-        return self._prediction(self._to_eeg(signal), Z, names)
+        names = map(str, range(len(signal)) if names is None else names)
+        return Prediction.of_signal(signal, self.description, names, in_z=True)
 
     def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
         """Returns what flat signals predict, in its unit.
 
         Args:
-          rows: f32[image, size of the signal]; of EEG they are overwritten.
+          rows: f32[image, size of the signal].
           images: the name of each image.
         """
-        data, unit = self._to_eeg(rows), self._unit
-        if unit in (MICROVOLTS, WHITENED):
-            scale = 1e6 if unit == MICROVOLTS else 1.0
-            data *= np.float32(self._zscore.std * np.float64(scale))
-            data += np.float32(self._zscore.mean * np.float64(scale))
-        return self._prediction(data, unit, images)
-
-    def _to_eeg(self, signal: np.ndarray) -> np.ndarray:
-        meaning = self.description.signal
-        return meaning.to_eeg(signal) if meaning.is_eeg else signal
-
-    def _prediction(
-        self, data: np.ndarray, unit: str, names: Iterable[str]
-    ) -> Prediction:
-        axes = self.description.signal.axes
-        return Prediction(
-            data=data,
-            axes=axes and dataclasses.replace(axes, unit=unit),
-            images=tuple(names),
-            subject=self.description.subject,
-            zscore=self._zscore,
-        )
-
-    @property
-    def _zscore(self) -> Any:
-        # The statistics of single channels tell nothing of a channel mean.
-        is_mean = self.description.signal.window is not None
-        return None if is_mean else self.description.zscore
-
-    @property
-    def _unit(self) -> str:
-        """The unit of what a call predicts, of EEG."""
-        eeg = self.description.signal.eeg
-        if eeg is None or self._zscore is None:
-            return Z
-        return {VOLTS: MICROVOLTS, WHITENED: WHITENED}.get(eeg.unit, Z)
+        return Prediction.of_signal(rows, self.description, images)
 
     @functools.cached_property
     def _network(self) -> Network:
@@ -317,8 +282,8 @@ def write_predictions(
     encoder = Encoder.from_pretrained(checkpoint_dir, which=which, subject=subject)
     prediction = encoder(found.images)
     output.parent.mkdir(parents=True, exist_ok=True)
-    prediction.write_npz(output)
-    arrays = prediction.arrays().items()
+    write_npz(prediction, output)
+    arrays = npz_arrays(prediction).items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     left_out = found.left_out() and f", {found.left_out()}"
     return f"{len(found.images)} images{left_out}: {shapes}, in {output}"

@@ -294,12 +294,13 @@ def _build_workdirs(
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
         zscore, whose = data.zscore, {"subject": numbers[position]}
-        pairings = data.pairings
+        pairings, record = data.pairings, shards.eeg(numbers[position]).preprocessing
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
             pairings = data.pairings_of(numbers[position])
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
+            record = [shards.eeg(number).preprocessing for number in numbers]
         description = networks.describe(
             zscore=zscore,
             initial_weights=own.init_from or "random",
@@ -307,7 +308,7 @@ def _build_workdirs(
             config=json.loads(json.dumps(own.to_dict())),
             data={
                 "image_list_sha256": shards.image_list_sha256,
-                "preprocessing": shards.eeg(numbers[position]).preprocessing,
+                "preprocessing": record,
             },
             pairings=pairings,
             **whose,
