@@ -14,10 +14,8 @@ from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.prediction import about, card
-from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
@@ -248,42 +246,3 @@ def _local(
     from img2eeg_jax.checkpoints import hub
 
     return hub.fetch(os.fspath(path), revision, subjects)
-
-
-def write_predictions(
-    checkpoint_dir: str | os.PathLike,
-    images: Sequence[str | os.PathLike],
-    output: str | os.PathLike,
-    *,
-    which: str = "best",
-    subject: int | str | None = None,
-    overwrite: bool = False,
-) -> str:
-    """Predicts the responses to image files and writes them to an `.npz` file.
-
-    Args:
-      checkpoint_dir: work directory, or a converter's output folder.
-      images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `Prediction.write_npz`.
-      which: "best" or "last" checkpoint.
-      subject: whose EEG, where several subjects share a network.
-      overwrite: whether to replace `output`.
-
-    Returns:
-      What was written, and how many files of folders are no images, as a line of text.
-
-    Raises:
-      InputError: there is no such checkpoint or image, an image cannot be read, or
-        `output` exists.
-    """
-    output = pathlib.Path(output)
-    check_new(output, overwrite)
-    found = layout.find_images(images)
-    encoder = Encoder.from_pretrained(checkpoint_dir, which=which, subject=subject)
-    prediction = encoder(found.images)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_npz(prediction, output)
-    arrays = npz_arrays(prediction).items()
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
-    left_out = found.left_out() and f", {found.left_out()}"
-    return f"{len(found.images)} images{left_out}: {shapes}, in {output}"

@@ -19,7 +19,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.interop import transfer
-from img2eeg_jax.prediction import encoder
+from img2eeg_jax.prediction import run
 
 # What a converted tiny encoder of 340 numbers fits to, and the other way round.
 FITTING = {"window_s": (0.0, 0.19), "num_epochs": 1}
@@ -238,15 +238,16 @@ def test_predict_from_converted_weights(
     folder = data_original / "image_set/test_images"
     file = sorted(folder.rglob("*.jpg"))[0]
     output = tmp_path / "x.npz"
-    encoder.write_predictions(converted / name, [file, folder], output)
+    run.predict_to_files(converted / name, [file, folder], output)
     with np.load(output) as arrays:
         assert arrays[key].shape == shape
         assert np.isfinite(arrays[key]).all()
         np.testing.assert_allclose(arrays[key][0], arrays[key][1], atol=1e-6)
         assert arrays["images"][0] == str(file)
     with pytest.raises(InputError, match="`overwrite` replaces it"):
-        encoder.write_predictions(converted / name, [file], output)
-    encoder.write_predictions(converted / name, [file], output, overwrite=True)
+        run.predict_to_files(converted / name, [file], output)
+    again = run.Choices(overwrite=True)
+    run.predict_to_files(converted / name, [file], output, choices=again)
     with np.load(output) as arrays:
         assert len(arrays[key]) == 1
 
