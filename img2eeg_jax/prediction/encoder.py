@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,17 @@ from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
-from img2eeg_jax.prediction import about, card
+from img2eeg_jax.prediction import about, card, sampling
+from img2eeg_jax.prediction.familiarity import make_step
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor, stream
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint
 from img2eeg_jax.training.step import make_predict_step
+
+if TYPE_CHECKING:
+    import mne
 
 # Whose response it is that several subjects' predictions average to.
 MEAN = "mean"
@@ -102,6 +107,11 @@ class Encoder(Predictor):
         """What the checkpoint says of the network."""
         return self.checkpoint.description
 
+    @functools.cached_property
+    def trust(self) -> Trust | None:
+        """How far to trust it; None where training wrote nothing of it."""
+        return of_checkpoint(self.checkpoint)
+
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels."""
@@ -124,7 +134,7 @@ class Encoder(Predictor):
     def axes(self) -> Axes | None:
         """Channels, times and unit of what a call predicts; None of features."""
         nothing = np.empty((0, self.description.signal.size), np.float32)
-        return self.prediction(nothing, []).axes
+        return Prediction.of_signal(nothing, self.description, []).axes
 
     def features(
         self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
@@ -152,6 +162,12 @@ class Encoder(Predictor):
         parts = stream(run, Pictures(pictures), size, progress=progress)
         return np.concatenate([rows for _, rows in parts])
 
+    def sample_trials(
+        self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
+    ) -> "mne.EpochsArray":
+        """Simulates single trials; see `sampling.sample_trials`."""
+        return sampling.sample_trials(self, pictures, n_trials, seed, unitless=unitless)
+
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Predicts the flat signal of images as the network gives it.
 
@@ -163,7 +179,7 @@ class Encoder(Predictor):
           f32[image, size of the signal], z-scored EEG or features.
         """
         nothing = np.empty((0, self.description.signal.size), np.float32)
-        return np.concatenate([nothing, *self.outputs(images)])
+        return np.concatenate([nothing, *self.signals(images)])
 
     def predict_z(
         self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
@@ -181,26 +197,43 @@ class Encoder(Predictor):
           InputError: there are not as many names as images.
         """
         signal = self.signal(images)
-        names = map(str, range(len(signal)) if names is None else names)
+        names = map(str, range(len(signal))) if names is None else names
         return Prediction.of_signal(signal, self.description, names, in_z=True)
 
     def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
-        """Returns what flat signals predict, in its unit.
+        """Returns what rows of `outputs` predict, in its unit, and how far to trust it.
 
         Args:
-          rows: f32[image, size of the signal].
+          rows: f32[image, size of the signal], or more with features behind it.
           images: the name of each image.
         """
-        return Prediction.of_signal(rows, self.description, images)
+        signal, features = np.split(rows, [self.description.signal.size], axis=1)
+        familiarity = None
+        if features.size and self.trust is not None:
+            familiarity = self.trust.familiarity.distance(features)
+        return Prediction.of_signal(
+            signal,
+            self.description,
+            images,
+            trust=self.trust,
+            familiarity=familiarity,
+        )
 
     @functools.cached_property
     def _network(self) -> Network:
         return Network(self.checkpoint.variables, self.description.precision)
 
     @functools.cached_property
-    def outputs(self) -> Run:
+    def signals(self) -> Run:
         """Images u8[image_size, image_size, 3] → flat signals, a batch at a time."""
         return self._network.compiled(make_predict_step(self.checkpoint.model))
+
+    @functools.cached_property
+    def outputs(self) -> Run:
+        """As `signals`, with the features behind them that tell what is familiar."""
+        if self.trust is None or self.trust.familiarity is None:
+            return self.signals
+        return self._network.compiled(make_step(self.checkpoint.model))
 
     def _layer(self, layer: str) -> Run:
         if layer in self._layers:

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.prediction.familiarity import Unfamiliar
 from img2eeg_jax.prediction.network import Run
 from img2eeg_jax.prediction.pictures import Pictures
 
@@ -78,7 +79,9 @@ class Predictor(abc.ABC):
         if not parts:
             raise unexpected("pictures", "one that can be read", "none")
         images = [name for names, _ in parts for name in names]
-        return self.prediction(_joined([rows for _, rows in parts]), images)
+        prediction = self.prediction(_joined([rows for _, rows in parts]), images)
+        (told,) = _telling([prediction])
+        return told
 
     def stream(
         self,
@@ -106,8 +109,10 @@ class Predictor(abc.ABC):
           >>> for eeg in encoder.stream("many/"):
           ...     eeg.save(f"{eeg.images[0]}.npz")
         """
-        for images, rows in self._streamed(pictures, names, bad, progress):
-            yield self.prediction(rows, images)
+        yield from _telling(
+            self.prediction(rows, images)
+            for images, rows in self._streamed(pictures, names, bad, progress)
+        )
 
     def _streamed(
         self,
@@ -118,6 +123,20 @@ class Predictor(abc.ABC):
     ) -> Iterator[tuple[list[str], Any]]:
         given = Pictures(pictures, names)
         return stream(self.outputs, given, self.image_size, bad=bad, progress=progress)
+
+
+def _telling(predictions: Iterable[Any]) -> Iterator[Any]:
+    """Passes predictions on, and tells at the end of images that are unfamiliar."""
+    unfamiliar, one = Unfamiliar(), None
+    for prediction in predictions:
+        # Of several subjects the first's speaks for all: pictures are the same.
+        is_many = isinstance(prediction, dict)
+        one = next(iter(prediction.values())) if is_many else prediction
+        if one.familiarity is not None:
+            unfamiliar.add(one.images, one.familiarity)
+        yield prediction
+    if one is not None:
+        unfamiliar.tell(one.simulated)
 
 
 def _joined(parts: list[Any]) -> Any:

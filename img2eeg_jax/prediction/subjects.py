@@ -175,7 +175,9 @@ def mean_of(predictions: "dict[int | str, Prediction]") -> Prediction:
     """Returns the mean of several subjects' predictions of the same images."""
     first, *_ = predictions.values()
     data = np.mean([one.data for one in predictions.values()], axis=0)
-    return dataclasses.replace(first, data=data, subject=MEAN, zscore=None)
+    # What is known of one subject's responses is not known of the mean.
+    unknown = dict.fromkeys(("zscore", "unwhitening", "trust"))
+    return dataclasses.replace(first, data=data, subject=MEAN, **unknown)
 
 
 def _shared(checkpoint: Checkpoint) -> Run:
