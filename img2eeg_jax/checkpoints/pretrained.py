@@ -89,7 +89,9 @@ def write(
         check_room(scratch, sum(array.nbytes for array in arrays.values()))
         new = scratch / "new"
         new.mkdir()
-        safetensors.numpy.save_file(arrays, new / WEIGHTS, {"format": "flax"})
+        # The library's own files are for nobody else to read.
+        weights = safetensors.numpy.save(arrays, {"format": "flax"})
+        (new / WEIGHTS).write_bytes(weights)
         for name, content in beside.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, str):

@@ -4,17 +4,13 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from img2eeg_jax.axes import WHITENED, Axes
 from img2eeg_jax.checkpoints import pretrained, run_folder
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
-from img2eeg_jax.data import layout
-from img2eeg_jax.prediction import about
-
-if TYPE_CHECKING:
-    from img2eeg_jax.prediction.encoder import Encoder
+from img2eeg_jax.prediction import about, trust
 
 _HEAD = """\
 ---
@@ -56,56 +52,61 @@ _UNITS = {
 }
 
 
-def save_pretrained(
-    encoder: "Encoder", folder: str | os.PathLike, overwrite: bool = False
+def save(
+    checkpoint: Checkpoint,
+    axes: Axes | None,
+    scores: Mapping[str, Any] | None,
+    folder: str | os.PathLike,
+    overwrite: bool = False,
 ) -> None:
     """Writes what ``hf://OWNER/NAME`` reads; see `checkpoints.pretrained`.
 
     Args:
-      encoder: the network.
+      checkpoint: the network.
+      axes: see `model_card`.
+      scores: see `model_card`.
       folder: made with its parents.
       overwrite: whether to replace a network that was saved there before.
 
     Raises:
       InputError: there is something, or it cannot be written.
     """
-    checkpoint, beside = encoder.checkpoint, {}
-    if checkpoint.config is not None:
-        config = pretrained.without_places(checkpoint.config)
-        beside[run_folder.CONFIG_FILE] = json.dumps(config, indent=2) + "\n"
-    if encoder.scores is not None:
-        scores = pretrained.without_places(encoder.scores)
-        beside[about.SCORES] = json.dumps(scores, indent=2) + "\n"
-    beside |= _files_beside(checkpoint)
+    beside: dict[str, str | pathlib.Path] = {**_files_beside(checkpoint)}
+    documents = {run_folder.CONFIG_FILE: checkpoint.config, about.SCORES: scores}
+    for name, document in documents.items():
+        if document is not None:
+            plain = pretrained.without_places(document)
+            beside[name] = json.dumps(plain, indent=2) + "\n"
     network = (
         checkpoint.step,
         checkpoint.description,
         checkpoint.variables,
         checkpoint.which,
     )
-    text = model_card(encoder)
+    text = model_card(checkpoint.description, axes, scores)
     pretrained.write(pathlib.Path(folder), network, text, beside, overwrite=overwrite)
 
 
 def _files_beside(checkpoint: Checkpoint) -> dict[str, pathlib.Path]:
     """Returns what goes along where it is there: name → file."""
-    names, subject = (
-        [run_folder.METRICS_FILE, "trust.npz"],
-        (checkpoint.description.subject),
-    )
+    folder, subject = checkpoint.path, checkpoint.description.subject
+    # One of several subjects who share a network has a `trust` of its own.
+    files = [folder / run_folder.METRICS_FILE, trust.file_of(folder)]
     if subject is not None:
-        # Of a network that several subjects shared.
-        names.append(f"trust_{layout.subject_name(subject)}.npz")
-    return {
-        name: checkpoint.path / name
-        for name in names
-        if (checkpoint.path / name).is_file()
-    }
+        files.append(trust.file_of(folder, subject))
+    return {file.name: file for file in files if file.is_file()}
 
 
-def model_card(encoder: "Encoder") -> str:
-    """Returns the text of a model card, in Markdown with the hub's head."""
-    description, axes = encoder.description, encoder.axes
+def model_card(
+    description: Description, axes: Axes | None, scores: Mapping[str, Any] | None
+) -> str:
+    """Returns the text of a model card, in Markdown with the hub's head.
+
+    Args:
+      description: of the network.
+      axes: channels, times and unit of what it predicts; None of features.
+      scores: of `about.read_scores`.
+    """
     subject, what = description.subject, "responses" if axes is None else "EEG"
     whose = "a person" if subject is None else f"subject {subject}"
     facts = {
@@ -121,7 +122,7 @@ def model_card(encoder: "Encoder") -> str:
         f"{_HEAD}\n# {what} of {whose}, predicted from images",
         _USE,
         "\n".join(["| | |", "|---|---|", *rows]),
-        f"## Scores\n\n{_scores(encoder.scores)}",
+        f"## Scores\n\n{_scores(scores)}",
         f"## What it is not\n\n{_limits(description)}",
         f"## Files\n\n{_FILES}",
     ]
@@ -152,7 +153,7 @@ def _data(description: Description) -> str:
     if description.source is not None:
         name = pretrained.without_places(description.source["name"])
         return f"see its source: `{name}` (SHA-256 `{description.source['sha256']}`)"
-    if data.get("simulated"):
+    if description.simulated:
         return "**simulated EEG**, of no person"
     if not data:
         return "not recorded"
@@ -174,7 +175,7 @@ def _scores(scores: Mapping[str, Any] | None) -> str:
             f"{scores['n_repetitions']} repetitions, mean of {first_s:g} to {last_s:g} "
             f"s, {scores['n_splits']} random halvings; ceilings stand beside it and "
             "are not divided into it.\n",
-            "| | r |",
+            "| | |",
             "|---|---|",
             *rows,
         ]
@@ -187,7 +188,7 @@ def _limits(description: Description) -> str:
         "of one person and one way of recording. Images unlike those it was trained "
         "on have predictions, too, that nobody has measured."
     ]
-    if (description.data or {}).get("simulated"):
+    if description.simulated:
         limits.append(
             "It was trained on **simulated** EEG: what it says of photographs is not "
             "what any brain does."

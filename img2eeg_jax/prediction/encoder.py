@@ -264,7 +264,7 @@ class Encoder(Predictor):
           >>> encoder.save_pretrained("sub-01")
           >>> # hf upload OWNER/NAME sub-01
         """
-        card.save_pretrained(self, folder, overwrite)
+        card.save(self.checkpoint, self.axes, self.scores, folder, overwrite)
 
 
 def _local(

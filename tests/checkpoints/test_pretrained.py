@@ -68,6 +68,9 @@ def test_others_read_the_weights(folder, variables):
     arrays = safetensors.numpy.load_file(folder / "model.safetensors")
     kernel = variables["params"]["V1"]["conv1"]["kernel"]
     np.testing.assert_array_equal(arrays["params.V1.conv1.kernel"], kernel)
+    # And may.
+    modes = {path.stat().st_mode & 0o777 for path in folder.glob("*.*")}
+    assert len(modes) == 1
     with safetensors.safe_open(folder / "model.safetensors", "numpy") as file:
         assert file.metadata() == {"format": "flax"}
 

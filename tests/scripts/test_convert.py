@@ -256,7 +256,7 @@ def test_predict_from_converted_weights(
     ("flags", "words"),
     [
         (["--images=none"], "none: expected an image or a folder of images"),
-        (["--images=Makefile"], "Makefile: expected a readable image"),
+        (["--images=Makefile"], "Makefile: expected a readable image.*; --skip_bad le"),
         (["--images=tests/golden"], "tests/golden: expected an image or a folder"),
     ],
 )
@@ -265,6 +265,29 @@ def test_predict_refuses(commands, converted, tmp_path, flags, words):
     given = [f"--checkpoint={converted / '340'}", f"--output={output}", *flags]
     check_refused(commands.run("predict.py", *given), words)
     assert not list(tmp_path.iterdir())
+
+
+def test_predict_into_a_folder(commands, converted, data_original, tmp_path):
+    """Flags that select; what cannot be read is listed, and the status is 0."""
+    folder = sorted(data_original.glob("image_set/test_images/*"))[0]
+    (picture,) = folder.iterdir()
+    (tmp_path / "bad.jpg").touch()
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'bad.jpg'}\n")
+    given = [f"--checkpoint={converted / '340'}", f"--output={tmp_path / 'out'}"]
+    given += [f"--images={folder}/*.jp*g", f"--images={tmp_path / 'list.txt'}"]
+    result = commands.run(
+        "predict.py", *given, "--skip_bad", "--channels=Oz,O1", "--window=0.1,0.15"
+    )
+    check_done(result)
+    first, title, bad = result.stdout.splitlines()[-3:]
+    assert first.startswith("1 image, each 2 channels × 6 times in 'z' (no unit), in")
+    assert (title, bad.strip().split(": ")[:2]) == (
+        "1 left out:",
+        [str(tmp_path / "bad.jpg"), "expected a readable image, found an empty file"],
+    )
+    with np.load(tmp_path / "out" / f"{picture.name}.npz") as arrays:
+        assert arrays["ch_names"].tolist() == ["Oz", "O1"]
+    assert (tmp_path / "out" / f"{picture.name}.png").exists()
 
 
 def damage_truncated(path, state_dict):
