@@ -252,10 +252,9 @@ class Unfamiliar:
         if not self._n_found:
             return
         names = ", ".join(self._shown) + (", …" if self._n_found > _SHOWN else "")
-        which = "drawn ones, and its EEG is simulated" if is_simulated else "others"
+        simulated = ", which was trained on simulated EEG," if is_simulated else ""
         _log.warning(
             "%d of %d images are further from the training images than %.0f %% of new "
-            "ones like those (%s): the network knows %s, and its errors here are not "
-            "known",
-            *(self._n_found, self._n_images, 100 * SHARE, names, which),
+            "ones like those (%s): how the network%s does on them is not known",
+            *(self._n_found, self._n_images, 100 * SHARE, names, simulated),
         )
