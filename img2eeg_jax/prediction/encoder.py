@@ -16,6 +16,7 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.prediction import about, sampling
+from img2eeg_jax.prediction.differentiable import Differentiable
 from img2eeg_jax.prediction.familiarity import make_step
 from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
@@ -36,7 +37,7 @@ LOGITS = "logits"
 LAYERS = (*AREAS, LOGITS)
 
 
-class Encoder(Predictor):
+class Encoder(Predictor, Differentiable):
     """A trained network on all local devices, compiled once and kept.
 
     Example:
