@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from img2eeg_jax.checkpoints import run_folder, store
+from img2eeg_jax.checkpoints import pretrained, run_folder, store
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.errors import naming
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -90,7 +90,8 @@ def load_checkpoint(
     """Loads a network from a work directory or a converter's output folder.
 
     Args:
-      path: the folder.
+      path: the folder, one that `Encoder.save_pretrained` wrote, or
+        ``hf://OWNER/NAME[@REVISION][/FOLDER]``, which reads what that wrote.
       which: "best" or "last"; where no checkpoint was selected, both are the last.
       subject: whose network, where several share one.
 
@@ -107,5 +108,12 @@ def load_whole(path: str | os.PathLike, which: str = "best") -> Checkpoint:
 
     Arguments and errors are those of `load_checkpoint`.
     """
+    if pretrained.is_on_hub(path):
+        # Imported here: the hub's library is slow to load.
+        from img2eeg_jax.checkpoints import hub
+
+        path = hub.fetch(os.fspath(path))
     path = pathlib.Path(path)
+    if pretrained.is_at(path):
+        return Checkpoint(path, *pretrained.read_network(path))
     return Checkpoint(path, *store.read_network(path, which))

@@ -11,14 +11,13 @@ import numpy as np
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
+from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
-from img2eeg_jax.prediction import about, sampling
+from img2eeg_jax.prediction import about, card, sampling
 from img2eeg_jax.prediction.differentiable import Differentiable
 from img2eeg_jax.prediction.familiarity import make_step
-from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
@@ -88,13 +87,14 @@ class Encoder(Predictor, Differentiable):
           >>> Encoder.from_pretrained("hf://OWNER/NAME", revision="v1")
           >>> Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
         """
-        folder = _local(path, revision)
         is_one = subject is None or isinstance(subject, int | np.integer | str)
+        several = None if is_one else [*subject]
+        own = [subject] if is_one and subject not in (None, MEAN) else several
+        folder = _local(path, revision, own)
         if not is_one or subject == MEAN:
             # Imported here: it is made of encoders.
             from img2eeg_jax.prediction.subjects import SubjectEncoders
 
-            several = None if is_one else [*subject]
             return SubjectEncoders.from_pretrained(folder, which, several)
         folder = layout.labelled_folders(folder).get(subject, folder)
         encoder = cls(load_checkpoint(folder, which, subject))
@@ -252,53 +252,34 @@ class Encoder(Predictor, Differentiable):
         self._layers[layer] = self._network.compiled(step)
         return self._layers[layer]
 
+    def save_pretrained(
+        self, folder: str | os.PathLike, overwrite: bool = False
+    ) -> None:
+        """Writes what ``hf://OWNER/NAME`` reads: safetensors, JSON and a model card.
 
-def _local(path: str | os.PathLike, revision: str | None) -> pathlib.Path:
+        Args:
+          folder: made with its parents; `Encoder.from_pretrained` reads it, too.
+          overwrite: whether to replace a network that was saved there before.
+
+        Raises:
+          InputError: there is something, or it cannot be written.
+
+        Example:
+          >>> encoder.save_pretrained("sub-01")
+          >>> # hf upload OWNER/NAME sub-01
+        """
+        card.save(self.checkpoint, self.axes, self.scores, folder, overwrite)
+
+
+def _local(
+    path: str | os.PathLike, revision: str | None, subjects: Sequence[int | str] | None
+) -> pathlib.Path:
     """Returns the folder of a network; fetches it first if it is on a hub."""
-    if not os.fspath(path).startswith("hf://"):
+    if not is_on_hub(path):
         if revision is not None:
             raise unexpected("`revision`", "none beside a local folder", revision)
         return pathlib.Path(path)
     # Imported here: most networks are at hand.
-    from img2eeg_jax.prediction import hub
+    from img2eeg_jax.checkpoints import hub
 
-    return hub.fetch(os.fspath(path), revision)
-
-
-def write_predictions(
-    checkpoint_dir: str | os.PathLike,
-    images: Sequence[str | os.PathLike],
-    output: str | os.PathLike,
-    *,
-    which: str = "best",
-    subject: int | str | None = None,
-    overwrite: bool = False,
-) -> str:
-    """Predicts the responses to image files and writes them to an `.npz` file.
-
-    Args:
-      checkpoint_dir: work directory, or a converter's output folder.
-      images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `files.write_npz`.
-      which: "best" or "last" checkpoint.
-      subject: whose EEG, where several subjects share a network.
-      overwrite: whether to replace `output`.
-
-    Returns:
-      What was written, and how many files of folders are no images, as a line of text.
-
-    Raises:
-      InputError: there is no such checkpoint or image, an image cannot be read, or
-        `output` exists.
-    """
-    output = pathlib.Path(output)
-    check_new(output, overwrite)
-    found = layout.find_images(images)
-    encoder = Encoder.from_pretrained(checkpoint_dir, which=which, subject=subject)
-    prediction = encoder(found.images)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_npz(prediction, output)
-    arrays = npz_arrays(prediction).items()
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
-    left_out = found.left_out() and f", {found.left_out()}"
-    return f"{len(found.images)} images{left_out}: {shapes}, in {output}"
+    return hub.fetch(os.fspath(path), revision, subjects)

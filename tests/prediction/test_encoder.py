@@ -19,7 +19,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.prediction.encoder import Encoder, write_predictions
+from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.prediction.network import FEW, batches
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
 
@@ -231,27 +231,6 @@ def test_prediction_of_features(tmp_path):
 def test_a_network_without_a_signal_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected a network that predicts EEG"):
         Encoder(checkpoint(tmp_path, None, "cornet_s"))
-
-
-def test_predictions_of_whatever_pillow_reads(tmp_path, monkeypatch):
-    """A row an image, in order; what is no image is counted."""
-    encoder = Encoder(checkpoint(tmp_path))
-    monkeypatch.setattr(Encoder, "from_pretrained", lambda *args, **options: encoder)
-    folder = tmp_path / "in"
-    names = ["a.avif", "b.jfif", "c.jp2", "d.jpe", "e,f.png", "x.png/\udce9.png"]
-    for name, pixels in zip(names, images(len(names)), strict=True):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / name)
-    (folder / "notes.txt").write_text("")
-    line = write_predictions(tmp_path, [folder], tmp_path / "x.npz")
-    assert line.startswith("6 images, 1 other file left out (1 .txt): eeg (6, 3, 5)")
-    with np.load(tmp_path / "x.npz") as arrays:
-        assert arrays["images"].tolist() == [str(folder / name) for name in names]
-        # PNG is lossless.
-        expected = encoder.signal(images(len(names)))[-2:] * 1e6
-        np.testing.assert_allclose(
-            arrays["eeg"][-2:].reshape(2, 15), expected, rtol=1e-6
-        )
 
 
 class Backbone(nn.Module):
