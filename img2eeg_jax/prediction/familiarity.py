@@ -254,7 +254,7 @@ class Unfamiliar:
         names = ", ".join(self._shown) + (", …" if self._n_found > _SHOWN else "")
         simulated = ", which was trained on simulated EEG," if is_simulated else ""
         _log.warning(
-            "%d of %d images are further from the training images than %.0f %% of new "
-            "ones like those (%s): how the network%s does on them is not known",
-            *(self._n_found, self._n_images, 100 * SHARE, names, simulated),
+            "further from the training images than %.0f %% of new images like those: %d "
+            "of %d (%s); how the network%s does on them is not known",
+            *(100 * SHARE, self._n_found, self._n_images, names, simulated),
         )

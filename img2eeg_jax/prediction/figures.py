@@ -16,6 +16,8 @@ from img2eeg_jax.prediction.trust import interval
 # Maps that are drawn unless the user names times.
 _N_MAPS = 5
 _MOST_CURVES_NAMED = 8
+# Letters of an image's name in a title, of a path the last ones.
+_LONGEST_NAME = 60
 # The probability that shaded intervals have.
 _LEVEL = 0.95
 
@@ -190,5 +192,10 @@ def _label(prediction: Responses) -> str:
 def _title(prediction: Responses) -> str:
     # File names may be no text at all, which no font can show.
     name = prediction.images[0].encode(errors="replace").decode()
+    if len(name) > _LONGEST_NAME:
+        name = f"…{name[1 - _LONGEST_NAME :]}"
     whose = "" if prediction.subject is None else f"subject {prediction.subject}"
-    return ", ".join(filter(None, [name, whose, told_simulated(prediction)]))
+    about = ", ".join(filter(None, [whose, told_simulated(prediction)]))
+    # No name pushes out of the figure what it is of.
+    gap = ", " if len(name + about) < _LONGEST_NAME else "\n"
+    return gap.join(filter(None, [name, about]))
