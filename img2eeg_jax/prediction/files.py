@@ -30,6 +30,11 @@ def npz_arrays(prediction: Responses) -> dict[str, np.ndarray]:
     if prediction.unwhitening is not None:
         arrays["unwhitening_ch_names"] = np.array(prediction.unwhitening.ch_names)
         arrays["unwhitening_v"] = prediction.unwhitening.matrix
+    if prediction.trust is not None:
+        arrays["reliability_r"] = prediction.trust.r
+        arrays["noise_ceiling"] = prediction.trust.ceiling
+    if prediction.familiarity is not None:
+        arrays["familiarity"] = prediction.familiarity
     return arrays
 
 
@@ -44,8 +49,9 @@ def write_npz(prediction: Responses, path: str | os.PathLike) -> None:
     `ch_names`, `times_s` (seconds from image onset), `simulated` and, where they are
     known, `subject`, `zscore_mean` and `zscore_std` [channel, time] (z · std + mean is
     in volts, or whitened), `unwhitening_v` [channel, channel] with its
-    `unwhitening_ch_names`. What is not EEG gives `signal` f32[image, feature] instead
-    of `eeg` and its axes.
+    `unwhitening_ch_names`, `reliability_r` and `noise_ceiling` [channel, time] of
+    validation images, and `familiarity` [image]. What is not EEG gives `signal`
+    f32[image, feature] instead of `eeg` and its axes.
 
     Raises:
       InputError: it cannot be written.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from img2eeg_jax.data.unwhitening import Unwhitening
-from img2eeg_jax.prediction import files, selection, tables, units
+from img2eeg_jax.prediction import files, selection, tables, trust, units
 from img2eeg_jax.prediction.responses import Responses
 from img2eeg_jax.prediction.selection import Key
 
@@ -66,7 +66,7 @@ class Prediction(Responses):
             unwhitening=None if is_mean else Unwhitening.from_record(record),
             **{
                 "subject": description.subject,
-                "simulated": bool(data.get("simulated")),
+                "simulated": description.simulated,
                 **more,
             },
         )
@@ -108,6 +108,36 @@ class Prediction(Responses):
           InputError: there are no images.
         """
         return selection.mean(self)
+
+    @property
+    def reliability(self) -> trust.Reliability:
+        """How well the network predicted its validation images, r and noise ceiling.
+
+            eeg.sel(["Oz"]).reliability.r.max()
+
+        Raises:
+          InputError: training did not measure it.
+        """
+        return trust.reliability(self)
+
+    def interval(
+        self, level: float = 0.95, n_repetitions: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Says where the true responses lie, or means over repetitions.
+
+            low, high = eeg.interval(0.95, n_repetitions=20)
+
+        Args:
+          level: probability that a response lies inside, at each channel and time.
+          n_repetitions: trials that are averaged; None for the response without noise.
+
+        Returns:
+          (low, high), f32[image, channel, time] in `unit`; see `trust.interval`.
+
+        Raises:
+          InputError: training did not measure it, or a number is out of range.
+        """
+        return trust.interval(self, level, n_repetitions)
 
     @property
     def microvolts(self) -> np.ndarray:

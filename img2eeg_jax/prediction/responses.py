@@ -29,8 +29,8 @@ class Responses:
       unwhitening: the way from whitened EEG back to volts; None if there is none.
       simulated: whether the network was trained on simulated EEG.
       trust: how far to trust it, see `trust.Trust`; None if that was not measured.
-      familiarity: f32[image], how far an image is from those of training; None if not
-        known.
+      familiarity: f32[image], how far an image is from those of training: above 1 it is
+        further than 99 % of new images like those; None if not known.
     """
 
     data: np.ndarray
