@@ -15,6 +15,11 @@ P = TypeVar("P", bound=Responses)
 
 _UV_PER_V = 1e6
 
+_NO_WAY_BACK = (
+    "no way back (a mean over subjects has none, nor has EEG whose preprocessing "
+    "recorded no whitening; prepared again, it does)"
+)
+
 # Unit of the EEG that a network was trained on → (that of predictions, how many).
 _OF_PREDICTIONS = {VOLTS: (MICROVOLTS, _UV_PER_V), WHITENED: (WHITENED, 1.0)}
 
@@ -65,11 +70,9 @@ def _why_none(prediction: Responses) -> str:
             "z-scores: the network does not tell the unit, or the statistics, of the "
             "EEG that it was trained on; `unitless` exports them as they are"
         )
-    back = (
-        "`unwhitened()` maps it back"
-        if prediction.unwhitening is not None
-        else "its whitening was not recorded, but EEG prepared again has it recorded"
-    )
+    back = f"there is {_NO_WAY_BACK}"
+    if prediction.unwhitening is not None:
+        back = "`unwhitened()` maps it back"
     return f"whitened EEG, which has no unit: {back}; `unitless` exports it as it is"
 
 
@@ -86,7 +89,7 @@ def unwhitened(prediction: P) -> P:
         raise unexpected(
             "prediction",
             "EEG whose whitening is recorded",
-            "none; EEG that is prepared again, and trained on, has it recorded",
+            _NO_WAY_BACK,
         )
     volts = prediction.unwhitening.to_volts(prediction.data, prediction.ch_names)
     return dataclasses.replace(
