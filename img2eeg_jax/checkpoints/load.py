@@ -48,6 +48,23 @@ class Checkpoint:
         model = CORnetS(arguments["width"], arguments["num_classes"])
         return model, {name: tree["realnet"] for name, tree in self.variables.items()}
 
+    def of_subject(self, subject: int | str | None) -> "Checkpoint":
+        """Takes one subject's outputs of a network that several share.
+
+        Raises:
+          InputError: the subject is not one of those that share it.
+        """
+        subjects = self.description.subjects
+        with naming(self.path):
+            description = self.description.of_subject(subject)
+        params = dict(self.variables["params"])
+        params["fc"] = {
+            name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
+            for name, value in params["fc"].items()
+        }
+        variables = {**self.variables, "params": params}
+        return dataclasses.replace(self, description=description, variables=variables)
+
     @functools.cached_property
     def config(self) -> dict[str, Any] | None:
         """The run's config as it stands in `config.json`; None without that file.
@@ -81,20 +98,14 @@ def load_checkpoint(
       InputError: no checkpoint there, or one that is damaged or whose arrays do not
         fit its description; or the network has no output for this subject.
     """
+    loaded = load_whole(path, which)
+    return loaded.of_subject(subject) if loaded.description.subjects else loaded
+
+
+def load_whole(path: str | os.PathLike, which: str = "best") -> Checkpoint:
+    """Loads a network as it is stored: one that subjects share with all its outputs.
+
+    Arguments and errors are those of `load_checkpoint`.
+    """
     path = pathlib.Path(path)
-    loaded = Checkpoint(path, *store.read_network(path, which))
-    return _of_subject(loaded, subject) if loaded.description.subjects else loaded
-
-
-def _of_subject(loaded: Checkpoint, subject: int | str | None) -> Checkpoint:
-    """Takes one subject's outputs of a network that several share."""
-    subjects = loaded.description.subjects
-    with naming(loaded.path):
-        description = loaded.description.of_subject(subject)
-    params = dict(loaded.variables["params"])
-    params["fc"] = {
-        name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
-        for name, value in params["fc"].items()
-    }
-    variables = {**loaded.variables, "params": params}
-    return dataclasses.replace(loaded, description=description, variables=variables)
+    return Checkpoint(path, *store.read_network(path, which))

@@ -105,7 +105,10 @@ def recognise(
     if last is not None and last.shape[1:] == (len(AREAS) * features,):
         # The last layer has inputs of four heads: one of them is missing as a whole.
         areas = AREAS
-    signal_size = length("fc.bias", math.prod(ReAlNet.signal_shape))
+    signal_size = length("fc.bias", 0)
+    # Of a signal without a size, `from_state_dict` tells what is missing.
+    is_published = is_published or not signal_size
+    signal_size = signal_size or math.prod(ReAlNet.signal_shape)
     signal = _signal(signal_size, ch_names, times_s, is_published)
     arguments |= {"areas": areas, "features": features, "signal_shape": signal.shape}
     size = image_size or _image_size(arrays, areas)

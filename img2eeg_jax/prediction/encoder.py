@@ -1,37 +1,43 @@
 """A trained network at work: pictures in, predicted EEG out."""
 
-import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
-from img2eeg_jax.axes import VOLTS, WHITENED, Axes
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
-from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
+from img2eeg_jax.prediction import about, sampling
 from img2eeg_jax.prediction.differentiable import Differentiable
+from img2eeg_jax.prediction.familiarity import make_step
+from img2eeg_jax.prediction.files import npz_arrays, write_npz
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
-from img2eeg_jax.prediction.prediction import MICROVOLTS, Prediction, Z
+from img2eeg_jax.prediction.prediction import Prediction
+from img2eeg_jax.prediction.streaming import Predictor, stream
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint
 from img2eeg_jax.training.step import make_predict_step
+
+if TYPE_CHECKING:
+    import mne
+
+# Whose response it is that several subjects' predictions average to.
+MEAN = "mean"
 
 # Layers whose activations `Encoder.features` gives.
 LOGITS = "logits"
 LAYERS = (*AREAS, LOGITS)
 
-# A bar is shown of what takes longer.
-_BAR_AFTER_S = 1.0
 
-
-class Encoder(Differentiable):
+class Encoder(Predictor, Differentiable):
     """A trained network on all local devices, compiled once and kept.
 
     Example:
@@ -61,23 +67,36 @@ class Encoder(Differentiable):
         cls,
         path: str | os.PathLike,
         which: str = "best",
-        subject: int | str | None = None,
+        subject: int | str | Sequence[int | str] | None = None,
         revision: str | None = None,
-    ) -> "Encoder":
-        """Loads a network.
+    ) -> Any:
+        """Loads a network: an `Encoder`, or a `SubjectEncoders` of several subjects.
 
         Args:
           path: work directory, a converter's output folder, or hf://OWNER/NAME; or a
-            folder with one of these for each subject, of which `subject` names one.
+            folder that holds one of these for each subject, as ``sub-01``.
           which: "best" or "last" checkpoint.
-          subject: whose EEG; needed where several subjects share a network.
+          subject: whose EEG; needed where several subjects share a network. A list for
+            several, or "mean" for the mean over all that there are.
           revision: branch, tag or commit of hf://.
 
         Raises:
           InputError: there is no such checkpoint, its network predicts no signal, or
             it is another subject's.
+
+        Example:
+          >>> Encoder.from_pretrained("hf://OWNER/NAME", revision="v1")
+          >>> Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
         """
         folder = _local(path, revision)
+        is_one = subject is None or isinstance(subject, int | np.integer | str)
+        if not is_one or subject == MEAN:
+            # Imported here: it is made of encoders.
+            from img2eeg_jax.prediction.subjects import SubjectEncoders
+
+            several = None if is_one else [*subject]
+            return SubjectEncoders.from_pretrained(folder, which, several)
+        folder = layout.labelled_folders(folder).get(subject, folder)
         encoder = cls(load_checkpoint(folder, which, subject))
         whose = encoder.description.subject
         if subject is not None and whose not in (None, subject):
@@ -89,81 +108,34 @@ class Encoder(Differentiable):
         """What the checkpoint says of the network."""
         return self.checkpoint.description
 
+    @functools.cached_property
+    def trust(self) -> Trust | None:
+        """How far to trust it; None where training wrote nothing of it."""
+        return of_checkpoint(self.checkpoint)
+
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels."""
         return self.description.image_size
 
+    @functools.cached_property
+    def scores(self) -> dict[str, Any] | None:
+        """What ``eval.py`` wrote of this checkpoint; None where it has not scored it.
+
+        Pearson r by name (``encoding_r``, ``noise_ceiling_lower``, …) with their
+        protocol; see the README.
+        """
+        return about.read_scores(self.checkpoint)
+
+    def __str__(self) -> str:
+        """Returns a card: whose EEG, which network, trained on what, its scores."""
+        return about.card(self.checkpoint, self.axes, self.scores)
+
     @property
     def axes(self) -> Axes | None:
         """Channels, times and unit of what a call predicts; None of features."""
-        axes = self.description.signal.axes
-        return axes and dataclasses.replace(axes, unit=self._unit)
-
-    def __call__(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None = None,
-        *,
-        bad: list[InputError] | None = None,
-        progress: bool | None = None,
-    ) -> Prediction:
-        """Predicts the responses to pictures of any number and size.
-
-        Args:
-          pictures: a path, folder, pattern of paths, ``.txt`` file of paths, Pillow
-            image, array u8 or float 0-1 [height, width, 3] or [image, height, width,
-            3], or an iterable of these; see `Pictures`.
-          names: one a picture; by default its path, or its number from 0.
-          bad: takes what is wrong with pictures that cannot be read, which are left
-            out; None raises it.
-          progress: whether to show a bar; None shows one in a terminal.
-
-        Returns:
-          The prediction, f32[image, channel, time] in µV where the network was trained
-          on volts, "whitened" where it was on whitened EEG, and in z-scores where that
-          is not known; or features.
-
-        Raises:
-          InputError: there is no such picture, one cannot be read, or there are not as
-            many names as pictures.
-
-        Example:
-          >>> encoder(["dog.jpg", "car.jpg"]).images
-          ('dog.jpg', 'car.jpg')
-        """
-        parts = list(self._predicted(pictures, names, bad, progress))
-        images = [name for names, _ in parts for name in names]
-        return self._in_unit(self._joined(rows for _, rows in parts), images)
-
-    def stream(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None = None,
-        *,
-        bad: list[InputError] | None = None,
-        progress: bool | None = None,
-    ) -> Iterator[Prediction]:
-        """Predicts as a call does, a batch at a time, for more pictures than fit.
-
-        Args:
-          pictures: see `__call__`; an iterator may be endless.
-          names: see `__call__`.
-          bad: see `__call__`.
-          progress: see `__call__`.
-
-        Yields:
-          The prediction of the next 1 to 64 pictures.
-
-        Raises:
-          InputError: see `__call__`.
-
-        Example:
-          >>> for eeg in encoder.stream("many/"):
-          ...     eeg.save(f"{eeg.images[0]}.npz")
-        """
-        for images, rows in self._predicted(pictures, names, bad, progress):
-            yield self._in_unit(rows, images)
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return Prediction.of_signal(nothing, self.description, []).axes
 
     def features(
         self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
@@ -187,10 +159,15 @@ class Encoder(Differentiable):
         """
         if layer not in LAYERS:
             raise unexpected("`layer`", f"one of {', '.join(LAYERS)}", f"{layer!r}")
-        given = Pictures(pictures)
-        read = (pixels for _, pixels in given.read(self.image_size))
-        n = None if given.names is None else len(given.names)
-        return np.concatenate([*self._layer(layer)(_bar(read, n, progress))])
+        run, size = self._layer(layer), self.image_size
+        parts = stream(run, Pictures(pictures), size, progress=progress)
+        return np.concatenate([rows for _, rows in parts])
+
+    def sample_trials(
+        self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
+    ) -> "mne.EpochsArray":
+        """Simulates single trials; see `sampling.sample_trials`."""
+        return sampling.sample_trials(self, pictures, n_trials, seed, unitless=unitless)
 
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Predicts the flat signal of images as the network gives it.
@@ -202,7 +179,8 @@ class Encoder(Differentiable):
         Returns:
           f32[image, size of the signal], z-scored EEG or features.
         """
-        return self._joined(self._signals(images))
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return np.concatenate([nothing, *self.signals(images)])
 
     def predict_z(
         self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
@@ -221,80 +199,42 @@ class Encoder(Differentiable):
         """
         signal = self.signal(images)
         names = map(str, range(len(signal))) if names is None else names
-        return self._prediction(self._to_eeg(signal), Z, names)
+        return Prediction.of_signal(signal, self.description, names, in_z=True)
 
-    def _predicted(
-        self,
-        pictures: Any,
-        names: Iterable[str] | None,
-        bad: list[InputError] | None,
-        progress: bool | None,
-    ) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yields the names and the flat signals of one batch after the other."""
-        given = Pictures(pictures, names)
-        read: list[str] = []
+    def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
+        """Returns what rows of `outputs` predict, in its unit, and how far to trust it.
 
-        def pixels() -> Iterator[np.ndarray]:
-            for name, image in given.read(self.image_size, bad):
-                read.append(name)
-                yield image
-
-        n = None if given.names is None else len(given.names)
-        for rows in self._signals(_bar(pixels(), n, progress)):
-            done = read[: len(rows)]
-            del read[: len(rows)]
-            yield done, rows
-
-    def _joined(self, parts: Iterable[np.ndarray]) -> np.ndarray:
-        nothing = np.empty((0, self.description.signal.size), np.float32)
-        return np.concatenate([nothing, *parts])
-
-    def _to_eeg(self, signal: np.ndarray) -> np.ndarray:
-        meaning = self.description.signal
-        return meaning.to_eeg(signal) if meaning.is_eeg else signal
-
-    def _in_unit(self, signal: np.ndarray, names: Iterable[str]) -> Prediction:
-        """Returns the prediction in its unit; of EEG `signal` is overwritten."""
-        data, unit = self._to_eeg(signal), self._unit
-        if unit in (MICROVOLTS, WHITENED):
-            scale = 1e6 if unit == MICROVOLTS else 1.0
-            data *= np.float32(self._zscore.std * np.float64(scale))
-            data += np.float32(self._zscore.mean * np.float64(scale))
-        return self._prediction(data, unit, names)
-
-    def _prediction(
-        self, data: np.ndarray, unit: str, names: Iterable[str]
-    ) -> Prediction:
-        axes = self.description.signal.axes
-        return Prediction(
-            data=data,
-            axes=axes and dataclasses.replace(axes, unit=unit),
-            images=tuple(names),
-            subject=self.description.subject,
-            zscore=self._zscore,
+        Args:
+          rows: f32[image, size of the signal], or more with features behind it.
+          images: the name of each image.
+        """
+        signal, features = np.split(rows, [self.description.signal.size], axis=1)
+        familiarity = None
+        if features.size and self.trust is not None:
+            familiarity = self.trust.familiarity.distance(features)
+        return Prediction.of_signal(
+            signal,
+            self.description,
+            images,
+            trust=self.trust,
+            familiarity=familiarity,
         )
-
-    @property
-    def _zscore(self) -> Any:
-        # The statistics of single channels tell nothing of a channel mean.
-        is_mean = self.description.signal.window is not None
-        return None if is_mean else self.description.zscore
-
-    @property
-    def _unit(self) -> str:
-        """The unit of what a call predicts, of EEG."""
-        eeg = self.description.signal.eeg
-        if eeg is None or self._zscore is None:
-            return Z
-        return {VOLTS: MICROVOLTS, WHITENED: WHITENED}.get(eeg.unit, Z)
 
     @functools.cached_property
     def _network(self) -> Network:
         return Network(self.checkpoint.variables, self.description.precision)
 
     @functools.cached_property
-    def _signals(self) -> Run:
+    def signals(self) -> Run:
+        """Images u8[image_size, image_size, 3] → flat signals, a batch at a time."""
         return self._network.compiled(make_predict_step(self.checkpoint.model))
+
+    @functools.cached_property
+    def outputs(self) -> Run:
+        """As `signals`, with the features behind them that tell what is familiar."""
+        if self.trust is None or self.trust.familiarity is None:
+            return self.signals
+        return self._network.compiled(make_step(self.checkpoint.model))
 
     def _layer(self, layer: str) -> Run:
         if layer in self._layers:
@@ -322,23 +262,6 @@ def _local(path: str | os.PathLike, revision: str | None) -> pathlib.Path:
     return hub.fetch(os.fspath(path), revision)
 
 
-def _bar(
-    images: Iterator[np.ndarray], n: int | None, is_shown: bool | None
-) -> Iterator[np.ndarray]:
-    """Shows how many images have been read, where it takes long."""
-    return iter(
-        tqdm(
-            images,
-            total=n,
-            unit="image",
-            dynamic_ncols=True,
-            delay=_BAR_AFTER_S if is_shown is None else 0,
-            # None asks whether there is a terminal.
-            disable=None if is_shown is None else not is_shown,
-        )
-    )
-
-
 def write_predictions(
     checkpoint_dir: str | os.PathLike,
     images: Sequence[str | os.PathLike],
@@ -353,7 +276,7 @@ def write_predictions(
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
       images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `Prediction.write_npz`.
+      output: the file to write; see `files.write_npz`.
       which: "best" or "last" checkpoint.
       subject: whose EEG, where several subjects share a network.
       overwrite: whether to replace `output`.
@@ -371,8 +294,8 @@ def write_predictions(
     encoder = Encoder.from_pretrained(checkpoint_dir, which=which, subject=subject)
     prediction = encoder(found.images)
     output.parent.mkdir(parents=True, exist_ok=True)
-    prediction.write_npz(output)
-    arrays = prediction.arrays().items()
+    write_npz(prediction, output)
+    arrays = npz_arrays(prediction).items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     left_out = found.left_out() and f", {found.left_out()}"
     return f"{len(found.images)} images{left_out}: {shapes}, in {output}"

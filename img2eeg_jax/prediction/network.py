@@ -29,14 +29,17 @@ class Network:
     numbers within 1e-5 of them in the other.
     """
 
-    def __init__(self, variables: Any, precision: str):
+    def __init__(
+        self, variables: Any, precision: str, parallel: DataParallel | None = None
+    ):
         """Puts the variables on the devices.
 
         Args:
           variables: {"params": …, "batch_stats": …}.
           precision: of matrix products, as `Description.precision`.
+          parallel: the devices; None for all local ones.
         """
-        self._parallel = DataParallel()
+        self._parallel = parallel or DataParallel()
         self._variables = self._parallel.replicate(variables)
         self._precision = precision
 

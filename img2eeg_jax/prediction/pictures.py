@@ -2,6 +2,7 @@
 
 import collections
 import glob
+import numbers
 import os
 import pathlib
 import threading
@@ -124,7 +125,7 @@ class Pictures:
             yield from self._files(os.fspath(given))
         elif isinstance(given, Image.Image):
             yield given
-        elif hasattr(given, "__array__") or np.isscalar(given):
+        elif hasattr(given, "__array__") or isinstance(given, numbers.Number):
             array = np.asarray(given)
             if array.ndim and array.dtype.kind in "OTU":
                 # Of paths, as a column of a table is.
@@ -143,6 +144,8 @@ class Pictures:
             )
 
     def _files(self, path: str) -> Iterator[pathlib.Path]:
+        if not path:
+            raise unexpected("pictures", "a path", "an empty one")
         exists = os.path.exists(path)
         if exists and path.lower().endswith(LIST_SUFFIX) and os.path.isfile(path):
             for line in _lines(path):
@@ -213,11 +216,13 @@ def _checked(array: np.ndarray) -> np.ndarray:
 def _pixels(name: str, source: Source, size: int) -> np.ndarray:
     if isinstance(source, pathlib.Path):
         return read_image(source, size)
+    where = f"picture {name}"
     if isinstance(source, Image.Image):
         with _PILLOW:
-            return fit_image(source, size, name)
-    with naming(f"picture {name}"):
-        return fit_image(Image.fromarray(_bytes(source)), size, name)
+            return fit_image(source, size, where)
+    with naming(where):
+        image = Image.fromarray(_bytes(source))
+    return fit_image(image, size, where)
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

@@ -140,7 +140,7 @@ def test_own_channels_and_times(encoder):
         convert.recognise(encoder, ch_names=list("ABC"), times_s=[0, 1, 2])
     with pytest.raises(InputError, match="together"):
         convert.recognise(encoder, ch_names=list("ABC"))
-    with pytest.raises(InputError, match=r"expected seconds .* found 0 to 400"):
+    with pytest.raises(InputError, match=r"expected seconds .* found 0.0 to 400"):
         convert.recognise(encoder, ch_names=list("ABC"), times_s=[0, 400])
 
 

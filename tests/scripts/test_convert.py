@@ -323,7 +323,7 @@ def test_damaged_files(convert, tmp_path, snapshot, damage):
     path = tmp_path / "encoder.pt"
     damage(path, plain.seeded_state_dict(tiny_encoder()))
     before = snapshot(tmp_path)
-    result = convert(path, tmp_path / "new" / "output")
+    result = convert(path, tmp_path / "new" / "output", "--published")
     check_refused(result, f"^error: {path}: ", *DAMAGED[damage])
     assert snapshot(tmp_path) == before
 
@@ -334,7 +334,7 @@ def test_damaged_files_leave_nothing(tmp_path, snapshot, damage):
     damage(path, plain.seeded_state_dict(tiny_encoder()))
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match=DAMAGED[damage][0]):
-        transfer.import_weights(str(path), tmp_path / "new" / "output")
+        import_published(path, tmp_path / "new" / "output")
     assert snapshot(tmp_path) == before
 
 
@@ -440,7 +440,7 @@ def test_disk_full(commands, converted, files, tmp_path, name):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "runpy.run_path('convert_torch_weights.py', run_name='__main__')"
     )
-    flags = [f"--input={files / '340'}"]
+    flags = [f"--input={files / '340'}", "--published"]
     if name != "output":
         flags = [f"--input={converted / '340'}", "--to_torch"]
     flags.append(f"--output={tmp_path / name}")
@@ -454,7 +454,7 @@ def test_disk_full(commands, converted, files, tmp_path, name):
 def test_stopped_at_any_moment(commands, files, tmp_path, number):
     """No half-written checkpoint; the same command then does it all."""
     output = tmp_path / "output"
-    flags = [f"--input={files / '340'}", f"--output={output}"]
+    flags = [f"--input={files / '340'}", f"--output={output}", "--published"]
     start = time.monotonic()
     check_done(commands.run("convert_torch_weights.py", *flags, "--overwrite"))
     duration = time.monotonic() - start
@@ -479,7 +479,7 @@ def test_from_a_server_that_breaks_off(commands, files, tmp_path, snapshot):
     with web.serving() as server:
         server.files["/sub-07/encoder.pt"] = body
         url = f"{server.url}/sub-07/encoder.pt"
-        flags = [f"--input={url}", f"--output={output}"]
+        flags = [f"--input={url}", f"--output={output}", "--published"]
 
         def run(sha256):
             return commands.run(

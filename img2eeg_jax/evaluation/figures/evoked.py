@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from img2eeg_jax.axes import Z
+from img2eeg_jax.drawing import canvas
 from img2eeg_jax.evaluation.correlation import correlate_over_images
-from img2eeg_jax.evaluation.figures import canvas
 from img2eeg_jax.evaluation.metrics import counted
-from img2eeg_jax.prediction.prediction import Prediction, Z
+from img2eeg_jax.prediction.prediction import Prediction
 
 
 def plot_evoked(
