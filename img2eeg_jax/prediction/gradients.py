@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,6 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.prediction.function import response_function, unit_change
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
-
-if TYPE_CHECKING:
-    from img2eeg_jax.prediction.encoder import Encoder
 
 Array = jax.Array
 # (z f32[1, channel, time], goal f32[channel, time]) → what is increased, a scalar
@@ -110,7 +107,7 @@ def roughness(pixels: Array) -> Array:
 
 
 def saliency(
-    encoder: "Encoder",
+    encoder: Any,
     pictures: Any,
     channel: str | Sequence[str] | None,
     times_s: float | tuple[float, float] | None,
@@ -127,7 +124,7 @@ def saliency(
 
 
 def optimise(
-    encoder: "Encoder",
+    encoder: Any,
     picture: Any,
     towards: Any,
     *,
@@ -168,7 +165,7 @@ def _pixels(image: np.ndarray) -> Array:
     return jnp.asarray(image[None], jnp.float32) / 255
 
 
-def _goal(encoder: "Encoder", towards: Any) -> tuple[Any, np.ndarray]:
+def _goal(encoder: Any, towards: Any) -> tuple[Any, np.ndarray]:
     """Returns the step that goes towards something, and what it takes of it."""
     if isinstance(towards, tuple):
         if len(towards) != 2:
@@ -194,7 +191,7 @@ def _goal(encoder: "Encoder", towards: Any) -> tuple[Any, np.ndarray]:
 
 
 def _chosen(
-    encoder: "Encoder",
+    encoder: Any,
     channel: str | Sequence[str] | None,
     times_s: float | tuple[float, float] | None,
 ) -> np.ndarray:

@@ -131,6 +131,7 @@ def test_what_is_in_the_file(exported):
     assert about["ch_names"] == ["O1", "Oz", "O2"]
     assert about["times_s"] == [0.0, 0.01, 0.02, 0.03, 0.04]
     assert (about["unit"], about["subject"], about["image_size"]) == ("µV", 3, 32)
+    assert about["simulated"] is False
     assert about["platforms"] == ["cpu", "cuda", "tpu"]
     assert Description.from_dict(about["description"]) == encoder.description
     # NumPy reads the weights by itself.

@@ -13,6 +13,7 @@ from helpers.encoders import AXES, ZSCORE, encoder_of
 from img2eeg_jax.checkpoints import description as descriptions
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import PIXEL_STD
+from img2eeg_jax.models.layers import Linear
 from img2eeg_jax.prediction.gradients import roughness
 from img2eeg_jax.signal_layout import SignalLayout
 
@@ -24,8 +25,7 @@ class Weighted(nn.Module):
 
     @nn.compact
     def __call__(self, images, train=False, mask=None):
-        kernel = self.param("kernel", nn.initializers.zeros, (3 * SIZE**2, 15))
-        return None, images.reshape(len(images), -1) @ kernel
+        return None, Linear(15, name="fc")(images.reshape(len(images), -1))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def encoder(make):
 @pytest.fixture
 def slope(encoder):
     """f64[height, width, 3, channel, time], µV per full range of a pixel."""
-    kernel = np.float64(encoder.checkpoint.variables["params"]["kernel"])
+    kernel = np.float64(encoder.checkpoint.variables["params"]["fc"]["kernel"])
     of_pixel = kernel.reshape(SIZE, SIZE, 3, *AXES.shape) * ZSCORE.std * 1e6
     return of_pixel / np.reshape(PIXEL_STD, (1, 1, 3, 1, 1))
 
