@@ -30,6 +30,24 @@ def unit_of_predictions(trained_on: str, zscore: ZScore | None) -> str:
     return _OF_PREDICTIONS[trained_on][0] if known else Z
 
 
+def factor_and_offset(
+    trained_on: str, zscore: ZScore | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what gives z-scores the unit that they can have: z · factor + offset.
+
+    Args:
+      trained_on: unit of the EEG that the network was trained on.
+      zscore: the statistics of that EEG; None if they are not known.
+
+    Returns:
+      f64[channel, time] each; or 1 and 0, f64[1, 1], where z-scores stay what they are.
+    """
+    if unit_of_predictions(trained_on, zscore) == Z:
+        return np.ones((1, 1)), np.zeros((1, 1))
+    _, scale = _OF_PREDICTIONS[trained_on]
+    return np.float64(zscore.std) * scale, np.float64(zscore.mean) * scale
+
+
 def from_z(z: np.ndarray, axes: Axes, zscore: ZScore | None) -> tuple[np.ndarray, Axes]:
     """Gives z-scores the unit that they can have.
 
@@ -44,10 +62,10 @@ def from_z(z: np.ndarray, axes: Axes, zscore: ZScore | None) -> tuple[np.ndarray
     """
     unit = unit_of_predictions(axes.unit, zscore)
     if unit != Z:
-        _, scale = _OF_PREDICTIONS[axes.unit]
-        std, mean = (np.float64(each) * scale for each in (zscore.std, zscore.mean))
+        factor, offset = factor_and_offset(axes.unit, zscore)
         # By image, so that float64 takes no memory to speak of.
-        z = np.stack([one * std + mean for one in z], dtype=np.float32) if len(z) else z
+        each = [one * factor + offset for one in z]
+        z = np.stack(each, dtype=np.float32) if each else z
     return z, dataclasses.replace(axes, unit=unit)
 
 
