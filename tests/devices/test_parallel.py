@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -236,10 +237,7 @@ class TestToy:
         step = parallel.loss_step(toy_steps(BATCH_AXIS)[1])
         arguments = parallel.replicate((draw_variables(Toy()), teacher))
         losses = step(*arguments, parallel.split(batch))
-        for name in LOSSES:
-            np.testing.assert_allclose(
-                losses[name], toy_expected[1][name], 1e-5, 1e-5, err_msg=name
-            )
+        chex.assert_trees_all_close(losses, toy_expected[1], rtol=1e-5, atol=1e-5)
 
 
 class TestPredictStep:

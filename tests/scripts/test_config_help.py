@@ -55,7 +55,7 @@ def test_keys_of_a_recipe():
     for key, value in expected.items():
         assert found[key][1] == repr(value)
         assert found[key][0], f"{key} has no comment"
-    assert found["batch_size"] == ("images a step, over all devices", "32")
+    assert found["batch_size"] == ("images a step at most, over all devices", "32")
     assert found["remat"][0].startswith("What the backward pass computes again to save")
     assert found["synthetic.test_repetitions"] == ("trials of a test image", "20")
 

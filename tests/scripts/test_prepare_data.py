@@ -355,8 +355,9 @@ def test_plan_knows_outdated_shards(prepared):
     os.utime(eeg_file(prepared, "test"))
     planned = prepare.plan(request_for(prepared))
     assert [task.what for task in planned["shards"]] == ["shards of sub-01"]
-    (line,) = run(prepared)
+    line, duplicates = run(prepared)
     assert "building shards of sub-01" in line
+    assert "test images are training images, too" in duplicates
     layout.metadata_path(prepared).unlink()
     planned = prepare.plan(request_for(prepared))
     assert [task.what for task in planned["preprocess"]] == [

@@ -72,6 +72,7 @@ NOT_CHECKED = {
     "init_from",
     "subjects",
     "channels",
+    "even_batches",
     "shuffle_eeg",
     "teacher_batch_stats",
     "contrast_gradient",

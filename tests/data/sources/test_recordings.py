@@ -236,7 +236,8 @@ class TestNpy:
     def test_refuses_a_truncated_file(self, path, n_bytes):
         layout.write_npy_dict(path, content())
         path.write_bytes(path.read_bytes()[:n_bytes])
-        refuse(lambda: read(path), path, "damaged or truncated")
+        found = "damaged or truncated" if n_bytes else "an empty file"
+        refuse(lambda: read(path), path, found)
 
     def test_refuses_a_pickle_that_calls(self, path, tmp_path):
         class Call:

@@ -31,7 +31,7 @@ def test_evoked_with_any_file_names(tmp_path):
     prediction, *rest = evoked(["mean"], TIMES_S)
     names = ["a/犬.png", "b/caf\udce9.png", "$c_{d", "e\nf.png"] * 3
     prediction = dataclasses.replace(prediction, images=names[:10])
-    figures.plot_evoked(tmp_path / "evoked.png", prediction, *rest, n=10)
+    plot_evoked(tmp_path / "evoked.png", prediction, *rest, n=10)
     check_png(tmp_path / "evoked.png")
 
 
