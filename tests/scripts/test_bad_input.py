@@ -380,7 +380,7 @@ def test_eval_of_another_subject_leaves_no_results(commands, trained, snapshot):
 
 @pytest.mark.slow
 def test_one_repetition_and_one_channel_train_and_score(commands, tmp_path):
-    """The smallest data that make sense: no halves to correlate, so none in the table."""
+    """The smallest data that make sense: no halves, so none in the table."""
     changes = {"synthetic.test_repetitions": 1, "channels": ("Oz",), "num_epochs": 1}
     check_done(commands.train(tmp_path / "run", changes))
     result = commands.run("eval.py", f"--checkpoint={tmp_path / 'run'}")
