@@ -8,7 +8,8 @@ along a cosine, so that the number of epochs is to be chosen at the start. There
 teacher, and no task loss.
 
 Cost: 98 GFLOP an image and step at full size. Expected score: not measured yet on
-THINGS-EEG2.
+THINGS-EEG2. On the demo's data and at the size of its network (`encoding_r`,
+100-300 ms, one seed): 0.632, and 0.544 with `default.py`, where 0.715 is possible.
 """
 
 from ml_collections import ConfigDict

@@ -7,6 +7,7 @@ from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import expecting
+from img2eeg_jax.prediction.trust import Trust
 
 # Where scores are written, in the folder of the network.
 SCORES = "eval/metrics.json"
@@ -45,7 +46,10 @@ def read_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 
 def card(
-    checkpoint: Checkpoint, axes: Axes | None, scores: dict[str, Any] | None
+    checkpoint: Checkpoint,
+    axes: Axes | None,
+    scores: dict[str, Any] | None,
+    trust: Trust | None = None,
 ) -> str:
     """Returns what is known of a network as lines of text.
 
@@ -53,6 +57,7 @@ def card(
       checkpoint: the network.
       axes: channels, times and unit of what it predicts; None of features.
       scores: of `read_scores`.
+      trust: of `trust.of_checkpoint`.
     """
     description = checkpoint.description
     whose = "unknown" if description.subject is None else description.subject
@@ -62,6 +67,7 @@ def card(
         "network": _network(checkpoint),
         "trained on": _data(checkpoint),
         "scores": _scores(scores),
+        "validation": _validation(trust),
         "checkpoint": f"{checkpoint.path}, step {checkpoint.step}",
     }
     lines = [f"  {name:<12}{value}" for name, value in rows.items() if value]
@@ -96,7 +102,8 @@ def _data(checkpoint: Checkpoint) -> str:
     if description.source is not None:
         return "as published; see `description.source`"
     eeg = description.signal.eeg
-    unit = eeg and f"EEG in {eeg.unit}"
+    kind = "simulated EEG" if description.simulated else "EEG"
+    unit = eeg and f"{kind} in {eeg.unit}"
     folder = (description.config or {}).get("data_dir")
     return " of ".join(filter(None, (unit, folder)))
 
@@ -114,4 +121,14 @@ def _scores(scores: dict[str, Any] | None) -> str:
         f"encoding r {r('encoding_r')}, noise ceiling {r('noise_ceiling_lower')} to "
         f"{r('noise_ceiling_upper')} ({scores['n_images']} test images, "
         f"{1e3 * first_s:.0f}-{1e3 * last_s:.0f} ms)"
+    )
+
+
+def _validation(trust: Trust | None) -> str:
+    if trust is None:
+        return ""
+    r, ceiling = trust.r.mean(dtype=float), trust.ceiling.mean(dtype=float)
+    return (
+        f"r {r:.3f} at a channel and time, noise ceiling {ceiling:.3f} "
+        f"({trust.n_images} images, means over {trust.n_repetitions})"
     )

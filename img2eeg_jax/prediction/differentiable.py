@@ -76,7 +76,7 @@ class Differentiable:
         towards: Any,
         *,
         n_steps: int = 200,
-        smoothness: float = 10.0,
+        smoothness: float | None = None,
         learning_rate: float = 0.01,
         progress: bool | None = None,
     ) -> "Optimised":
@@ -94,7 +94,8 @@ class Differentiable:
             image: the objective is minus the mean squared difference, in squared
             standard deviations.
           n_steps: how often the pixels change.
-          smoothness: weight of the prior; 0 for none.
+          smoothness: weight of the prior, 0 for none; None takes 1000 for a mean, 10
+            for a pattern.
           learning_rate: about how much a pixel changes in a step, of its range 0 to 1.
           progress: whether to show a bar; None shows one in a terminal.
 

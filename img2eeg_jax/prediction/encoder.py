@@ -129,7 +129,7 @@ class Encoder(Predictor, Differentiable):
 
     def __str__(self) -> str:
         """Returns a card: whose EEG, which network, trained on what, its scores."""
-        return about.card(self.checkpoint, self.axes, self.scores)
+        return about.card(self.checkpoint, self.axes, self.scores, self.trust)
 
     @property
     def axes(self) -> Axes | None:
@@ -166,7 +166,10 @@ class Encoder(Predictor, Differentiable):
     def sample_trials(
         self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
     ) -> "mne.EpochsArray":
-        """Simulates single trials; see `sampling.sample_trials`."""
+        """Simulates single trials, for power analyses; see `sampling.sample_trials`.
+
+        encoder.sample_trials(["dog.jpg", "car.jpg"], n_trials=20)["dog.jpg"].average()
+        """
         return sampling.sample_trials(self, pictures, n_trials, seed, unitless=unitless)
 
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:

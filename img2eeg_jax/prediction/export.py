@@ -126,6 +126,7 @@ def _about(
         "ch_names": None if axes is None else list(axes.ch_names),
         "times_s": None if axes is None else axes.times_s.tolist(),
         "subject": description.subject,
+        "simulated": description.simulated,
         "platforms": list(PLATFORMS),
         "vjp_order": vjp_order,
         "jax_version": jax.__version__,

@@ -23,6 +23,8 @@ _N_NEIGHBOURS = 5
 # A feature that hardly varies counts as if it varied so much of what others do; and
 # images that lie nearly on each other as if they were so far apart of what others are.
 _LEAST = 0.01
+# Images that lie further apart than this share of all count as lying no further.
+_MOST_APART = 0.75
 # Fewer images do not show where the last hundredth of them begins.
 _MANY = 100
 # Names of unfamiliar images in the message.
@@ -66,6 +68,8 @@ class Neighbours:
         apart = nearest.mean(1) if nearest.size else np.ones(len(points))
         least = _LEAST * apart.mean()
         apart = np.maximum(apart, least if least > 0 else 1)
+        # What is far from all has the outermost images for neighbours.
+        apart = np.minimum(apart, np.quantile(apart, _MOST_APART))
         return cls(mean.astype(np.float32), whitening, points, np.float32(apart))
 
     def distance(self, features: np.ndarray) -> np.ndarray:
@@ -252,10 +256,9 @@ class Unfamiliar:
         if not self._n_found:
             return
         names = ", ".join(self._shown) + (", …" if self._n_found > _SHOWN else "")
-        which = "drawn ones, and its EEG is simulated" if is_simulated else "others"
+        simulated = ", which was trained on simulated EEG," if is_simulated else ""
         _log.warning(
-            "%d of %d images are further from the training images than %.0f %% of new "
-            "ones like those (%s): the network knows %s, and its errors here are not "
-            "known",
-            *(self._n_found, self._n_images, 100 * SHARE, names, which),
+            "further from the training images than %.0f %% of new images like those: "
+            "%d of %d (%s); how the network%s does on them is not known",
+            *(100 * SHARE, self._n_found, self._n_images, names, simulated),
         )

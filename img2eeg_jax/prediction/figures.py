@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -10,17 +11,23 @@ from img2eeg_jax.axes import UNKNOWN, Z
 from img2eeg_jax.drawing import canvas, scalp
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.prediction.responses import Responses, told_simulated
+from img2eeg_jax.prediction.trust import interval
 
 # Maps that are drawn unless the user names times.
 _N_MAPS = 5
 _MOST_CURVES_NAMED = 8
+# Letters of an image's name in a title, of a path the last ones.
+_LONGEST_NAME = 60
+# The probability that shaded intervals have.
+_LEVEL = 0.95
 
 
 def plot(prediction: Responses) -> Figure:
     """Draws each channel over time, and the spread over channels (SD, the GFP).
 
     Curves of channels whose position is known have its colour in the small head; up to
-    8 are named instead.
+    8 are named instead. Where it is known how far to trust them (`Prediction.interval`)
+    these are shaded where the true response lies with a probability of 95 %.
 
     Args:
       prediction: of one image, or a mean.
@@ -43,10 +50,12 @@ def plot(prediction: Responses) -> Figure:
         if not are_named:
             style = {"color": colours[row], "lw": 0.8}
         canvas.line(axes, times_ms, curve, **style)
+    axes.set_xlabel("time after image onset (ms)")
+    if are_named:
+        _shade(axes, prediction)
     if len(values) > 1:
         gfp = values.std(axis=0)
         canvas.line(axes, times_ms, gfp, color="black", lw=2, label="SD over channels")
-    axes.set_xlabel("time after image onset (ms)")
     axes.set_ylabel(_label(prediction))
     axes.set_title(_title(prediction), fontsize="medium", parse_math=False)
     canvas.tidy(axes)
@@ -132,6 +141,24 @@ def plot_image(prediction: Responses) -> Figure:
     return figure
 
 
+def _shade(axes: Axes, prediction: Responses) -> None:
+    """Shades each curve's interval, if it is known, in the colour of the curve."""
+    if prediction.trust is None or prediction.trust.noise is None:
+        return
+    low, high = interval(prediction, _LEVEL)
+    for row, curve in enumerate(axes.get_lines()[-len(low[0]) :]):
+        axes.fill_between(
+            prediction.times_s * 1e3,
+            low[0, row],
+            high[0, row],
+            color=curve.get_color(),
+            alpha=0.15,
+            lw=0,
+        )
+    what = f"shaded: {100 * _LEVEL:.0f} % of true responses"
+    axes.set_xlabel(f"{axes.get_xlabel()}\n{what}")
+
+
 def _single(prediction: Responses) -> np.ndarray:
     """Returns f64[channel, time]."""
     if prediction.axes is None:
@@ -165,5 +192,10 @@ def _label(prediction: Responses) -> str:
 def _title(prediction: Responses) -> str:
     # File names may be no text at all, which no font can show.
     name = prediction.images[0].encode(errors="replace").decode()
+    if len(name) > _LONGEST_NAME:
+        name = f"…{name[1 - _LONGEST_NAME :]}"
     whose = "" if prediction.subject is None else f"subject {prediction.subject}"
-    return ", ".join(filter(None, [name, whose, told_simulated(prediction)]))
+    about = ", ".join(filter(None, [whose, told_simulated(prediction)]))
+    # No name pushes out of the figure what it is of.
+    gap = ", " if len(name + about) < _LONGEST_NAME else "\n"
+    return gap.join(filter(None, [name, about]))

@@ -118,21 +118,11 @@ def _save_npz(prediction: Responses, path: pathlib.Path, unitless: bool) -> None
 def _save_csv(prediction: Responses, path: pathlib.Path, unitless: bool) -> None:
     table = tables.to_dataframe(prediction)
     with replacing(path) as temporary:
-        table.to_csv(
-            temporary,
-            index=False,
-            encoding="utf-8",
-            errors="backslashreplace",
-            compression=None,
-        )
+        table.to_csv(temporary, index=False, encoding="utf-8", compression=None)
 
 
 def _save_nc(prediction: Responses, path: pathlib.Path, unitless: bool) -> None:
     array = tables.to_xarray(prediction)
-    names = [
-        name.encode("utf-8", "backslashreplace").decode() for name in prediction.images
-    ]
-    array = array.assign_coords(image=np.array(names, object))
     with replacing(path) as temporary:
         array.to_netcdf(temporary, engine="scipy", format="NETCDF3_64BIT")
 

@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from img2eeg_jax.axes import VOLTS, WHITENED
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.prediction.units import factor_and_offset
 
 Array = jax.Array
 # (weights, pixels f32[b, height, width, 3]) → f32[b, channel, time] or f32[b, feature]
@@ -42,18 +42,16 @@ def unit_change(description: Description) -> tuple[np.ndarray, np.ndarray]:
     """Returns how z-scores get the unit of what an encoder predicts.
 
     Args:
-      description: of a network that predicts EEG.
+      description: of a network that predicts a signal.
 
     Returns:
       (factor, offset) of z · factor + offset, f32[channel, time] each; ones and zeros
-      where an encoder predicts z-scores.
+      where an encoder predicts z-scores, and of features f32[feature].
     """
     meaning, zscore = description.signal, description.zscore
-    scale = None
+    if not meaning.is_eeg:
+        return np.ones(meaning.size, np.float32), np.zeros(meaning.size, np.float32)
     # The statistics of single channels tell nothing of a channel mean.
-    if meaning.is_eeg and meaning.window is None and zscore is not None:
-        scale = {VOLTS: 1e6, WHITENED: 1.0}.get(meaning.eeg.unit)
-    if scale is None:
-        shape = meaning.axes.shape if meaning.is_eeg else (meaning.size,)
-        return np.ones(shape, np.float32), np.zeros(shape, np.float32)
-    return tuple(np.float32(np.float64(x) * scale) for x in (zscore.std, zscore.mean))
+    known = zscore if meaning.window is None else None
+    pair = factor_and_offset(meaning.axes.unit, known)
+    return tuple(np.broadcast_to(x, meaning.axes.shape).astype("f4") for x in pair)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,13 @@ from img2eeg_jax.prediction.function import response_function, unit_change
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 
-if TYPE_CHECKING:
-    from img2eeg_jax.prediction.encoder import Encoder
-
 Array = jax.Array
 # (z f32[1, channel, time], goal f32[channel, time]) → what is increased, a scalar
 Objective = Callable[[Array, Array], Array]
+
+# Weights of the prior. With less than the first a mean rises to tens of standard
+# deviations by noise; a difference from a pattern is of the order of 1.
+_OF_MEAN, _OF_PATTERN = 1000.0, 10.0
 
 # Where `optimise` starts without a picture.
 _GREY = 0.5
@@ -110,7 +111,7 @@ def roughness(pixels: Array) -> Array:
 
 
 def saliency(
-    encoder: "Encoder",
+    encoder: Any,
     pictures: Any,
     channel: str | Sequence[str] | None,
     times_s: float | tuple[float, float] | None,
@@ -127,12 +128,12 @@ def saliency(
 
 
 def optimise(
-    encoder: "Encoder",
+    encoder: Any,
     picture: Any,
     towards: Any,
     *,
     n_steps: int,
-    smoothness: float,
+    smoothness: float | None,
     learning_rate: float,
     progress: bool | None,
 ) -> Optimised:
@@ -145,7 +146,8 @@ def optimise(
     (*others, (_, start)) = Pictures(picture).read(size)
     if others:
         raise unexpected("picture", "one", f"{len(others) + 1}")
-    step, goal = _goal(encoder, towards)
+    step, goal, usual_smoothness = _goal(encoder, towards)
+    smoothness = usual_smoothness if smoothness is None else smoothness
     pixels = _pixels(start)
     state = optax.scale_by_adam().init(pixels)
     objective = []
@@ -168,12 +170,12 @@ def _pixels(image: np.ndarray) -> Array:
     return jnp.asarray(image[None], jnp.float32) / 255
 
 
-def _goal(encoder: "Encoder", towards: Any) -> tuple[Any, np.ndarray]:
-    """Returns the step that goes towards something, and what it takes of it."""
+def _goal(encoder: Any, towards: Any) -> tuple[Any, np.ndarray, float]:
+    """Returns the step that goes towards something, its goal, its usual smoothness."""
     if isinstance(towards, tuple):
         if len(towards) != 2:
             raise unexpected("`towards`", "(channel, times_s)", f"{len(towards)} parts")
-        return encoder.gradients.to_mean, _chosen(encoder, *towards)
+        return encoder.gradients.to_mean, _chosen(encoder, *towards), _OF_MEAN
     if isinstance(towards, Prediction):
         if len(towards) != 1 or towards.axes != encoder.axes:
             raise unexpected(
@@ -190,11 +192,12 @@ def _goal(encoder: "Encoder", towards: Any) -> tuple[Any, np.ndarray]:
             f"(channel, times_s), or finite numbers of shape {list(factor.shape)}",
             f"{target.dtype} {list(target.shape)}",
         )
-    return encoder.gradients.to_pattern, np.float32((target - offset) / factor)
+    goal = np.float32((target - offset) / factor)
+    return encoder.gradients.to_pattern, goal, _OF_PATTERN
 
 
 def _chosen(
-    encoder: "Encoder",
+    encoder: Any,
     channel: str | Sequence[str] | None,
     times_s: float | tuple[float, float] | None,
 ) -> np.ndarray:

@@ -132,9 +132,10 @@ def mean(prediction: P) -> P:
     n_images = len(prediction)
     if not n_images:
         raise unexpected("mean", "images to average", "none")
+    if n_images == 1:
+        return prediction
     averaged = prediction.data.mean(axis=0, keepdims=True, dtype=np.float64)
-    name = f"mean of {n_images} images" if n_images > 1 else prediction.images[0]
-    return _combined(prediction, averaged, (name,))
+    return _combined(prediction, averaged, (f"mean of {n_images} images",))
 
 
 def difference(one: P, other: P) -> P:

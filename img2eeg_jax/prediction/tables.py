@@ -31,7 +31,7 @@ def to_dataframe(prediction: Responses) -> "pandas.DataFrame":
         if prediction.axes is not None
         else {"feature": range(shape[0])}
     )
-    columns = {"image": _category(range(n_images), prediction.images, shape)}
+    columns = {"image": _names_column(prediction, shape)}
     for place, (name, values) in enumerate(labels.items()):
         code = np.arange(shape[place]).reshape([-1] + [1] * (len(shape) - 1 - place))
         code = np.broadcast_to(code, (n_images, *shape)).ravel()
@@ -50,14 +50,22 @@ def to_dataframe(prediction: Responses) -> "pandas.DataFrame":
     )
 
 
-def _category(rows: Any, names: tuple[str, ...], shape: list[int]) -> Any:
+def _names_column(prediction: Responses, shape: list[int]) -> Any:
     """Returns a column of names that repeats no text; a name may come twice."""
+    names = _as_text(prediction)
     different = list(dict.fromkeys(names))
     places = {name: place for place, name in enumerate(different)}
     codes = np.array([places[name] for name in names], int)
     return _pandas().Categorical.from_codes(
         np.repeat(codes, int(np.prod(shape))), different
     )
+
+
+def _as_text(prediction: Responses) -> list[str]:
+    r"""Returns the images' names; bytes that are no text are escaped as \udcXX."""
+    return [
+        name.encode("utf-8", "backslashreplace").decode() for name in prediction.images
+    ]
 
 
 def to_xarray(prediction: Responses) -> "xarray.DataArray":
@@ -75,7 +83,7 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
     about = {"units": prediction.unit, "simulated": int(prediction.simulated)}
     if prediction.subject is not None:
         about["subject"] = prediction.subject
-    names = np.array(prediction.images, object)
+    names = np.array(_as_text(prediction), object)
     if prediction.axes is None:
         dimensions, axes = ("image", "feature"), {}
     else:
@@ -106,7 +114,7 @@ def metadata_table(prediction: Responses) -> "pandas.DataFrame":
     """
     known = prediction.by_image().items()
     columns = {name: value for name, value in known if value is not None}
-    return _pandas().DataFrame({"image": list(prediction.images), **columns})
+    return _pandas().DataFrame({"image": _as_text(prediction), **columns})
 
 
 def _pandas() -> Any:

@@ -299,7 +299,7 @@ def reliability(prediction: Responses) -> Reliability:
 
 
 def interval(
-    prediction: Responses, level: float, n_repetitions: int | None
+    prediction: Responses, level: float, n_repetitions: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns where responses lie with a probability, at each channel and time.
 

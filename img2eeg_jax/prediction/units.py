@@ -15,6 +15,11 @@ P = TypeVar("P", bound=Responses)
 
 _UV_PER_V = 1e6
 
+_NO_WAY_BACK = (
+    "no way back (a mean over subjects has none, nor has EEG whose preprocessing "
+    "recorded no whitening; prepared again, it does)"
+)
+
 # Unit of the EEG that a network was trained on → (that of predictions, how many).
 _OF_PREDICTIONS = {VOLTS: (MICROVOLTS, _UV_PER_V), WHITENED: (WHITENED, 1.0)}
 
@@ -23,6 +28,24 @@ def unit_of_predictions(trained_on: str, zscore: ZScore | None) -> str:
     """Returns "µV", "whitened" or "z", for EEG in one of the units of `axes`."""
     known = zscore is not None and trained_on in _OF_PREDICTIONS
     return _OF_PREDICTIONS[trained_on][0] if known else Z
+
+
+def factor_and_offset(
+    trained_on: str, zscore: ZScore | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what gives z-scores the unit that they can have: z · factor + offset.
+
+    Args:
+      trained_on: unit of the EEG that the network was trained on.
+      zscore: the statistics of that EEG; None if they are not known.
+
+    Returns:
+      f64[channel, time] each; or 1 and 0, f64[1, 1], where z-scores stay what they are.
+    """
+    if unit_of_predictions(trained_on, zscore) == Z:
+        return np.ones((1, 1)), np.zeros((1, 1))
+    _, scale = _OF_PREDICTIONS[trained_on]
+    return np.float64(zscore.std) * scale, np.float64(zscore.mean) * scale
 
 
 def from_z(z: np.ndarray, axes: Axes, zscore: ZScore | None) -> tuple[np.ndarray, Axes]:
@@ -39,10 +62,10 @@ def from_z(z: np.ndarray, axes: Axes, zscore: ZScore | None) -> tuple[np.ndarray
     """
     unit = unit_of_predictions(axes.unit, zscore)
     if unit != Z:
-        _, scale = _OF_PREDICTIONS[axes.unit]
-        std, mean = (np.float64(each) * scale for each in (zscore.std, zscore.mean))
+        factor, offset = factor_and_offset(axes.unit, zscore)
         # By image, so that float64 takes no memory to speak of.
-        z = np.stack([one * std + mean for one in z], dtype=np.float32) if len(z) else z
+        each = [one * factor + offset for one in z]
+        z = np.stack(each, dtype=np.float32) if each else z
     return z, dataclasses.replace(axes, unit=unit)
 
 
@@ -65,11 +88,9 @@ def _why_none(prediction: Responses) -> str:
             "z-scores: the network does not tell the unit, or the statistics, of the "
             "EEG that it was trained on; `unitless` exports them as they are"
         )
-    back = (
-        "`unwhitened()` maps it back"
-        if prediction.unwhitening is not None
-        else "its whitening was not recorded, but EEG prepared again has it recorded"
-    )
+    back = f"there is {_NO_WAY_BACK}"
+    if prediction.unwhitening is not None:
+        back = "`unwhitened()` maps it back"
     return f"whitened EEG, which has no unit: {back}; `unitless` exports it as it is"
 
 
@@ -86,7 +107,7 @@ def unwhitened(prediction: P) -> P:
         raise unexpected(
             "prediction",
             "EEG whose whitening is recorded",
-            "none; EEG that is prepared again, and trained on, has it recorded",
+            _NO_WAY_BACK,
         )
     volts = prediction.unwhitening.to_volts(prediction.data, prediction.ch_names)
     return dataclasses.replace(

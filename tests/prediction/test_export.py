@@ -46,17 +46,25 @@ def toy(tmp_path, monkeypatch):
     """Function that returns (a small network's encoder, its file)."""
     monkeypatch.setitem(descriptions.MODELS, "realnet", Toy)
 
-    def export(**options):
+    def export(vjp_order=0, **options):
         encoder, path = encoder_of(tmp_path, Toy(), **options), tmp_path / "toy.zip"
-        encoder.export(path)
+        encoder.export(path, vjp_order)
         return encoder, path
 
     return export
 
 
-def test_runs_alone_and_equals_the_encoder(exported, tmp_path):
-    """In a process that can import JAX and NumPy; so does the gradient."""
+def test_equals_the_encoder(exported):
+    """Of ReAlNet at its smallest, whose convolutions are of all kinds."""
     encoder, path = exported
+    expected = encoder(images(3)).data
+    found = ExportedEncoder(path)(images(3))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.std())
+
+
+def test_runs_alone_and_equals_the_encoder(toy, tmp_path):
+    """In a process that can import JAX and NumPy; so does the gradient."""
+    encoder, path = toy(vjp_order=1)
     given = images(3)
     np.save(tmp_path / "images.npy", given)
     program = textwrap.dedent(
@@ -123,6 +131,7 @@ def test_what_is_in_the_file(exported):
     assert about["ch_names"] == ["O1", "Oz", "O2"]
     assert about["times_s"] == [0.0, 0.01, 0.02, 0.03, 0.04]
     assert (about["unit"], about["subject"], about["image_size"]) == ("µV", 3, 32)
+    assert about["simulated"] is False
     assert about["platforms"] == ["cpu", "cuda", "tpu"]
     assert Description.from_dict(about["description"]) == encoder.description
     # NumPy reads the weights by itself.

@@ -218,7 +218,7 @@ def test_whitened_eeg_goes_back():
         whitened.sel("Oz").unwhitened()
     with pytest.raises(InputError, match="maps it back"):
         _ = whitened.microvolts
-    with pytest.raises(InputError, match="whitening is recorded, found none"):
+    with pytest.raises(InputError, match="whitening is recorded, found no way back"):
         eeg(axes=in_unit("whitened")).unwhitened()
     with pytest.raises(InputError, match="expected whitened EEG, found values in 'µV'"):
         eeg().unwhitened()

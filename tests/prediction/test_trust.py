@@ -236,6 +236,8 @@ def test_unfamiliar_images_are_told_in_a_line(caplog):
         unfamiliar.tell(is_simulated=True)
     (record,) = caplog.records
     message = record.getMessage()
-    assert message.startswith("4 of 8 images are further from the training images than")
-    assert "(d, e, g, …)" in message
+    assert message.startswith(
+        "further from the training images than 99 % of new images"
+    )
+    assert "4 of 8 (d, e, g, …)" in message
     assert "simulated" in message

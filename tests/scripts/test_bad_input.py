@@ -89,9 +89,15 @@ DAMAGES = {
 VALUES = {
     "unknown channel": ({"channels": ("Oz", "Cz")}, ["expected .*POz", "found Cz"]),
     "channel twice": ({"channels": ("Oz", "Oz")}, ["expected different names"]),
-    "unknown subject": ({"subjects": "7"}, ["sub-07", "found only sub-01"]),
-    "one of two subjects": ({"subjects": "1,2"}, ["sub-02", "found only sub-01"]),
-    "no number": ({"subjects": "one"}, ["subjects: expected the form", "found 'one'"]),
+    "unknown subject": (
+        {"subjects": "7"},
+        ["sub-07", "only these in .*: sub-01"],
+    ),
+    "one of two subjects": (
+        {"subjects": "1,2"},
+        ["sub-02", "found only these in .*: sub-01"],
+    ),
+    "no label": ({"subjects": "o-ne"}, ["subjects: expected the form", "found 'o-ne'"]),
     "window outside": ({"window_s": (2.0, 3.0)}, ["-0.200 to 0.790 s", "found 2.0 to"]),
     "window in ms": ({"window_s": (0, 600)}, ["window: .*seconds", "0 to 600"]),
     "channel with a comma": ({"channels": ("Oz,Cz",)}, ["found Cz$"]),
@@ -261,7 +267,7 @@ def test_damaged_config_of_a_work_directory(trained, snapshot):
     ("flags", "patterns"),
     [
         ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
-        ({"subject": 2}, ["sub-02", "found only sub-01"]),
+        ({"subject": 2}, ["sub-02", "found only these in .*: sub-01"]),
         ({"window_s": (2.0, 3.0)}, ["window: expected", "found 2.0 to 3.0 s"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

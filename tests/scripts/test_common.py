@@ -226,9 +226,11 @@ Fragile = object
     "removal": """
 rmtree = shutil.rmtree
 
-def interrupted(path, *args, **kwargs):
-    shutil.rmtree = rmtree
-    signal.raise_signal(signal.SIGINT)
+def interrupted(path, calls=[], **kwargs):
+    calls.append(path)
+    if len(calls) == 1:
+        signal.raise_signal(signal.SIGINT)
+    rmtree(path, **kwargs)
 
 shutil.rmtree = interrupted
 time.sleep = lambda _: sys.exit("not interrupted")

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers.commands import check_done, check_refused
+from img2eeg_jax.evaluation import report
 
 NAMES = (
     "encoding_r",
@@ -76,3 +77,14 @@ def test_wrong_flags(commands, flags):
 
 def test_checkpoint_is_required(commands):
     check_refused(commands.run("eval.py"), "--checkpoint", status=2)
+
+
+def test_window_that_is_not_predicted_whole_is_told(trained):
+    """The network predicts 0.1 to 0.2 s."""
+    for window_s, expected in {
+        (0.15, 0.5): ["the data cover 0.150 to 0.200 s of the window 0.15 to 0.5 s"],
+        (0.1, 0.2): [],
+    }.items():
+        lines = []
+        report.evaluate(trained, n_splits=2, window_s=window_s, log=lines.append)
+        assert lines == expected

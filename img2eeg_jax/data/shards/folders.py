@@ -202,11 +202,14 @@ def upload(folder: pathlib.Path, shards_dir: str, name: str) -> None:
 def _others(shards_dir: str | os.PathLike, name: str) -> str:
     """Tells of shards that another version wrote, which their data set renews."""
     folder = os.path.dirname(config_dir(shards_dir, name))
-    versions = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
-    if not versions:
+    found = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+    # A folder of this version is one that was not written to its end.
+    others = sorted({version.rstrip("/") for version in found} - {str(VERSION)})
+    if not others:
         return "none"
-    found = ", ".join(sorted(version.rstrip("/") for version in versions))
-    return f"those of version {found}; name their data set to build them again"
+    return (
+        f"those of version {', '.join(others)}; name their data set to build them again"
+    )
 
 
 def _read_json(path: str) -> dict[str, Any]:

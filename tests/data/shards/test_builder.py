@@ -311,7 +311,7 @@ def _extra_image(data_dir):
         (_too_few_rows, "expected 15 EEG rows.* found 14"),
         (_other_channels, "expected the channels and times"),
         (_truncated_image, "expected a readable image"),
-        (_no_subject, "found only sub-01"),
+        (_no_subject, "found only these in .*: sub-01"),
         (_extra_image, "found 5"),
     ],
 )
