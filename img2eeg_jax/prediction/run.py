@@ -14,7 +14,7 @@ from img2eeg_jax.axes import MICROVOLTS, Axes
 from img2eeg_jax.checkpoints import trees
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError, expecting, unexpected
-from img2eeg_jax.files import check_new, replacing, write_text
+from img2eeg_jax.files import check_new, replacing, scratch_dir, write_text
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction import files
 from img2eeg_jax.prediction.encoder import Encoder
@@ -179,6 +179,9 @@ def _to_file(
     paths = {subject: _file_of(output, subject) for subject in whose}
     for path in paths.values():
         check_new(path, choices.overwrite)
+    # Tells now, not when all is computed, that it cannot be written.
+    with scratch_dir(output.parent, output.name):
+        pass
     found = map(pathlib.Path, pictures.names)
     for subject, eeg in _by_subject(predictor([*found], bad=bad)).items():
         selected = choices.of(eeg)

@@ -87,6 +87,16 @@ def test_what_is_saved_predicts_the_same(run_folder, tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
+def test_how_far_to_trust_it_goes_along(run_folder, tmp_path):
+    for name in ("trust.npz", "trust_sub-03.npz", "trust_sub-04.npz"):
+        (run_folder / name).write_text(name)
+    encoder(run_folder).save_pretrained(tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").glob("trust*")} == {
+        *("trust.npz", "trust_sub-03.npz")
+    }
+    assert (tmp_path / "new" / "trust_sub-03.npz").read_text() == "trust_sub-03.npz"
+
+
 def test_a_place_that_is_taken(run_folder):
     message = refusal(lambda: encoder(run_folder).save_pretrained(run_folder))
     assert "`overwrite` replaces it" in message
