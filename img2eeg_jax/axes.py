@@ -11,6 +11,9 @@ from img2eeg_jax.errors import unexpected
 # Units of EEG. What is whitened (MVNN) has none; of published weights none is known.
 VOLTS, WHITENED, UNKNOWN = "V", "whitened", "unknown"
 
+# More units, of predictions. Z-scores are in standard deviations over training images.
+MICROVOLTS, Z = "µV", "z"
+
 # Times that differ by less are the same: rounding, or float32 in a file.
 _SAME_S = 1e-6
 # Times of a window that are further from image onset were meant as milliseconds.
@@ -24,7 +27,7 @@ class Axes:
     Attributes:
       ch_names: the name of each channel.
       times_s: f64[time], seconds from image onset, ascending.
-      unit: "V", "whitened" or "unknown".
+      unit: "V", "whitened" or "unknown"; of predictions "µV", "whitened" or "z".
     """
 
     ch_names: tuple[str, ...]

@@ -111,6 +111,29 @@ def scratch_dir(parent: str | os.PathLike, name: str) -> Iterator[pathlib.Path]:
             yield folder
 
 
+def replace_folder(new: pathlib.Path, folder: pathlib.Path) -> None:
+    """Moves a folder to its place; what was there goes only then.
+
+    Args:
+      new: in a scratch folder on the same disk.
+      folder: its place.
+
+    Raises:
+      OSError: it cannot be moved; what was there stays.
+    """
+    if not folder.is_dir():
+        os.replace(new, folder)
+        return
+    old = new.with_name("old")
+    os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old)
+
+
 @contextlib.contextmanager
 def made_folder(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Makes a folder and its parents; on leaving, those it made are removed if empty.

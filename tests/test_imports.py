@@ -35,7 +35,7 @@ HOMES = {
     "tensorflow_datasets": ("data/shards/",),
     "img2eeg_jax.data.shards.tensorflow_setup": ("data/shards/", "data/batches.py"),
     "tensorboard": ("training/progress.py",),
-    "mne": ("data/preprocessing/", "data/sources/", "prediction/", "evaluation/"),
+    "mne": ("data/preprocessing/", "data/sources/", "drawing/", "prediction/"),
     "orbax": ("checkpoints/store.py",),
     "tensorstore": ("checkpoints/store.py",),
     "torch": ("interop/", "linear/features.py"),

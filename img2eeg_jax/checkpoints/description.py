@@ -37,9 +37,10 @@ class Description:
         an axis of subjects then, and `subject` is None. Else None.
       initial_weights: what training started from, or the file that was converted.
       config: of the run that trained it; None of converted weights.
-      data: of the training data: `image_list_sha256`, and `preprocessing`, the record
-        of how the EEG was made (None if it was made elsewhere); None of converted
-        weights.
+      data: of the training data: `image_list_sha256`; `preprocessing`, the record of
+        how the EEG was made (None if it was made elsewhere; where several share the
+        network a list, one each); and whether it is `simulated`, which versions before
+        did not record. None of converted weights.
       pairings: split of the training data → which image goes with which EEG, by files
         and by pixels; None of converted weights, and of formats before 3.
       source: where converted weights come from (see `interop.sources`), or None.
@@ -78,6 +79,14 @@ class Description:
         own = self.model.get("dtype", "float32")
         return (self.config or {}).get("precision", own)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether it was trained on simulated EEG, not on a brain's."""
+        config, data = self.config or {}, self.data or {}
+        # A run that names no data simulates them.
+        made_them = "synthetic" in config and not config.get("data_dir")
+        return data.get("simulated", made_them)
+
     def build_model(self, **changes: Any) -> nn.Module:
         """Rebuilds the module; `changes` override its arguments."""
         return MODELS[self.kind](**{**self.model, **changes})
@@ -96,13 +105,17 @@ class Description:
                 f"{subject or 'none'}; `subject` names one",
             )
         position = self.subjects.index(subject)
-        shape = self.model["signal_shape"][1:]
+        shape, data = self.model["signal_shape"][1:], self.data
+        # Older ones have the record of the first subject only.
+        if data is not None and isinstance(data["preprocessing"], list):
+            data = {**data, "preprocessing": data["preprocessing"][position]}
         return dataclasses.replace(
             self,
             subject=subject,
             subjects=None,
             model={**self.model, "signal_shape": shape},
             zscore=ZScore(self.zscore.mean[position], self.zscore.std[position]),
+            data=data,
         )
 
     def data_difference(self, other: "Description") -> str | None:

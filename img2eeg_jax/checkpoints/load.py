@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from img2eeg_jax.checkpoints import run_folder, store
+from img2eeg_jax.checkpoints import pretrained, run_folder, store
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.errors import naming
 from img2eeg_jax.models.cornet_s import CORnetS
@@ -48,6 +48,23 @@ class Checkpoint:
         model = CORnetS(arguments["width"], arguments["num_classes"])
         return model, {name: tree["realnet"] for name, tree in self.variables.items()}
 
+    def of_subject(self, subject: int | str | None) -> "Checkpoint":
+        """Takes one subject's outputs of a network that several share.
+
+        Raises:
+          InputError: the subject is not one of those that share it.
+        """
+        subjects = self.description.subjects
+        with naming(self.path):
+            description = self.description.of_subject(subject)
+        params = dict(self.variables["params"])
+        params["fc"] = {
+            name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
+            for name, value in params["fc"].items()
+        }
+        variables = {**self.variables, "params": params}
+        return dataclasses.replace(self, description=description, variables=variables)
+
     @functools.cached_property
     def config(self) -> dict[str, Any] | None:
         """The run's config as it stands in `config.json`; None without that file.
@@ -73,7 +90,8 @@ def load_checkpoint(
     """Loads a network from a work directory or a converter's output folder.
 
     Args:
-      path: the folder.
+      path: the folder, one that `Encoder.save_pretrained` wrote, or
+        ``hf://OWNER/NAME[@REVISION][/FOLDER]``, which reads what that wrote.
       which: "best" or "last"; where no checkpoint was selected, both are the last.
       subject: whose network, where several share one.
 
@@ -81,20 +99,21 @@ def load_checkpoint(
       InputError: no checkpoint there, or one that is damaged or whose arrays do not
         fit its description; or the network has no output for this subject.
     """
+    loaded = load_whole(path, which)
+    return loaded.of_subject(subject) if loaded.description.subjects else loaded
+
+
+def load_whole(path: str | os.PathLike, which: str = "best") -> Checkpoint:
+    """Loads a network as it is stored: one that subjects share with all its outputs.
+
+    Arguments and errors are those of `load_checkpoint`.
+    """
+    if pretrained.is_on_hub(path):
+        # Imported here: the hub's library is slow to load.
+        from img2eeg_jax.checkpoints import hub
+
+        path = hub.fetch(os.fspath(path))
     path = pathlib.Path(path)
-    loaded = Checkpoint(path, *store.read_network(path, which))
-    return _of_subject(loaded, subject) if loaded.description.subjects else loaded
-
-
-def _of_subject(loaded: Checkpoint, subject: int | str | None) -> Checkpoint:
-    """Takes one subject's outputs of a network that several share."""
-    subjects = loaded.description.subjects
-    with naming(loaded.path):
-        description = loaded.description.of_subject(subject)
-    params = dict(loaded.variables["params"])
-    params["fc"] = {
-        name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
-        for name, value in params["fc"].items()
-    }
-    variables = {**loaded.variables, "params": params}
-    return dataclasses.replace(loaded, description=description, variables=variables)
+    if pretrained.is_at(path):
+        return Checkpoint(path, *pretrained.read_network(path))
+    return Checkpoint(path, *store.read_network(path, which))

@@ -27,7 +27,7 @@ def variable_shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
 
 def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
     """Returns the shape of each array of a tree, by name."""
-    return {name: tuple(leaf.shape) for name, leaf in _named_leaves(tree).items()}
+    return {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
 
 
 def check_shapes(source: str, found: Any, expected: Any) -> None:
@@ -65,7 +65,7 @@ def checksums(arrays: dict[str, Any], documents: dict[str, Any]) -> dict[str, An
     return texts | {
         item: {
             name: zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-            for name, array in _named_leaves(tree).items()
+            for name, array in named_leaves(tree).items()
         }
         for item, tree in arrays.items()
     }
@@ -85,13 +85,21 @@ def compare_checksums(found: dict[str, Any], expected: dict[str, Any]) -> None:
         raise ValueError(f"{item} is not what was saved")
 
 
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    """Returns what has a shape in a tree, or in Orbax's description of one."""
+def named_leaves(tree: Any, separator: str = "/") -> dict[str, Any]:
+    """Returns what has a shape in a tree, or in Orbax's description of one.
+
+    Args:
+      tree: of dicts.
+      separator: of the keys that name a leaf.
+
+    Returns:
+      Name → leaf, in the order of the tree's leaves.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(
         getattr(tree, "tree", tree), is_leaf=lambda leaf: hasattr(leaf, "shape")
     )
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        jax.tree_util.keystr(path, simple=True, separator=separator): leaf
         for path, leaf in leaves
         if hasattr(leaf, "shape")
     }

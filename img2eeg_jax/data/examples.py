@@ -53,6 +53,8 @@ class EncodingData:
       validation_halves: f32[2, image, channel, time], or with an axis of subjects after
         images: the validation images' responses to the repetitions at even and at odd
         places, z-scored, NaN where there is one repetition; or None.
+      validation_eeg_rows: i64[image], the rows of the training partition whose EEG the
+        validation images have, their own unless it is shuffled; or None.
     """
 
     train: Split
@@ -63,6 +65,7 @@ class EncodingData:
     epoch_times_s: np.ndarray
     pairings: Mapping[str, tuple[Pairing, ...]]
     validation_halves: np.ndarray | None = None
+    validation_eeg_rows: np.ndarray | None = None
 
     def pairings_of(self, subject: int) -> dict[str, tuple[Pairing, ...]]:
         """Returns, of each split, which image goes with which of a subject's EEG."""
@@ -173,6 +176,7 @@ def load_encoding_data(
         epoch_times_s=epoch_axes.times_s,
         pairings=_make_pairings(shards, rows, digests),
         validation_halves=halves if "validation" in splits else None,
+        validation_eeg_rows=eeg_rows.get("validation"),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
+from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import figures
@@ -38,7 +39,7 @@ def evaluate(
     """Scores a network against the EEG of the test images.
 
     Args:
-      checkpoint_dir: work directory, or a converter's output folder.
+      checkpoint_dir: see `load_checkpoint`; a work directory, for example.
       data_dir: data set in THINGS-EEG2's layout; "" for the one it was trained on.
       subject: the subject to score against; None for the one it was trained on.
       output: folder for the results; "" for that of `default_output`.
@@ -57,13 +58,14 @@ def evaluate(
     Raises:
       InputError: something the user gave is wrong; no result is written then.
     """
+    folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
     # One subject's network may be scored against another's EEG.
     encoder = Encoder(load_checkpoint(checkpoint_dir, which, subject))
     checkpoint = encoder.checkpoint
     _check_predicts_eeg(checkpoint)
     _tell_unselected(checkpoint, which, log)
     measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
-    prediction = encoder.predict(measured.images, measured.names)
+    prediction = encoder.predict_z(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}
     scores = encoding_scores(
         prediction.data, measured.eeg, noise_free=measured.noise_free, **halvings
@@ -77,7 +79,6 @@ def evaluate(
     }
     if cut := prediction.axes.cut(window_s):
         log(cut)
-    folder = pathlib.Path(output or default_output(checkpoint_dir, subject))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     figures.plot_evoked(
@@ -104,7 +105,14 @@ def default_output(
     Args:
       checkpoint_dir: work directory, or a converter's output folder.
       subject: the subject that the user names, or None.
+
+    Raises:
+      InputError: the network is on a hub.
     """
+    if is_on_hub(checkpoint_dir):
+        raise unexpected(
+            "`output`", f"a folder for results of {checkpoint_dir}", "none"
+        )
     folder = pathlib.Path(checkpoint_dir) / "eval"
     return folder if subject is None else folder / layout.subject_name(subject)
 

@@ -3,18 +3,12 @@
 import dataclasses
 import pathlib
 import re
-import textwrap
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import httpx2
-import huggingface_hub
-from huggingface_hub.errors import HFValidationError
-
-from img2eeg_jax.data.sources import http
-from img2eeg_jax.errors import InputError, unexpected, without_errno
+from img2eeg_jax.data.sources import http, hub
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.interop.torch_files import READ_SUFFIXES
-from img2eeg_jax.provenance import sha256_of
 
 # Weights that have a name of their own: URL and the beginning of their SHA-256, which
 # the publisher put into the file's name.
@@ -35,7 +29,6 @@ _PUBLISHED = (
 # Addresses of published encoders of EEG.
 _PUBLISHERS = re.compile(r"(hf://|https://huggingface\.co/)kmazrolina/ReAlNet(/|$)")
 _SUBJECT = re.compile(r"sub-0*([1-9]\d*)")
-_HUB = "hf://"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +79,10 @@ def find(
     Raises:
       InputError: there is no such file, or several, or it is not what it should be.
     """
-    if given.startswith(_HUB):
+    if given.startswith(hub.PREFIX):
         return _from_hub(given, subject, sha256, revision)
     if revision:
-        raise unexpected(given, f"{_HUB}... beside `revision`", "another address")
+        raise unexpected(given, f"{hub.PREFIX}... beside `revision`", "another address")
     if given in BY_NAME:
         url, known = BY_NAME[given]
         sha256 = sha256 or known
@@ -100,7 +93,7 @@ def find(
     if "://" in given:
         raise unexpected(
             given,
-            f"a file, a folder, https://, file:// or {_HUB}...",
+            f"a file, a folder, https://, file:// or {hub.PREFIX}...",
             "another kind of address",
         )
     path = pathlib.Path(given)
@@ -200,28 +193,16 @@ def _at_hand(
 def _from_hub(
     given: str, subject: int | str | None, sha256: str, revision: str
 ) -> Source:
-    match = re.fullmatch(r"hf://([^/]+/[^/]+)(?:/(.+?))?/?", given)
-    if not match:
-        raise unexpected(given, f"{_HUB}OWNER/NAME or {_HUB}OWNER/NAME/PATH", "neither")
-    repo, inside = match[1], match[2] or ""
-    try:
-        if pathlib.PurePosixPath(inside).suffix in READ_SUFFIXES:
+    address = hub.Address.parse(given, revision)
+    with hub.expecting_from_hub(given, "weights"):
+        if pathlib.PurePosixPath(address.path).suffix in READ_SUFFIXES:
             # Not listed, so that a cached file can be had without a network.
-            file = inside
+            file = address.path
         else:
-            file = choose(_files_in(repo, inside, revision), subject, given)
-        path = _download(repo, file, revision)
-    except (HFValidationError, httpx2.HTTPError, OSError, RuntimeError) as error:
-        # The hub's messages have several lines, of which the first says least.
-        reason = (
-            textwrap.shorten(without_errno(str(error)), 200) or type(error).__name__
-        )
-        raise InputError(
-            f"{given}: expected weights that the hub gives, found: {reason}"
-        ) from error
-    # .../snapshots/COMMIT/FILE
-    commit = path.parents[len(pathlib.PurePosixPath(file).parts) - 1].name
-    return _at_hand(path, f"{_HUB}{repo}/{file}", subject, sha256, commit)
+            file = choose(address.files(), subject, given)
+        path, commit = hub.download(address.repo, file, address.revision)
+    name = str(hub.Address(address.repo, file))
+    return _at_hand(path, name, subject, sha256, commit)
 
 
 def _without_secrets(url: str) -> str:
@@ -229,29 +210,3 @@ def _without_secrets(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
-
-
-def _files_in(repo: str, folder: str, revision: str) -> Sequence[str]:
-    files = huggingface_hub.list_repo_files(repo, revision=revision or None)
-    prefix = f"{folder}/" if folder else ""
-    return [file for file in files if file.startswith(prefix)]
-
-
-def _download(repo: str, file: str, revision: str) -> pathlib.Path:
-    """Fetches a file into the hub's cache, and checks it there.
-
-    The hub names large files by their SHA-256, but its library looks at sizes only.
-    """
-    for attempt in range(2):
-        path = pathlib.Path(
-            huggingface_hub.hf_hub_download(
-                repo, file, revision=revision or None, force_download=attempt > 0
-            )
-        )
-        blob = path.resolve()
-        is_named_by_sha256 = re.fullmatch(r"[0-9a-f]{64}", blob.name)
-        if not is_named_by_sha256 or sha256_of(blob) == blob.name:
-            return path
-    found = sha256_of(blob)
-    blob.unlink()
-    raise unexpected(f"{_HUB}{repo}/{file}", f"SHA-256 {blob.name}", found)

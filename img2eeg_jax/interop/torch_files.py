@@ -110,7 +110,8 @@ def write(
         replacing(path) as temporary,
     ):
         if torch is None:
-            safetensors.numpy.save_file(arrays, temporary)
+            # The library's own files are for nobody else to read.
+            temporary.write_bytes(safetensors.numpy.save(arrays))
         else:
             content: Any = {name: _to_torch(torch, a) for name, a in arrays.items()}
             for key in reversed(container.split("/") if container else []):

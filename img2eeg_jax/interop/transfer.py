@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import os
 import pathlib
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from img2eeg_jax.checkpoints import store
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.errors import naming, unexpected
-from img2eeg_jax.files import check_new, check_room, scratch_dir
+from img2eeg_jax.files import check_new, check_room, replace_folder, scratch_dir
 from img2eeg_jax.interop import convert, names, sources, torch_files
 from img2eeg_jax.locks import only_writer
 
@@ -89,7 +88,7 @@ def import_weights(
             check_new(output, overwrite)
             check_room(scratch, sum(a.nbytes for a in jax.tree.leaves(variables)))
             store.write_weights(scratch / "new", variables, description)
-            _put(scratch / "new", output)
+            replace_folder(scratch / "new", output)
     return _summary(source, weights, description, output)
 
 
@@ -142,21 +141,6 @@ def _check_replaceable(output: pathlib.Path) -> None:
         )
     if load_checkpoint(output).description.torch is None:
         raise unexpected(output, "a converted checkpoint to replace", "another")
-
-
-def _put(new: pathlib.Path, output: pathlib.Path) -> None:
-    """Moves a folder to its place; what was there goes only now."""
-    if output.is_dir():
-        old = new.with_name("old")
-        os.replace(output, old)
-        try:
-            os.replace(new, output)
-        except BaseException:
-            os.replace(old, output)
-            raise
-        shutil.rmtree(old)
-    else:
-        os.replace(new, output)
 
 
 def _summary(

@@ -213,12 +213,21 @@ def _gradients(
     return vjp(grad)
 
 
+def _is_for_any_batch(x: Array) -> bool:
+    """Tells whether a program is traced for any batch, so that no rule can ask for it.
+
+    `jax.export` does so: the size of its batch is a symbol.
+    """
+    return not isinstance(x.shape[0], int)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: Array, kernel: Array, stride: int) -> Array:
     """2-D convolution, the algorithm chosen per platform.
 
     Zeros pad each side by half of the kernel, symmetrically, as PyTorch does (and
-    "SAME" does not, for stride 2).
+    "SAME" does not, for stride 2). A program that is exported for any batch keeps XLA's
+    operation on all platforms.
 
     Args:
       x: [batch, height, width, in].
@@ -228,6 +237,8 @@ def conv(x: Array, kernel: Array, stride: int) -> Array:
     Returns:
       [batch, ⌈height / stride⌉, ⌈width / stride⌉, out].
     """
+    if _is_for_any_batch(x):
+        return xla_conv(x, kernel, stride)
     return lax.platform_dependent(
         x,
         kernel,
@@ -245,6 +256,8 @@ def _conv_forward(
 def _conv_backward(
     stride: int, residuals: tuple[Array, Array], grad: Array
 ) -> tuple[Array, Array]:
+    if _is_for_any_batch(residuals[0]):
+        return _gradients(xla_conv, *residuals, grad, stride)
     # Differentiated per platform: through `platform_dependent` itself, JAX would keep
     # the residuals of every branch.
     return lax.platform_dependent(

@@ -1,40 +1,56 @@
-"""A trained network at work: images in, predicted EEG out."""
+"""A trained network at work: pictures in, predicted EEG out."""
 
-import dataclasses
 import functools
-import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
+from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
-from img2eeg_jax.devices.parallel import DataParallel
-from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.files import check_new
-from img2eeg_jax.prediction.prediction import Prediction, Z
+from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
+from img2eeg_jax.prediction import about, card, sampling
+from img2eeg_jax.prediction.differentiable import Differentiable
+from img2eeg_jax.prediction.familiarity import make_step
+from img2eeg_jax.prediction.network import Network, Run
+from img2eeg_jax.prediction.pictures import Pictures
+from img2eeg_jax.prediction.prediction import Prediction
+from img2eeg_jax.prediction.streaming import Predictor, stream
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint
 from img2eeg_jax.training.step import make_predict_step
 
-# Images in a batch. There are two sizes, so that no number of images compiles a third;
-# few images take small batches, of which less is padding.
-_BATCH_SIZE, _SMALL_BATCH_SIZE = 64, 8
+if TYPE_CHECKING:
+    import mne
+
+# Whose response it is that several subjects' predictions average to.
+MEAN = "mean"
+
+# Layers whose activations `Encoder.features` gives.
+LOGITS = "logits"
+LAYERS = (*AREAS, LOGITS)
 
 
-class Encoder:
+class Encoder(Predictor, Differentiable):
     """A trained network on all local devices, compiled once and kept.
+
+    Example:
+      >>> encoder = Encoder.from_pretrained("runs/demo")
+      >>> eeg = encoder("pictures/")
+      >>> eeg.data.shape, eeg.unit
+      ((3, 17, 20), 'µV')
 
     Attributes:
       checkpoint: the network that was loaded.
     """
 
     def __init__(self, checkpoint: Checkpoint):
-        """Compiles nothing yet; see `from_checkpoint`.
+        """Compiles nothing yet; see `from_pretrained`.
 
         Raises:
           InputError: the network is a CORnet-S, which predicts no signal.
@@ -43,28 +59,45 @@ class Encoder:
         if kind != "realnet":
             raise unexpected(checkpoint.path, "a network that predicts EEG", kind)
         self.checkpoint = checkpoint
-        self._parallel = DataParallel()
+        self._layers: dict[str, Run] = {}
 
     @classmethod
-    def from_checkpoint(
+    def from_pretrained(
         cls,
         path: str | os.PathLike,
-        *,
         which: str = "best",
-        subject: int | str | None = None,
-    ) -> "Encoder":
-        """Loads a network.
+        subject: int | str | Sequence[int | str] | None = None,
+        revision: str | None = None,
+    ) -> Any:
+        """Loads a network: an `Encoder`, or a `SubjectEncoders` of several subjects.
 
         Args:
-          path: work directory, or a converter's output folder.
+          path: work directory, a converter's output folder, or hf://OWNER/NAME; or a
+            folder that holds one of these for each subject, as ``sub-01``.
           which: "best" or "last" checkpoint.
-          subject: whose EEG; needed where several subjects share a network.
+          subject: whose EEG; needed where several subjects share a network. A list for
+            several, or "mean" for the mean over all that there are.
+          revision: branch, tag or commit of hf://.
 
         Raises:
           InputError: there is no such checkpoint, its network predicts no signal, or
             it is another subject's.
+
+        Example:
+          >>> Encoder.from_pretrained("hf://OWNER/NAME", revision="v1")
+          >>> Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
         """
-        encoder = cls(load_checkpoint(path, which, subject))
+        is_one = subject is None or isinstance(subject, int | np.integer | str)
+        several = None if is_one else [*subject]
+        own = [subject] if is_one and subject not in (None, MEAN) else several
+        folder = _local(path, revision, own)
+        if not is_one or subject == MEAN:
+            # Imported here: it is made of encoders.
+            from img2eeg_jax.prediction.subjects import SubjectEncoders
+
+            return SubjectEncoders.from_pretrained(folder, which, several)
+        folder = layout.labelled_folders(folder).get(subject, folder)
+        encoder = cls(load_checkpoint(folder, which, subject))
         whose = encoder.description.subject
         if subject is not None and whose not in (None, subject):
             raise unexpected(path, f"a network of subject {subject}", f"one of {whose}")
@@ -75,40 +108,87 @@ class Encoder:
         """What the checkpoint says of the network."""
         return self.checkpoint.description
 
+    @functools.cached_property
+    def trust(self) -> Trust | None:
+        """How far to trust it; None where training wrote nothing of it."""
+        return of_checkpoint(self.checkpoint)
+
     @property
     def image_size(self) -> int:
         """Height and width of the images that it takes, in pixels."""
         return self.description.image_size
 
+    @functools.cached_property
+    def scores(self) -> dict[str, Any] | None:
+        """What ``eval.py`` wrote of this checkpoint; None where it has not scored it.
+
+        Pearson r by name (``encoding_r``, ``noise_ceiling_lower``, …) with their
+        protocol; see the README.
+        """
+        return about.read_scores(self.checkpoint)
+
+    def __str__(self) -> str:
+        """Returns a card: whose EEG, which network, trained on what, its scores."""
+        return about.card(self.checkpoint, self.axes, self.scores, self.trust)
+
     @property
     def axes(self) -> Axes | None:
-        """Channels and times of predictions, which are z-scores; None of features."""
-        axes = self.description.signal.axes
-        return axes and dataclasses.replace(axes, unit=Z)
+        """Channels, times and unit of what a call predicts; None of features."""
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return Prediction.of_signal(nothing, self.description, []).axes
+
+    def features(
+        self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
+    ) -> np.ndarray:
+        """Computes the activations of a layer of the backbone.
+
+        Args:
+          pictures: see `__call__`.
+          layer: "V1", "V2", "V4", "IT" or "logits".
+          progress: see `__call__`.
+
+        Returns:
+          f32[image, height, width, channel], or f32[image, class] of logits.
+
+        Raises:
+          InputError: there is no such layer, or see `__call__`.
+
+        Example:
+          >>> encoder.features("dog.jpg", "IT").mean((1, 2)).shape
+          (1, 512)
+        """
+        if layer not in LAYERS:
+            raise unexpected("`layer`", f"one of {', '.join(LAYERS)}", f"{layer!r}")
+        run, size = self._layer(layer), self.image_size
+        parts = stream(run, Pictures(pictures), size, progress=progress)
+        return np.concatenate([rows for _, rows in parts])
+
+    def sample_trials(
+        self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
+    ) -> "mne.EpochsArray":
+        """Simulates single trials, for power analyses; see `sampling.sample_trials`.
+
+        encoder.sample_trials(["dog.jpg", "car.jpg"], n_trials=20)["dog.jpg"].average()
+        """
+        return sampling.sample_trials(self, pictures, n_trials, seed, unitless=unitless)
 
     def signal(self, images: Iterable[np.ndarray]) -> np.ndarray:
-        """Predicts the flat signal of images.
+        """Predicts the flat signal of images as the network gives it.
 
         Args:
           images: each u8[height, width, 3] of `image_size`; an array, or an iterable
             that is read a batch at a time.
 
         Returns:
-          f32[image, size of the signal].
+          f32[image, size of the signal], z-scored EEG or features.
         """
-        signals = [
-            self._parallel.merge(
-                self._step(self._variables, self._parallel.split(batch)), batch["mask"]
-            )
-            for batch in _batches(images)
-        ]
-        size = self.description.signal.size
-        return np.concatenate(signals) if signals else np.empty((0, size), np.float32)
+        nothing = np.empty((0, self.description.signal.size), np.float32)
+        return np.concatenate([nothing, *self.signals(images)])
 
-    def predict(
+    def predict_z(
         self, images: Iterable[np.ndarray], names: Sequence[str] | None = None
     ) -> Prediction:
-        """Predicts the responses to images.
+        """Predicts z-scores, which scores compare with the z-scored EEG.
 
         Args:
           images: see `signal`.
@@ -120,80 +200,86 @@ class Encoder:
         Raises:
           InputError: there are not as many names as images.
         """
-        signal, meaning = self.signal(images), self.description.signal
-        return Prediction(
-            data=meaning.to_eeg(signal) if meaning.is_eeg else signal,
-            unit=Z if meaning.is_eeg else UNKNOWN,
-            axes=self.axes,
-            names=map(str, range(len(signal)) if names is None else names),
-            subject=self.description.subject,
-            # The statistics of single channels tell nothing of a channel mean.
-            zscore=self.description.zscore if meaning.window is None else None,
+        signal = self.signal(images)
+        names = map(str, range(len(signal))) if names is None else names
+        return Prediction.of_signal(signal, self.description, names, in_z=True)
+
+    def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
+        """Returns what rows of `outputs` predict, in its unit, and how far to trust it.
+
+        Args:
+          rows: f32[image, size of the signal], or more with features behind it.
+          images: the name of each image.
+        """
+        signal, features = np.split(rows, [self.description.signal.size], axis=1)
+        familiarity = None
+        if features.size and self.trust is not None:
+            familiarity = self.trust.familiarity.distance(features)
+        return Prediction.of_signal(
+            signal,
+            self.description,
+            images,
+            trust=self.trust,
+            familiarity=familiarity,
         )
 
     @functools.cached_property
-    def _step(self) -> Any:
-        step = make_predict_step(self.checkpoint.model)
-
-        def in_precision_of_training(variables: Any, batch: Any) -> Any:
-            with matmul_precision(self.description.precision):
-                return step(variables, batch)
-
-        return self._parallel.predict_step(in_precision_of_training)
+    def _network(self) -> Network:
+        return Network(self.checkpoint.variables, self.description.precision)
 
     @functools.cached_property
-    def _variables(self) -> Any:
-        return self._parallel.replicate(self.checkpoint.variables)
+    def signals(self) -> Run:
+        """Images u8[image_size, image_size, 3] → flat signals, a batch at a time."""
+        return self._network.compiled(make_predict_step(self.checkpoint.model))
+
+    @functools.cached_property
+    def outputs(self) -> Run:
+        """As `signals`, with the features behind them that tell what is familiar."""
+        if self.trust is None or self.trust.familiarity is None:
+            return self.signals
+        return self._network.compiled(make_step(self.checkpoint.model))
+
+    def _layer(self, layer: str) -> Run:
+        if layer in self._layers:
+            return self._layers[layer]
+        model, _ = self.checkpoint.backbone
+
+        def step(variables: Any, batch: dict[str, Any]) -> Any:
+            variables = {name: tree["realnet"] for name, tree in variables.items()}
+            logits, areas = model.apply(variables, normalise_pixels(batch["image"]))
+            return logits if layer == LOGITS else areas[layer]
+
+        self._layers[layer] = self._network.compiled(step)
+        return self._layers[layer]
+
+    def save_pretrained(
+        self, folder: str | os.PathLike, overwrite: bool = False
+    ) -> None:
+        """Writes what ``hf://OWNER/NAME`` reads: safetensors, JSON and a model card.
+
+        Args:
+          folder: made with its parents; `Encoder.from_pretrained` reads it, too.
+          overwrite: whether to replace a network that was saved there before.
+
+        Raises:
+          InputError: there is something, or it cannot be written.
+
+        Example:
+          >>> encoder.save_pretrained("sub-01")
+          >>> # hf upload OWNER/NAME sub-01
+        """
+        card.save(self.checkpoint, self.axes, self.scores, folder, overwrite)
 
 
-def write_predictions(
-    checkpoint_dir: str | os.PathLike,
-    images: Sequence[str | os.PathLike],
-    output: str | os.PathLike,
-    *,
-    which: str = "best",
-    subject: int | str | None = None,
-    overwrite: bool = False,
-) -> str:
-    """Predicts the responses to image files and writes them to an `.npz` file.
+def _local(
+    path: str | os.PathLike, revision: str | None, subjects: Sequence[int | str] | None
+) -> pathlib.Path:
+    """Returns the folder of a network; fetches it first if it is on a hub."""
+    if not is_on_hub(path):
+        if revision is not None:
+            raise unexpected("`revision`", "none beside a local folder", revision)
+        return pathlib.Path(path)
+    # Imported here: most networks are at hand.
+    from img2eeg_jax.checkpoints import hub
 
-    Args:
-      checkpoint_dir: work directory, or a converter's output folder.
-      images: image files, and folders to search for images; see `layout.find_images`.
-      output: the file to write; see `Prediction.write_npz`.
-      which: "best" or "last" checkpoint.
-      subject: whose EEG, where several subjects share a network.
-      overwrite: whether to replace `output`.
-
-    Returns:
-      What was written, and how many files of folders are no images, as a line of text.
-
-    Raises:
-      InputError: there is no such checkpoint or image, an image cannot be read, or
-        `output` exists.
-    """
-    output = pathlib.Path(output)
-    check_new(output, overwrite)
-    found = layout.find_images(images)
-    encoder = Encoder.from_checkpoint(checkpoint_dir, which=which, subject=subject)
-    pixels = (layout.read_image(path, encoder.image_size) for path in found.images)
-    prediction = encoder.predict(pixels, found.images)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    prediction.write_npz(output)
-    arrays = prediction.arrays().items()
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
-    left_out = found.left_out() and f", {found.left_out()}"
-    return f"{len(found.images)} images{left_out}: {shapes}, in {output}"
-
-
-def _batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches of one of two sizes, the last one padded."""
-    images = iter(images)
-    first = list(itertools.islice(images, _BATCH_SIZE))
-    size = _SMALL_BATCH_SIZE if len(first) < _BATCH_SIZE else _BATCH_SIZE
-    images = itertools.chain(first, images)
-    while rows := list(itertools.islice(images, size)):
-        mask = np.zeros(size, np.float32)
-        mask[: len(rows)] = 1
-        padding = itertools.repeat(rows[0], size - len(rows))
-        yield {"image": np.stack([*rows, *padding]), "mask": mask}
+    return hub.fetch(os.fspath(path), revision, subjects)

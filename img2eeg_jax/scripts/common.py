@@ -4,6 +4,7 @@ Libraries name their arguments in backticks; only here do these become flags.
 """
 
 import contextlib
+import logging as python_logging
 import math
 import os
 import re
@@ -57,6 +58,7 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
             _stop(f"unknown argument {argv[1]!r}", WRONG_FLAGS)
         # Orbax and others log every step by absl, and errors before they raise them.
         logging.set_verbosity(logging.FATAL)
+        _show_warnings()
         _drop_orphaned_errors()
         _raise_on_signals()
         try:
@@ -295,6 +297,16 @@ def _raise_on_signals() -> None:
     sys.unraisablehook = unraisable
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler)
+
+
+def _show_warnings() -> None:
+    """Shows this package's own warnings, one line each on standard error."""
+    handler = python_logging.StreamHandler()
+    handler.setFormatter(python_logging.Formatter("warning: %(message)s"))
+    own = python_logging.getLogger(img2eeg_jax.__name__)
+    own.setLevel(python_logging.WARNING)
+    own.propagate = False
+    own.addHandler(handler)
 
 
 def _drop_orphaned_errors() -> None:

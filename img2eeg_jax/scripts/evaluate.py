@@ -5,7 +5,9 @@ from absl import flags
 from img2eeg_jax.scripts import common
 
 _CHECKPOINT = common.define_path(
-    "checkpoint", None, "Work directory, or a converter's output folder."
+    "checkpoint",
+    None,
+    "Work directory, a converter's or save_pretrained's folder, or hf://OWNER/NAME.",
 )
 _DATA_DIR = common.define_path("data_dir", "", "Data set; default: the run's own.")
 _SUBJECT = common.define_subject("Whose EEG; default: the run's own subject.")

@@ -32,6 +32,7 @@ from img2eeg_jax.training.plan import Plan, data_source, make_plan
 from img2eeg_jax.training.progress import print_line
 from img2eeg_jax.training.requests import Limits, stop_signals
 from img2eeg_jax.training.step import make_loss_step, make_train_step
+from img2eeg_jax.training.trust import write_trust
 from img2eeg_jax.training.workdir import Workdir
 
 
@@ -79,15 +80,20 @@ def _train(plan: Plan, started_s: float) -> None:
                 matmul_precision(config.precision),
                 distributed.naming_failures(),
             ):
+                numbers = _subjects_of(configs)
+                data = _select_data(config, shards, numbers)
                 with timed("initialising the network", _say):
                     trainer = _build_trainer(
-                        configs, shards, networks, logits, parallel, limits
+                        configs, shards, data, networks, logits, parallel, limits
                     )
                 trainer.shows_bar = plan.how != subjects.SIDE_BY_SIDE
                 if parallel.any_process([stop.is_set()])[0]:
                     has_saved = any(any((f / FOLDER).glob("*")) for f in plan.configs)
                     raise StoppedBySignal("stopped before the first step", has_saved)
                 trainer.train(stop.is_set)
+                write_trust(
+                    trainer.workdirs, shards, data, parallel, config.seed, stop.is_set
+                )
 
         subjects.train_all(plan.how, [*plan.configs], train_networks)
 
@@ -147,6 +153,15 @@ def load_data(
     numbers = layout.parse_subjects(str(config.subjects))
     shards = data_source(config, pathlib.Path(workdir), numbers).open()
     return _select_data(config, shards, numbers), shards
+
+
+def _subjects_of(configs: Mapping[pathlib.Path, ConfigDict]) -> list[layout.Label]:
+    """Returns the subjects of some networks, those that share one included."""
+    return [
+        number
+        for own in configs.values()
+        for number in layout.parse_subjects(str(own.subjects))
+    ]
 
 
 def _select_data(
@@ -234,19 +249,14 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
 def _build_trainer(
     configs: Mapping[pathlib.Path, ConfigDict],
     shards: Shards,
+    data: examples.EncodingData,
     networks: Networks,
     logits: Mapping[str, np.ndarray] | None,
     parallel: DataParallel,
     limits: Limits,
 ) -> Trainer:
     """Builds the trainer of one folder's network, or of several in step."""
-    config = next(iter(configs.values()))
-    numbers = [
-        number
-        for own in configs.values()
-        for number in layout.parse_subjects(str(own.subjects))
-    ]
-    data = _select_data(config, shards, numbers)
+    config, numbers = next(iter(configs.values())), _subjects_of(configs)
     if logits is not None:
         data = teacher.with_logits(data, logits)
     live_teacher = networks.teacher if logits is None else None
@@ -293,13 +303,17 @@ def _build_workdirs(
 ) -> list[Workdir]:
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
-        zscore, whose = data.zscore, {"subject": numbers[position]}
-        pairings = data.pairings
+        number = numbers[position]
+        zscore, whose, eeg = data.zscore, {"subject": number}, shards.eeg(number)
+        pairings, record, simulated = data.pairings, eeg.preprocessing, eeg.simulated
         if len(configs) > 1:
             zscore = ZScore(zscore.mean[position], zscore.std[position])
-            pairings = data.pairings_of(numbers[position])
+            pairings = data.pairings_of(number)
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}
+            every = [shards.eeg(one) for one in numbers]
+            record = [eeg.preprocessing for eeg in every]
+            simulated = any(eeg.simulated for eeg in every)
         description = networks.describe(
             zscore=zscore,
             initial_weights=own.init_from or "random",
@@ -307,12 +321,13 @@ def _build_workdirs(
             config=json.loads(json.dumps(own.to_dict())),
             data={
                 "image_list_sha256": shards.image_list_sha256,
-                "preprocessing": shards.eeg(numbers[position]).preprocessing,
+                "preprocessing": record,
+                "simulated": simulated,
             },
             pairings=pairings,
             **whose,
         )
-        is_one_of_several = folder.name == layout.subject_name(numbers[position])
+        is_one_of_several = folder.name == layout.subject_name(number)
         label = folder.name if is_one_of_several else ""
         workdirs.append(Workdir(folder, description, label))
     return workdirs

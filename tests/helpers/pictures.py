@@ -51,7 +51,7 @@ def evoked(ch_names, times_s):
     rng = np.random.default_rng(6)
     images = rng.integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
     names = [f"test_images/{i:05d}_cat/cat_{i}$s.jpg" for i in range(10)]
-    predicted = Prediction(prediction, "z", Axes(ch_names, times_s), names)
+    predicted = Prediction(prediction, Axes(ch_names, times_s, "z"), names)
     return predicted, eeg.mean(axis=1), images
 
 

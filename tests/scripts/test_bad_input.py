@@ -362,7 +362,6 @@ def test_train_tells_another_config_in_one_line(commands, trained, snapshot):
     ("script", "flags"),
     [
         ("eval.py", ["--checkpoint=x"]),
-        ("predict.py", ["--checkpoint=x", "--images=x", "--output=x.npz"]),
         ("convert_torch_weights.py", ["--input=x", "--output=x"]),
     ],
 )

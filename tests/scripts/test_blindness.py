@@ -42,6 +42,7 @@ def test_blindness(data_dir, data_original, tmp_path):
                 [(one.step, one.variables) for one in loaded],
                 dataclasses.asdict(loaded[0].description.zscore),
                 (tmp_path / name / "metrics.csv").read_text(),
+                (tmp_path / name / "trust.npz").read_bytes(),
             )
         )
     jax.tree.map(np.testing.assert_array_equal, *ends)

@@ -19,7 +19,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import report
 from img2eeg_jax.interop import transfer
-from img2eeg_jax.prediction import encoder
+from img2eeg_jax.prediction import run
 
 # What a converted tiny encoder of 340 numbers fits to, and the other way round.
 FITTING = {"window_s": (0.0, 0.19), "num_epochs": 1}
@@ -238,15 +238,16 @@ def test_predict_from_converted_weights(
     folder = data_original / "image_set/test_images"
     file = sorted(folder.rglob("*.jpg"))[0]
     output = tmp_path / "x.npz"
-    encoder.write_predictions(converted / name, [file, folder], output)
+    run.predict_to_files(converted / name, [file, folder], output)
     with np.load(output) as arrays:
         assert arrays[key].shape == shape
         assert np.isfinite(arrays[key]).all()
         np.testing.assert_allclose(arrays[key][0], arrays[key][1], atol=1e-6)
         assert arrays["images"][0] == str(file)
     with pytest.raises(InputError, match="`overwrite` replaces it"):
-        encoder.write_predictions(converted / name, [file], output)
-    encoder.write_predictions(converted / name, [file], output, overwrite=True)
+        run.predict_to_files(converted / name, [file], output)
+    again = run.Choices(overwrite=True)
+    run.predict_to_files(converted / name, [file], output, choices=again)
     with np.load(output) as arrays:
         assert len(arrays[key]) == 1
 
@@ -255,7 +256,7 @@ def test_predict_from_converted_weights(
     ("flags", "words"),
     [
         (["--images=none"], "none: expected an image or a folder of images"),
-        (["--images=Makefile"], "Makefile: expected a readable image"),
+        (["--images=Makefile"], "Makefile: expected a readable image.*; --skip_bad le"),
         (["--images=tests/golden"], "tests/golden: expected an image or a folder"),
     ],
 )
@@ -264,6 +265,29 @@ def test_predict_refuses(commands, converted, tmp_path, flags, words):
     given = [f"--checkpoint={converted / '340'}", f"--output={output}", *flags]
     check_refused(commands.run("predict.py", *given), words)
     assert not list(tmp_path.iterdir())
+
+
+def test_predict_into_a_folder(commands, converted, data_original, tmp_path):
+    """Flags that select; what cannot be read is listed, and the status is 0."""
+    folder = sorted(data_original.glob("image_set/test_images/*"))[0]
+    (picture,) = folder.iterdir()
+    (tmp_path / "bad.jpg").touch()
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'bad.jpg'}\n")
+    given = [f"--checkpoint={converted / '340'}", f"--output={tmp_path / 'out'}"]
+    given += [f"--images={folder}/*.jp*g", f"--images={tmp_path / 'list.txt'}"]
+    result = commands.run(
+        "predict.py", *given, "--skip_bad", "--channels=Oz,O1", "--window=0.1,0.15"
+    )
+    check_done(result)
+    first, title, bad = result.stdout.splitlines()[-3:]
+    assert first.startswith("1 image, each 2 channels × 6 times in 'z' (no unit), in")
+    assert (title, bad.strip().split(": ")[:2]) == (
+        "1 left out:",
+        [str(tmp_path / "bad.jpg"), "expected a readable image, found an empty file"],
+    )
+    with np.load(tmp_path / "out" / f"{picture.name}.npz") as arrays:
+        assert arrays["ch_names"].tolist() == ["Oz", "O1"]
+    assert (tmp_path / "out" / f"{picture.name}.png").exists()
 
 
 def damage_truncated(path, state_dict):

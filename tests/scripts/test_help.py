@@ -7,7 +7,7 @@ from helpers.commands import check_refused
 FLAGS = {
     "train.py": ["config", "workdir"],
     "eval.py": ["checkpoint", "data_dir", "subjects", "output", "which", "window"],
-    "predict.py": ["checkpoint", "images", "output"],
+    "predict.py": ["checkpoint", "images", "output", "subjects", "window", "skip_bad"],
     "convert_torch_weights.py": ["input", "output", "subjects", "sha256", "to_torch"],
 }
 

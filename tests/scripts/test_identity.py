@@ -227,8 +227,8 @@ def test_another_subject_s_score_says_whose_network_it_is(run, tmp_path):
     assert written["trained_subject"] == 1
     expected = f"{workdir}: expected a network of subject 2, found one of 1"
     with pytest.raises(InputError, match=expected):
-        Encoder.from_checkpoint(workdir, subject=2)
-    assert Encoder.from_checkpoint(workdir, subject=1).description.subject == 1
+        Encoder.from_pretrained(workdir, subject=2)
+    assert Encoder.from_pretrained(workdir, subject=1).description.subject == 1
     # Subject 2 has no EEG in the checkpoint; its images must come as in training.
     order = rename_concept(data_dir, "test", 2, "zzz")
     with pytest.raises(InputError, match="found the same images in another order"):

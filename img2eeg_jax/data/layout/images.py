@@ -56,8 +56,26 @@ def read_image(path: str | os.PathLike, size: int) -> np.ndarray:
         Pillow admits; or its grey values have no range that can be told.
     """
     with _opened(path) as image:
-        rgb = _as_rgb(image)
-        return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
+        return _resized(image, size)
+
+
+def fit_image(image: Image.Image, size: int, name: str) -> np.ndarray:
+    """Does with an image that Pillow has opened what `read_image` does with a file.
+
+    Args:
+      image: in any of Pillow's modes.
+      size: height and width of the result in pixels; the aspect ratio is not kept.
+      name: of the image, for the message.
+
+    Returns:
+      u8[size, size, 3].
+
+    Raises:
+      InputError: see `read_image`.
+    """
+    _silence_pillow()
+    with naming(name), expecting("", _READABLE, Exception):
+        return _resized(image, size)
 
 
 def check_images(image_set: ImageSet) -> None:
@@ -111,9 +129,16 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=_PILLOW)
 
 
+def _resized(image: Image.Image, size: int) -> np.ndarray:
+    rgb = _as_rgb(image)
+    return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
     """Returns a picture as it is seen: upright, in 8-bit RGB, on white."""
-    steps = [_STEPS.get(tile.args) for tile in image.tile if image.format == "PNG"]
+    # What is still to be decoded; images that no file holds have none.
+    tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
+    steps = [_STEPS.get(tile.args) for tile in tiles]
     image.load()
     if any(steps) and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= steps[0]

@@ -41,6 +41,7 @@ class Trials:
       counts: trials found, and how many were left out as what: targets and other
         events, beyond the recording's ends, marked as bad, across a break, rejected.
       notes: lines on what else was left out.
+      whitener: f64[channel, channel], what whitened them, 1 / V; None if nothing did.
     """
 
     eeg: np.ndarray
@@ -52,6 +53,7 @@ class Trials:
     raw_sfreq_hz: float
     counts: dict[str, int]
     notes: tuple[str, ...] = ()
+    whitener: np.ndarray | None = None
 
     @property
     def where(self) -> str:

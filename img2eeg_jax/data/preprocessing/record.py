@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from img2eeg_jax import provenance
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
@@ -21,23 +23,32 @@ def make_record(
     axes: Axes,
     recordings: Sequence[Mapping[str, Any]],
     image_set: layout.ImageSet,
+    whiteners: Mapping[layout.Label, np.ndarray],
 ) -> dict[str, Any]:
     """Returns the record of a preprocessing.
+
+    Format 1 had no whiteners.
 
     Args:
       choices: how it was done.
       axes: of what came out.
       recordings: from `describe_recording`, with the counts of trials.
       image_set: the images whose EEG it is.
+      whiteners: session → f64[channel, channel], what whitened its EEG, 1 / V; empty if
+        nothing did. `data.unwhitening` reads them.
     """
     return {
-        "format": 1,
+        "format": 2,
         "choices": choices.to_dict(),
         "unit": layout.RECORDED_UNITS[axes.unit],
         "ch_names": list(axes.ch_names),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "recordings": list(recordings),
         "image_list_sha256": layout.image_list_digest(image_set),
+        "whitening": [
+            {"session": session, "matrix": whitener.tolist()}
+            for session, whitener in whiteners.items()
+        ],
     }
 
 

@@ -67,7 +67,13 @@ def preprocess(
                 name, f"{partition} trials in one of {len(chosen)} sessions", "none"
             )
     axes = next(iter(kept["training"].values())).axes
-    record = make_record(choices, axes, recordings, image_set)
+    whiteners = {
+        session: trials.whitener
+        for by_session in kept.values()
+        for session, trials in by_session.items()
+        if trials.whitener is not None
+    }
+    record = make_record(choices, axes, recordings, image_set, whiteners)
     path = layout.record_path(data_dir, subject)
     with scratch_dir(path.parent.parent, path.parent.name) as scratch:
         check_room(scratch, sum(trials.eeg.nbytes for trials in _all(kept)))

@@ -78,7 +78,7 @@ def whiten_session(
       max_bytes: memory for blocks of covariances.
 
     Returns:
-      The same trials, with the unit that they have now.
+      The same trials, with the unit that they have now and what whitened them.
 
     Raises:
       InputError: there are too few repetitions, or the covariance has no inverse.
@@ -108,7 +108,7 @@ def whiten_session(
     for partition, mine in trials.items():
         whitening.whiten(mine.eeg, whitener)
         axes = dataclasses.replace(mine.axes, unit=WHITENED)
-        whitened[partition] = dataclasses.replace(mine, axes=axes)
+        whitened[partition] = dataclasses.replace(mine, axes=axes, whitener=whitener)
     return whitened
 
 

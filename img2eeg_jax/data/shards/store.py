@@ -86,6 +86,40 @@ class SubjectEEG:
         take = self._take(channels, window_s)
         return self._reduce(partition, "eeg", lambda eeg, first: take(eeg))
 
+    def read_rows(
+        self,
+        partition: str,
+        rows: Sequence[int] | np.ndarray,
+        channels: Sequence[str] | None = None,
+        window_s: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Reads every repetition of some images; the rest is never in memory.
+
+        Args:
+          partition: ``"training"`` or ``"test"``.
+          rows: of the partition.
+          channels: see `read`.
+          window_s: see `read`.
+
+        Returns:
+          f32[row, repetition, channel, time].
+
+        Raises:
+          InputError: see `read`.
+        """
+        take, rows = self._take(channels, window_s), np.asarray(rows, np.int64)
+        shape = self.axes.select(channels, window_s).shape
+        n_repetitions = self.n_repetitions[partition]
+        trials = np.empty((len(rows), n_repetitions, *shape), np.float32)
+
+        def keep(eeg: np.ndarray, first: int) -> np.ndarray:
+            here = np.flatnonzero((rows >= first) & (rows < first + len(eeg)))
+            trials[here] = take(eeg[rows[here] - first])
+            return np.empty((len(eeg), 0))
+
+        self._reduce(partition, "eeg", keep)
+        return trials
+
     def means(
         self,
         partition: str,

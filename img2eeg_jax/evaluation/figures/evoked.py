@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from img2eeg_jax.axes import Z
+from img2eeg_jax.drawing import canvas
 from img2eeg_jax.evaluation.correlation import correlate_over_images
-from img2eeg_jax.evaluation.figures import canvas
 from img2eeg_jax.evaluation.metrics import counted
-from img2eeg_jax.prediction.prediction import Prediction, Z
+from img2eeg_jax.prediction.prediction import Prediction
 
 
 def plot_evoked(
@@ -67,7 +68,7 @@ def plot_evoked(
         column[0].imshow(images[image])
         column[0].set_axis_off()
         column[0].set_title(
-            _short(prediction.names[image]), fontsize="small", parse_math=False
+            _short(prediction.images[image]), fontsize="small", parse_math=False
         )
         for axes, (_, predicted, response) in zip(column[1:], rows, strict=True):
             curves = {measured_label: response[image], "predicted": predicted[image]}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from img2eeg_jax.evaluation.figures import canvas
+from img2eeg_jax.drawing import canvas
 from img2eeg_jax.evaluation.metrics import METRICS, counted
 
 # Metrics drawn in blue have no entry.

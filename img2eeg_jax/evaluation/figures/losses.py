@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from img2eeg_jax.evaluation.figures import canvas
+from img2eeg_jax.drawing import canvas
 from img2eeg_jax.training.step import LOSSES
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from img2eeg_jax.evaluation.figures import canvas, labels
+from img2eeg_jax.drawing import canvas
+from img2eeg_jax.evaluation.figures import labels
 from img2eeg_jax.evaluation.metrics import upper_ceiling_of_noise
 
 

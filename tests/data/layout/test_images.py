@@ -5,8 +5,16 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import Image
 
+from helpers.picture_files import (
+    SEEN_AT,
+    as_stored,
+    exif,
+    in_rgb,
+    png_chunk,
+    png_header,
+)
 from helpers.refusing import refuse
 from helpers.tiff import WHITE_IS_ZERO, tiff
 from img2eeg_jax.data import layout
@@ -17,36 +25,6 @@ SIZE = 16
 GREY = np.random.default_rng(0).permutation(256).astype(np.uint8).reshape(SIZE, SIZE)
 RGB = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 ALPHA = np.random.default_rng(2).choice(np.uint8([0, 128, 255]), (SIZE, SIZE))
-
-# EXIF 2.32, tag 274: where the 0th row and the 0th column of the file are seen.
-SEEN_AT = {
-    1: ("top", "left"),
-    2: ("top", "right"),
-    3: ("bottom", "right"),
-    4: ("bottom", "left"),
-    5: ("left", "top"),
-    6: ("right", "top"),
-    7: ("right", "bottom"),
-    8: ("left", "bottom"),
-}
-
-
-def as_stored(seen, orientation):
-    """Returns the array that a file with this orientation holds of what is seen."""
-    row, column = SEEN_AT[orientation]
-    stored = seen if row in ("top", "bottom") else seen.swapaxes(0, 1)
-    stored = stored[::-1] if row in ("bottom", "right") else stored
-    return stored[:, ::-1] if column in ("bottom", "right") else stored
-
-
-def exif(orientation):
-    tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = orientation
-    return tags
-
-
-def in_rgb(grey):
-    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def on_white(colour):
@@ -180,8 +158,8 @@ def test_transparent_grey_of_few_bits(tmp_path, bits):
     packed = (samples.reshape(SIZE, -1, each) << shifts).sum(-1).astype(np.uint8)
     rows = b"".join(b"\0" + row.tobytes() for row in packed)
     path = tmp_path / "x.png"
-    content = chunk(b"tRNS", b"\0\1") + chunk(b"IDAT", zlib.compress(rows))
-    path.write_bytes(png_header(SIZE, SIZE, bits) + content + chunk(b"IEND", b""))
+    content = png_chunk(b"tRNS", b"\0\1") + png_chunk(b"IDAT", zlib.compress(rows))
+    path.write_bytes(png_header(SIZE, SIZE, bits) + content + png_chunk(b"IEND", b""))
     seen = np.where(samples == 1, 255, samples * 255 // (2**bits - 1))
     np.testing.assert_array_equal(layout.read_image(path, SIZE), in_rgb(seen))
 
@@ -196,20 +174,8 @@ def test_first_frame_of_several(tmp_path):
         np.testing.assert_array_equal(found, in_rgb(GREY))
 
 
-def chunk(kind, content):
-    """Returns a chunk of a PNG."""
-    body = kind + content
-    return len(content).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
-
-
-def png_header(width, height, bits=8):
-    """Returns the beginning of a grey PNG."""
-    header = width.to_bytes(4) + height.to_bytes(4) + bytes([bits, 0, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-
-
 def png_without_pixels(width, height):
-    return png_header(width, height) + chunk(b"IDAT", b"")
+    return png_header(width, height) + png_chunk(b"IDAT", b"")
 
 
 def broken_exif(path):

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from helpers import brainvision, raw_recordings
-from helpers.preprocessed import OFFICIAL, PLAIN, run
+from helpers.preprocessed import OFFICIAL, PLAIN, read_trials, run
 from img2eeg_jax.axes import VOLTS, WHITENED
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.sources import markers, recordings
+from img2eeg_jax.data.unwhitening import Unwhitening
 
 
 def test_record_tells_choices_versions_and_files(raw):
@@ -36,6 +37,42 @@ def test_record_tells_choices_versions_and_files(raw):
     first = record["recordings"][0]
     assert (first["session"], first["partition"]) == (1, "training")
     assert (first["trials"], first["targets"], first["rejected"]) == (12, 1, 0)
+
+
+def test_whitened_eeg_can_be_mapped_back(raw):
+    """Each trial by its own session's: to what is prepared without whitening."""
+    plain = run(raw, PLAIN)["test"].eeg
+    record = layout.read_record(raw, 1)
+    assert record["whitening"] == []
+    assert Unwhitening.from_record(record) is None
+    whitened = run(raw, dataclasses.replace(PLAIN, mvnn="time"))["test"]
+    record = layout.read_record(raw, 1)
+    back = {
+        str(one["session"]): Unwhitening.from_record({**record, "whitening": [one]})
+        for one in record["whitening"]
+    }
+    for trial in read_trials(raw, "test"):
+        place = int(trial["image"]) - 1, int(trial["repetition"])
+        of_session = back[trial["session"]]
+        volts = of_session.to_volts(whitened.eeg[place], whitened.axes.ch_names)
+        bound = 1e-4 * plain.std()
+        np.testing.assert_allclose(volts, plain[place], rtol=1e-4, atol=bound)
+
+
+def test_each_session_has_its_whitener(raw):
+    run(raw, dataclasses.replace(PLAIN, mvnn="epochs"))
+    record = layout.read_record(raw, 1)
+    assert record["format"] == 2
+    sessions = record["whitening"]
+    assert [one["session"] for one in sessions] == [1, 2, 3, 4]
+    matrices = [np.array(one["matrix"]) for one in sessions]
+    n_channels = len(record["ch_names"])
+    assert {matrix.shape for matrix in matrices} == {(n_channels, n_channels)}
+    assert len({matrix.tobytes() for matrix in matrices}) == 4
+    mean = sum(np.linalg.inv(matrix) for matrix in matrices) / 4
+    back = Unwhitening.from_record(record)
+    np.testing.assert_allclose(back.matrix, mean)
+    assert back.ch_names == tuple(record["ch_names"])
 
 
 @pytest.mark.parametrize("suffix", [".vhdr", ".vmrk", ".eeg"])

@@ -1,6 +1,6 @@
 import pytest
 
-from img2eeg_jax.evaluation.figures import canvas
+from img2eeg_jax.drawing import canvas
 
 
 @pytest.fixture

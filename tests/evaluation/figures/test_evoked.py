@@ -30,7 +30,7 @@ def test_evoked_with_any_file_names(tmp_path):
     """Characters that no font has, Latin-1 bytes and signs with a meaning elsewhere."""
     prediction, *rest = evoked(["mean"], TIMES_S)
     names = ["a/犬.png", "b/caf\udce9.png", "$c_{d", "e\nf.png"] * 3
-    prediction = dataclasses.replace(prediction, names=names[:10])
+    prediction = dataclasses.replace(prediction, images=names[:10])
     plot_evoked(tmp_path / "evoked.png", prediction, *rest, n=10)
     check_png(tmp_path / "evoked.png")
 
@@ -91,7 +91,8 @@ def test_evoked_says_of_how_many_repetitions_and_where_r_is_undefined(drawn):
 
 def test_evoked_names_another_unit(drawn):
     prediction, *rest = evoked(MUSE, TIMES_S)
-    prediction = dataclasses.replace(prediction, unit="whitened")
+    axes = dataclasses.replace(prediction.axes, unit="whitened")
+    prediction = dataclasses.replace(prediction, axes=axes)
     plot_evoked("evoked.png", prediction, *rest, n=1)
     assert drawn[0].axes[1].get_ylabel() == "TP9\n(whitened)"
 

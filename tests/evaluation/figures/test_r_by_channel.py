@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.pictures import MUSE, N63, P17, check_png, summary
+from img2eeg_jax.drawing import scalp
 from img2eeg_jax.evaluation import figures
-from img2eeg_jax.evaluation.figures import r_by_channel
 
 
 @pytest.mark.parametrize("ch_names", [P17, N63], ids=["17", "63"])
@@ -96,14 +96,14 @@ def test_scale_starts_at_0_where_no_r_is_negative(drawn, ch_names, lowest, limit
 )
 def test_map_is_drawn_only_near_electrodes(drawn, ch_names):
     figures.plot_r_by_channel("r.png", scored(ch_names, [0.2] * len(ch_names)))
-    _, scalp, _ = drawn[0].axes
-    (image,) = scalp.images
+    _, head, _ = drawn[0].axes
+    (image,) = head.images
     left, right, bottom, top = image.get_extent()
     values = np.ma.getmaskarray(image.get_array())
     rows, columns = np.nonzero(~values)
     side = (len(values) - 1) / np.array([right - left, top - bottom])
     pixels = np.stack([columns, rows], axis=1) / side + (left, bottom)
-    electrodes = r_by_channel._positions(ch_names)
+    electrodes = scalp.positions_of(ch_names)
     distance_m = np.linalg.norm(pixels[:, None] - electrodes, axis=-1)
     # No further than neighbours in the 10-10 system, which are some 4 cm apart.
     assert distance_m.min(1).max() < 0.045
@@ -113,9 +113,7 @@ def test_map_is_drawn_only_near_electrodes(drawn, ch_names):
 
 
 def test_positions_are_as_seen_from_above():
-    left, right, top, front, back = r_by_channel._positions(
-        ["T7", "T8", "Cz", "Fpz", "Oz"]
-    )
+    left, right, top, front, back = scalp.positions_of(["T7", "T8", "Cz", "Fpz", "Oz"])
     assert left[0] < -0.05
     assert right[0] > 0.05
     np.testing.assert_allclose([left[1], right[1]], top[1], atol=0.015)

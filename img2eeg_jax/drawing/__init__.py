@@ -1,0 +1,1 @@
+"""How figures are drawn: colours and lines, and values on the scalp."""

@@ -1,0 +1,93 @@
+"""A network's step, compiled for two sizes of batches and kept."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.devices.precision import matmul_precision
+
+# Images in a batch, over all devices. There are two sizes, so that no number of images
+# compiles a third; fewer than `FEW` images go one by one, without padding.
+BATCH_SIZES = (1, 64)
+FEW = 8
+
+# (variables, {"image": u8[b, height, width, 3], …}) → f32[b, ...]
+Step = Callable[[Any, dict[str, Any]], Any]
+# Images → the rows of each batch; see `Network.compiled`.
+Run = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+
+
+class Network:
+    """Variables on all local devices, and the steps that use them.
+
+    A step is compiled when it first sees a size of batch: XLA may round differently for
+    another size, so that the same image gives the same bits in batches of one size and
+    numbers within 1e-5 of them in the other.
+    """
+
+    def __init__(
+        self, variables: Any, precision: str, parallel: DataParallel | None = None
+    ):
+        """Puts the variables on the devices.
+
+        Args:
+          variables: {"params": …, "batch_stats": …}.
+          precision: of matrix products, as `Description.precision`.
+          parallel: the devices; None for all local ones.
+        """
+        self._parallel = parallel or DataParallel()
+        self._variables = self._parallel.replicate(variables)
+        self._precision = precision
+
+    def compiled(self, step: Step) -> Run:
+        """Returns what runs a step over images.
+
+        Args:
+          step: a pure function of variables and a batch.
+
+        Returns:
+          Images, each u8[height, width, 3], read a batch at a time → iterator of the
+          step's rows f32[b, ...] of each batch, without padding.
+        """
+
+        def in_precision_of_training(variables: Any, batch: Any) -> Any:
+            with matmul_precision(self._precision):
+                return step(variables, batch)
+
+        mapped = self._parallel.predict_step(in_precision_of_training)
+        return functools.partial(self._run, mapped)
+
+    def _run(self, mapped: Step, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        # While devices compute a batch, the next one is read.
+        ahead = None
+        for batch in batches(images):
+            outputs = mapped(self._variables, self._parallel.split(batch))
+            if ahead is not None:
+                yield self._parallel.merge(*ahead)
+            ahead = outputs, batch["mask"]
+        if ahead is not None:
+            yield self._parallel.merge(*ahead)
+
+
+def batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Yields batches of one of two sizes, the last one padded.
+
+    Args:
+      images: each u8[height, width, 3].
+
+    Yields:
+      {"image": u8[b, height, width, 3], "mask": f32[b]}, the mask 0 on padding.
+    """
+    images = iter(images)
+    first = list(itertools.islice(images, FEW))
+    size = BATCH_SIZES[len(first) == FEW]
+    images = itertools.chain(first, images)
+    while rows := list(itertools.islice(images, size)):
+        mask = np.zeros(size, np.float32)
+        mask[: len(rows)] = 1
+        padding = itertools.repeat(rows[0], size - len(rows))
+        yield {"image": np.stack([*rows, *padding]), "mask": mask}

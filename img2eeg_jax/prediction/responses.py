@@ -1,0 +1,89 @@
+"""The values of a prediction: an array with axes, a unit, and whose it is."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.data.unwhitening import Unwhitening
+from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.errors import unexpected
+
+# Fields that have a value for each image.
+_BY_IMAGE = ("familiarity",)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Responses:
+    """Predicted responses to images, that is `Prediction` without its methods.
+
+    Attributes:
+      data: f32[image, channel, time] in `unit`; of features f32[image, feature].
+      axes: channels and times of EEG, and the unit of `data`; None of features.
+      images: one name, or path, an image.
+      subject: whose responses they are, a number, or "mean"; None if not known.
+      zscore: the statistics that turn z-scores into the unit of the EEG that the
+        network was trained on, z · std + mean; None if not known.
+      unwhitening: the way from whitened EEG back to volts; None if there is none.
+      simulated: whether the network was trained on simulated EEG.
+      trust: how far to trust it, see `trust.Trust`; None if that was not measured.
+      familiarity: f32[image], how far an image is from those of training: above 1 it is
+        further than 99 % of new images like those; None if not known.
+    """
+
+    data: np.ndarray
+    axes: Axes | None
+    images: tuple[str, ...]
+    subject: int | str | None = None
+    zscore: ZScore | None = None
+    unwhitening: Unwhitening | None = None
+    simulated: bool = False
+    trust: Any = None
+    familiarity: np.ndarray | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "images", tuple(self.images))
+        of_image = self.data.shape[1:] if self.axes is None else self.axes.shape
+        expected = (len(self.images), *of_image)
+        if self.data.shape != expected:
+            raise unexpected(
+                "prediction", f"shape {expected} of images and axes", self.data.shape
+            )
+
+    @property
+    def unit(self) -> str:
+        """Of `data`: "µV", "whitened" or "z"; "unknown" of features."""
+        return UNKNOWN if self.axes is None else self.axes.unit
+
+    @property
+    def ch_names(self) -> tuple[str, ...]:
+        """Names of the channels; none of features."""
+        return () if self.axes is None else self.axes.ch_names
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """f64[time], seconds from image onset; empty of features."""
+        return np.empty(0) if self.axes is None else self.axes.times_s
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        """Tells what it is, in a line."""
+        shape = " × ".join(map(str, self.data.shape))
+        what = "features" if self.axes is None else f"EEG in {self.unit!r}"
+        whose = "" if self.subject is None else f" of subject {self.subject}"
+        simulated = ", trained on simulated EEG" if self.simulated else ""
+        return f"<Prediction: {shape}, {what}{whose}{simulated}>"
+
+    def by_image(self) -> Mapping[str, np.ndarray | None]:
+        """Returns the attributes, besides data and names, that have a row an image."""
+        return {name: getattr(self, name) for name in _BY_IMAGE}
+
+
+def told_simulated(responses: Responses) -> str:
+    """Returns the words for responses of simulated brains; "" for others."""
+    return "trained on simulated EEG" if responses.simulated else ""

@@ -1,0 +1,113 @@
+"""The end of a run: how far its networks can be trusted, written beside them."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.data.examples import EncodingData, Split
+from img2eeg_jax.data.layout import Label
+from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.devices.parallel import DataParallel
+from img2eeg_jax.errors import StoppedBySignal
+from img2eeg_jax.prediction import familiarity
+from img2eeg_jax.prediction.trust import Trust, digest, file_of
+from img2eeg_jax.prediction.trust_fit import fit_trust
+from img2eeg_jax.timing import timed
+from img2eeg_jax.training.progress import print_line
+from img2eeg_jax.training.workdir import Workdir
+
+# Validation images that are needed to say anything.
+_LEAST_IMAGES = 3
+# Images that are in memory at a time.
+_BLOCK = 64
+
+
+def write_trust(
+    workdirs: Sequence[Workdir],
+    shards: Shards,
+    data: EncodingData,
+    parallel: DataParallel,
+    seed: int,
+    stop_requested: Callable[[], bool],
+) -> None:
+    """Writes `trust.npz` beside the best checkpoint of each network.
+
+    One that is there and of this checkpoint stays. Without validation images, or with
+    fewer than three, there is nothing to write.
+
+    Args:
+      workdirs: the networks' folders, at the end of their runs.
+      shards: the data that they were trained on.
+      data: the same, selected.
+      parallel: the devices; of several processes the first writes.
+      seed: of the choice of training images.
+      stop_requested: asked between images.
+
+    Raises:
+      StoppedBySignal: a stop was asked for; the same command goes on from here.
+    """
+    split = data.validation
+    if split is not None and len(split.index) >= _LEAST_IMAGES:
+        own = DataParallel(parallel.devices)
+        is_first = parallel.process_index == 0
+        for workdir in workdirs if is_first else ():
+            for subject in _subjects(workdir.description):
+                _write(workdir, subject, shards, data, own, seed, stop_requested)
+    parallel.wait_for_all("trust")
+
+
+def _subjects(description: Description) -> tuple[Label, ...]:
+    return description.subjects or (description.subject,)
+
+
+def _write(
+    workdir: Workdir,
+    subject: Label,
+    shards: Shards,
+    data: EncodingData,
+    parallel: DataParallel,
+    seed: int,
+    stop_requested: Callable[[], bool],
+) -> None:
+    is_shared = workdir.description.subjects is not None
+    checkpoint = load_checkpoint(workdir.folder, subject=subject)
+    owner = subject if is_shared else None
+    there = Trust.load(workdir.folder, owner)
+    if there is not None and there.network == digest(checkpoint.variables):
+        return
+    path, n_images = file_of(workdir.folder, owner), len(data.validation.index)
+
+    def images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
+        for start in range(0, len(rows), _BLOCK):
+            if stop_requested():
+                raise StoppedBySignal(f"stopped before {path.name} was written")
+            yield from split.images[rows[start : start + _BLOCK]]
+
+    everything = np.arange(len(data.train.index))
+    rng = np.random.default_rng(seed)
+    n_chosen = min(len(everything), familiarity.N_IMAGES)
+    chosen = np.sort(rng.choice(everything, n_chosen, replace=False))
+    what = f"{workdir.label} measuring how far to trust predictions".strip()
+    with timed(what, print_line):
+        trust = fit_trust(
+            checkpoint,
+            images(data.validation, np.arange(n_images)),
+            _trials(checkpoint.description, shards, data),
+            images(data.train, chosen),
+            parallel,
+        )
+        trust.save(path)
+
+
+def _trials(description: Description, shards: Shards, data: EncodingData) -> np.ndarray:
+    """Returns the validation images' trials, of what the network predicts."""
+    signal = description.signal
+    trials = shards.eeg(description.subject).read_rows(
+        "training",
+        data.validation_eeg_rows,
+        signal.eeg.ch_names,
+        tuple(signal.eeg.times_s[[0, -1]]),
+    )
+    return signal.measured(description.zscore.apply(trials, out=trials))
