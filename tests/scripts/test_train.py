@@ -32,6 +32,7 @@ def test_work_directory_of_a_run(trained_original):
         "data",
         "metrics.csv",
         "tensorboard",
+        "trust.npz",
     }
     config = json.loads((workdir / "config.json").read_text())
     assert config["width"] == 4
@@ -70,7 +71,9 @@ def test_log_without_a_terminal(trained_original):
         "epoch 1",
         "epoch 2",
         "this session",
-        "best epoch 1 of 2" if "best epoch 1" in told[-1] else "best epoch 2 of 2",
+        "best epoch 1 of 2" if "best epoch 1" in told[-3] else "best epoch 2 of 2",
+        "measuring how far to trust predictions ...",
+        "measuring how far to trust predictions took TIME",
     ]
 
 
