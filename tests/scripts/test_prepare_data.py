@@ -364,7 +364,7 @@ def test_plan_knows_outdated_shards(prepared):
         "list the images in the folders"
     ]
     assert [task.what for task in planned["shards"]] == [f"shards of images-{SIZE}"]
-    first, second = run(prepared)
+    first, second, _ = run(prepared)
     assert "from the folders" in first
     assert f"building shards of images-{SIZE}" in second
 
