@@ -11,9 +11,10 @@ from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
 
 # Images in a batch, over all devices. There are two sizes, so that no number of images
-# compiles a third; fewer than `FEW` images go one by one, without padding.
+# compiles a third. Fewer than `FEW` images go one by one: on CPU the full-size network
+# takes as long for a padded batch as for 16 single images.
 BATCH_SIZES = (1, 64)
-FEW = 8
+FEW = 16
 
 # (variables, {"image": u8[b, height, width, 3], …}) → f32[b, ...]
 Step = Callable[[Any, dict[str, Any]], Any]

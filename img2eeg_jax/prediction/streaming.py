@@ -50,8 +50,8 @@ class Predictor(abc.ABC):
     ) -> Any:
         """Predicts the responses to pictures of any number and size.
 
-        The network compiles when it first sees one picture, and when it first sees 8 or
-        more; nothing compiles after that.
+        The network compiles when it first sees fewer than 16 pictures, which go one by
+        one, and when it first sees more, in batches of 64; nothing compiles after that.
 
         Args:
           pictures: a path, folder, pattern of paths, ``.txt`` file of paths, Pillow

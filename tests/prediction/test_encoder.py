@@ -56,7 +56,7 @@ def test_each_image_has_its_prediction_whatever_their_number(tmp_path):
         encoder.checkpoint.variables, normalise_pixels(everything)
     )
     assert np.ptp(np.asarray(expected), axis=0).min() > 0.01
-    for n in (0, 1, 8, 9, 63, 64, 65, 70):
+    for n in (0, 1, FEW - 1, FEW, 63, 64, 65, 70):
         signal = encoder.signal(everything[:n])
         assert signal.shape == (n, 15)
         np.testing.assert_allclose(signal, expected[:n], atol=1e-5)
@@ -82,7 +82,7 @@ def test_precision_is_that_of_training(tmp_path, monkeypatch, config, dtype, exp
     )
     monkeypatch.setitem(descriptions.MODELS, "realnet", lambda dtype: Toy())
     encoder = Encoder(dataclasses.replace(loaded, description=description))
-    (batch,) = batches(images(8))
+    (batch,) = batches(images(FEW))
     network, mapped = encoder._network, encoder.outputs.args[0]
     batch = network._parallel.split(batch)
     for outside in ("bfloat16", "highest"):
@@ -105,7 +105,7 @@ def test_compiles_each_batch_size_once(tmp_path, caplog):
     assert n_compiled(encoder, 1) > 0
     assert n_compiled(encoder, 65) > 0
     for predict in (encoder, encoder.predict_z, encoder.signal):
-        for n_images in (1, 2, 7, 8, 20, 63, 64, 70, 130):
+        for n_images in (1, 2, FEW - 1, FEW, 20, 63, 64, 70, 130):
             assert n_compiled(predict, n_images) == 0
 
 
