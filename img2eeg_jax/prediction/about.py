@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from img2eeg_jax.axes import Axes
+from img2eeg_jax.axes import UNKNOWN, Axes
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import expecting
@@ -103,7 +103,8 @@ def _data(checkpoint: Checkpoint) -> str:
         return "as published; see `description.source`"
     eeg = description.signal.eeg
     kind = "simulated EEG" if description.simulated else "EEG"
-    unit = eeg and f"{kind} in {eeg.unit}"
+    in_unit = "whose unit is unknown" if eeg and eeg.unit == UNKNOWN else "in {}"
+    unit = eeg and f"{kind} {in_unit.format(eeg.unit)}"
     folder = (description.config or {}).get("data_dir")
     return " of ".join(filter(None, (unit, folder)))
 

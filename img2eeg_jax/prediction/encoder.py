@@ -212,9 +212,10 @@ class Encoder(Predictor, Differentiable):
           images: the name of each image.
         """
         signal, features = np.split(rows, [self.description.signal.size], axis=1)
+        known = None if self.trust is None else self.trust.familiarity
         familiarity = None
-        if features.size and self.trust is not None:
-            familiarity = self.trust.familiarity.distance(features)
+        if features.size and known is not None:
+            familiarity = known.distance(features)
         return Prediction.of_signal(
             signal,
             self.description,

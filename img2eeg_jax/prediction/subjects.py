@@ -12,6 +12,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint, load_whole
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.prediction.encoder import MEAN, Encoder
+from img2eeg_jax.prediction.familiarity import make_step
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor
@@ -21,7 +22,8 @@ from img2eeg_jax.training.step import make_predict_step
 class SubjectEncoders(Predictor):
     """Encoders of several subjects; the pictures are read once.
 
-    A network that subjects share runs once for all of them.
+    A network that subjects share runs once for all of them. Features, gradients,
+    export, scores and simulated trials are of one: ``encoders[2].saliency(...)``.
 
     Example:
       >>> encoders = Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
@@ -56,19 +58,22 @@ class SubjectEncoders(Predictor):
         self.is_mean = is_mean
         self._runs: list[Run] = []
         found: dict[Any, Encoder] = {}
-        self._places: dict[Any, tuple[int, slice]] = {}
+        self._places: dict[Any, tuple[int, list[slice]]] = {}
         for checkpoint in checkpoints:
             shared = checkpoint.description.subjects
             parts = map(checkpoint.of_subject, shared) if shared else [checkpoint]
-            for i, part in enumerate(parts):
-                whose = part.description.subject
-                found[whose] = encoder = Encoder(part)
-                columns = slice(None)
-                if shared:
-                    size = encoder.description.signal.size
-                    columns = slice(i * size, (i + 1) * size)
+            own = [Encoder(part) for part in parts]
+            for i, encoder in enumerate(own):
+                whose = encoder.description.subject
+                found[whose] = encoder
+                size = encoder.description.signal.size
+                # Behind the signals of all are the features of the shared backbone.
+                columns = [
+                    slice(i * size, (i + 1) * size),
+                    slice(len(own) * size, None),
+                ]
                 self._places[whose] = len(self._runs), columns
-            self._runs.append(_shared(checkpoint) if shared else encoder.outputs)
+            self._runs.append(_shared(checkpoint, own) if shared else own[0].outputs)
         unknown = [whose for whose in subjects or () if whose not in found]
         if unknown:
             where = checkpoints[0].path
@@ -141,8 +146,19 @@ class SubjectEncoders(Predictor):
         predictions = {}
         for whose, encoder in self.encoders.items():
             place, columns = self._places[whose]
-            predictions[whose] = encoder.prediction(rows[place][:, columns], images)
+            own = np.hstack([rows[place][:, part] for part in columns])
+            predictions[whose] = encoder.prediction(own, images)
         return mean_of(predictions) if self.is_mean else predictions
+
+    def __getattr__(self, name: str) -> Any:
+        """Says of what an `Encoder` has, but several have not, how to come by it."""
+        if hasattr(Encoder, name):
+            whose = next(iter(self.__dict__.get("encoders", {})), None)
+            raise AttributeError(
+                f"`{name}` is of one subject's encoder: expected "
+                f"encoders[{whose!r}].{name}, found it asked of several"
+            )
+        raise AttributeError(f"SubjectEncoders has no `{name}`")
 
     def __str__(self) -> str:
         """Returns the cards of the encoders, one after the other."""
@@ -180,7 +196,10 @@ def mean_of(predictions: "dict[int | str, Prediction]") -> Prediction:
     return dataclasses.replace(first, data=data, subject=MEAN, **unknown)
 
 
-def _shared(checkpoint: Checkpoint) -> Run:
-    description = checkpoint.description
-    network = Network(checkpoint.variables, description.precision)
-    return network.compiled(make_predict_step(checkpoint.model))
+def _shared(checkpoint: Checkpoint, encoders: Sequence[Encoder]) -> Run:
+    """Returns what runs a shared network once: signals of all, then the features."""
+    network = Network(checkpoint.variables, checkpoint.description.precision)
+    trusts = [encoder.trust for encoder in encoders]
+    has_features = any(trust is not None and trust.familiarity for trust in trusts)
+    make = make_step if has_features else make_predict_step
+    return network.compiled(make(checkpoint.model))

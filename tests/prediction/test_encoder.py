@@ -289,3 +289,13 @@ def test_card_and_scores(tmp_path):
     for other in ({"checkpoint_step": 2}, {"subject": 4}):
         path.write_text(json.dumps(scores | other))
         assert Encoder(checkpoint(tmp_path)).scores is None
+
+
+def test_the_card_of_eeg_without_a_unit(tmp_path):
+    axes = dataclasses.replace(AXES, unit=UNKNOWN)
+    signal = SignalLayout.for_eeg(CHANNELS_BY_TIMES, axes, axes.times_s)
+    one = checkpoint(tmp_path)
+    description = dataclasses.replace(one.description, signal=signal)
+    text = str(Encoder(dataclasses.replace(one, description=description)))
+    assert "EEG whose unit is unknown" in text
+    assert "EEG in unknown" not in text

@@ -106,6 +106,16 @@ def test_one_of_them_and_the_cards(own):
         encoders[3]
 
 
+def test_what_only_one_has_is_told(shared):
+    encoders = Encoder.from_pretrained(shared, subject=[12, 1])
+    for name in ("export", "saliency", "features", "sample_trials", "trust"):
+        expected = f"`{name}` is of one subject's encoder: expected encoders[12].{name}"
+        with pytest.raises(AttributeError, match=re.escape(expected)):
+            getattr(encoders, name)
+    assert not hasattr(encoders, "nothing")
+    assert encoders[12].features is not None
+
+
 def test_stream_of_several(own):
     encoders = Encoder.from_pretrained(own, subject="mean")
     parts = list(encoders.stream(np.concatenate([IMAGES] * 8)))

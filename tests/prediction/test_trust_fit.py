@@ -14,6 +14,7 @@ from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.prediction.encoder import Encoder
+from img2eeg_jax.prediction.subjects import SubjectEncoders
 from img2eeg_jax.prediction.trust import Trust, file_of
 from img2eeg_jax.prediction.trust_fit import fit_trust
 from img2eeg_jax.signal_layout import CHANNELS_BY_TIMES, SignalLayout
@@ -97,6 +98,34 @@ def test_predictions_bring_it(checkpoint, caplog):
     assert trials.get_data().shape == (10, *AXES.shape)
     np.testing.assert_allclose(trials.get_data().std() * 1e6, eeg.data.std(), rtol=0.9)
     assert trials.event_id == {"0": 0, "1": 1}
+
+
+def test_subjects_who_share_a_network_bring_it(checkpoint):
+    subjects = (1, 2)
+    zscore = checkpoint.description.zscore
+    description = dataclasses.replace(
+        checkpoint.description,
+        model={**tiny_network.REALNET_ARGUMENTS, "signal_shape": (2, *AXES.shape)},
+        zscore=ZScore(*np.stack([[zscore.mean] * 2, [zscore.std] * 2])),
+        subjects=subjects,
+    )
+    variables = jax.tree.map(np.array, checkpoint.variables)
+    variables["params"]["fc"] = {
+        name: np.concatenate([value, value], axis=-1)
+        for name, value in variables["params"]["fc"].items()
+    }
+    shared = Checkpoint(checkpoint.path, 1, description, variables)
+    images = draw(3, 4)
+    expected = Encoder(checkpoint)(images)
+    found = SubjectEncoders([shared], subjects)(images)
+    for subject in subjects:
+        one = found[subject]
+        assert one.trust is not None
+        np.testing.assert_allclose(one.data, expected.data, atol=1e-3)
+        np.testing.assert_allclose(one.familiarity, expected.familiarity, rtol=1e-3)
+    mean = SubjectEncoders([shared], None, is_mean=True)(images)
+    assert mean.trust is None
+    np.testing.assert_allclose(mean.familiarity, expected.familiarity, rtol=1e-3)
 
 
 def test_it_is_of_one_network_only(checkpoint):
