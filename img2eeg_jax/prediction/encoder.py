@@ -16,7 +16,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, unexpected
 from img2eeg_jax.files import check_new
 from img2eeg_jax.prediction.prediction import Prediction, Z
 from img2eeg_jax.training.step import make_predict_step
@@ -183,7 +183,7 @@ def write_predictions(
     arrays = prediction.arrays().items()
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays)
     left_out = found.left_out() and f", {found.left_out()}"
-    return f"{len(found.images)} images{left_out}: {shapes}, in {output}"
+    return f"{counted(len(found.images), 'image')}{left_out}: {shapes}, in {output}"
 
 
 def _batches(images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
