@@ -79,9 +79,8 @@ def ensure_teacher_logits(
                     ]
                 )
                 _write(path, logits)
-                log(
-                    f"wrote the teacher's logits of {counted(len(rows), 'image')} to {path}"
-                )
+                how_many = counted(len(rows), "image")
+                log(f"wrote the teacher's logits of {how_many} to {path}")
 
 
 def load_teacher_logits(

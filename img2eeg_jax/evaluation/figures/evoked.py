@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from img2eeg_jax.errors import counted
 from img2eeg_jax.evaluation.correlation import correlate_over_images
 from img2eeg_jax.evaluation.figures import canvas
-from img2eeg_jax.errors import counted
 from img2eeg_jax.prediction.prediction import Prediction, Z
 
 

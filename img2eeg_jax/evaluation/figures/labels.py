@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from img2eeg_jax.evaluation.figures import canvas
 from img2eeg_jax.errors import counted
+from img2eeg_jax.evaluation.figures import canvas
 from img2eeg_jax.evaluation.metrics import METRICS
 
 # Metrics drawn in blue have no entry.
