@@ -95,3 +95,8 @@ def first_line(error: BaseException) -> str:
 def without_errno(text: str) -> str:
     """Drops the system's number of an error, which libraries quote before its words."""
     return re.sub(r"\[Errno -?\d+\] ", "", text)
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number of things in words."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -122,8 +122,7 @@ class SignalLayout:
             return np.arange(self.size)
         times = self.eeg.places_of_times(other.eeg)
         if self.kind == CHANNEL_MEAN:
-            names, others = set(self.eeg.ch_names), set(other.eeg.ch_names)
-            if names != others:
+            if not self.eeg.has_channels_of(other.eeg):
                 expected = f"the mean of {', '.join(self.eeg.ch_names)}"
                 raise unexpected(
                     "channels", expected, f"that of {', '.join(other.eeg.ch_names)}"

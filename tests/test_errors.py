@@ -5,6 +5,7 @@ import pytest
 
 from img2eeg_jax.errors import (
     InputError,
+    counted,
     expecting,
     first_line,
     naming,
@@ -85,3 +86,8 @@ def test_reason_is_the_systems_words_or_the_first_line():
     assert reason(OSError("cannot identify\nmore")) == "cannot identify"
     assert first_line(ValueError("\n one\n two")) == "one"
     assert first_line(RuntimeError()) == "RuntimeError"
+
+
+def test_one_thing_is_no_things():
+    found = [counted(n, "step") for n in (0, 1, 2)]
+    assert found == ["0 steps", "1 step", "2 steps"]

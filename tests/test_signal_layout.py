@@ -101,6 +101,9 @@ class TestPlaces:
         other = layout_of(AXES.ch_names, EPOCH_S[3:7], "channel_mean")
         same = layout_of(("Cz", "Oz", "Pz"), EPOCH_S[4:7], "channel_mean")
         np.testing.assert_array_equal(same.places_in(other), np.arange(10))
+        # Names are compared as everywhere: case and forms of Unicode are no other ones.
+        same = layout_of(("CZ", "oz", "PZ"), EPOCH_S[3:7], "channel_mean")
+        np.testing.assert_array_equal(same.places_in(other), np.arange(10))
         # Of an epoch that starts 200 ms earlier, the window is two samples later.
         axes = Axes(AXES.ch_names, EPOCH_S[3:7], VOLTS)
         epoch_s = np.arange(-4, 8) / 10

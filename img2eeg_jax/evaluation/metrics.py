@@ -122,8 +122,3 @@ def upper_ceiling_of_noise(n_repetitions: int) -> float:
     The mean of n repetitions correlates with the mean of k of them by sqrt(k / n).
     """
     return (n_repetitions // 2 / n_repetitions) ** 0.5
-
-
-def counted(n: int, noun: str) -> str:
-    """Returns a number of things in words."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

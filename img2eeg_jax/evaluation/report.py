@@ -8,14 +8,15 @@ from typing import Any
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, unexpected
 from img2eeg_jax.evaluation import figures
 from img2eeg_jax.evaluation.encoding import encoding_scores
 from img2eeg_jax.evaluation.measured import load_measured
-from img2eeg_jax.evaluation.metrics import ALL, HALF, METRICS, RANDOM, counted
+from img2eeg_jax.evaluation.metrics import ALL, HALF, METRICS, RANDOM
 from img2eeg_jax.evaluation.permutations import permutation_test
 from img2eeg_jax.evaluation.summary import summarise
 from img2eeg_jax.files import write_text
+from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction.encoder import Encoder
 
 METRICS_FILE = "metrics.json"
@@ -47,8 +48,8 @@ def evaluate(
       n_splits: random halvings of the repetitions.
       window_s: first and last time of the mean scores, seconds.
       seed: of the halvings and the permutations.
-      log: called with one line for each configuration of shards that is built, and
-        where there is no best epoch of the run.
+      log: called with one line for each configuration of shards that is built, where
+        there is no best epoch of the run, and where another writes to `output`.
 
     Returns:
       What was written to `output`/metrics.json: see `summary.summarise`; and whose EEG
@@ -79,21 +80,22 @@ def evaluate(
     }
     if cut := prediction.axes.cut(window_s):
         log(cut)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
-    figures.plot_evoked(
-        folder / "evoked.png",
-        prediction,
-        measured.eeg.mean(1),
-        measured.images,
-        n_repetitions=scores.n_repetitions,
-        ceiling=scores.noise_ceiling_lower.mean(-1),
-    )
-    figures.plot_r_over_time(folder / "r_over_time.png", summary)
-    figures.plot_r_by_channel(folder / "r_by_channel.png", summary)
-    figures.plot_history(
-        folder / "loss_curves.png", checkpoint.history, checkpoint.step
-    )
+    # Two that score at once would leave the scores of one beside the other's figures.
+    with only_writer(folder, log=log):
+        write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
+        figures.plot_evoked(
+            folder / "evoked.png",
+            prediction,
+            measured.eeg.mean(1),
+            measured.images,
+            n_repetitions=scores.n_repetitions,
+            ceiling=scores.noise_ceiling_lower.mean(-1),
+        )
+        figures.plot_r_over_time(folder / "r_over_time.png", summary)
+        figures.plot_r_by_channel(folder / "r_by_channel.png", summary)
+        figures.plot_history(
+            folder / "loss_curves.png", checkpoint.history, checkpoint.step
+        )
     return summary
 
 

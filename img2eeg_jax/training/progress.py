@@ -12,6 +12,7 @@ import numpy as np
 from tensorboard.summary import Writer
 from tqdm import tqdm
 
+from img2eeg_jax.errors import counted
 from img2eeg_jax.training.selection import Selection
 
 # Seconds between lines within an epoch where there is no terminal.
@@ -65,7 +66,7 @@ class Meter:
     def summary(self) -> str:
         """Returns a line: steps, time, images/s, FLOP/s."""
         seconds = self._last_s - self._started_s
-        line = f"this session: {self.n_steps} steps"
+        line = f"this session: {counted(self.n_steps, 'step')}"
         if not self._n_images or not seconds:
             return line
         rate = self._n_images / seconds
@@ -165,7 +166,7 @@ def epoch_line(
             # A network that subjects share has the mean of their ceilings.
             line += f" (ceiling {np.mean(ceiling):.3f})"
     if row.get("train_skipped"):
-        line += f", {row['train_skipped']:.0f} steps skipped"
+        line += f", {counted(int(row['train_skipped']), 'step')} skipped"
     return line
 
 
@@ -182,7 +183,9 @@ def batch_line(batch_size: int, n_images: int) -> str:
 def over_line(n_done: int, num_epochs: int) -> str:
     """Returns what is printed of a run that is over when a session starts."""
     early = ", stopped early" if n_done < num_epochs else ""
-    return f"nothing to do: {n_done} epochs of {num_epochs} are done{early}"
+    are = "is" if n_done == 1 else "are"
+    done = f"{counted(n_done, 'epoch')} of {num_epochs} {are} done"
+    return f"nothing to do: {done}{early}"
 
 
 def best_line(selection: Selection, history: list[dict[str, float]]) -> str:
@@ -240,4 +243,4 @@ class Trace:
             jax.profiler.stop_trace()
             self._is_recording = False
             n_steps = n_started - _STEPS_BEFORE_TRACE
-            self._say(f"traced {n_steps} steps in {self._folder}")
+            self._say(f"traced {counted(n_steps, 'step')} in {self._folder}")

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers.commands import check_done, check_refused
+from helpers.other_writer import other_writer
 from img2eeg_jax.evaluation import report
 
 NAMES = (
@@ -88,3 +89,18 @@ def test_window_that_is_not_predicted_whole_is_told(trained):
         lines = []
         report.evaluate(trained, n_splits=2, window_s=window_s, log=lines.append)
         assert lines == expected
+
+
+def test_another_that_scores_into_the_same_folder_is_waited_for(trained, tmp_path):
+    """Else the scores of one would lie beside the figures of the other."""
+    folder, seen = tmp_path / "scores", []
+
+    def work():
+        seen.extend(path.name for path in folder.iterdir())
+
+    with other_writer(folder, work=work) as (log, lines):
+        report.evaluate(trained, n_splits=2, output=folder, log=log)
+    assert any(line.startswith(f"waiting for {folder}: it in use by") for line in lines)
+    assert seen == [".in_use"]
+    assert "metrics.json" in {path.name for path in folder.iterdir()}
+    assert not (folder / ".in_use").exists()

@@ -198,6 +198,7 @@ def test_checkpoint_tells_where_its_data_are_from(trained_original, data_origina
     assert description.data == {
         "image_list_sha256": shards.image_list_sha256,
         "preprocessing": shards.eeg(1).preprocessing,
+        "simulated": True,
     }
 
 

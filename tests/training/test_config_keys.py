@@ -141,9 +141,12 @@ def observe(monkeypatch, tmp_path):
         # One by one, the first network comes first.
         n_subjects = len(plan.configs) if plan.how == "vmapped" else None
         parallel = DataParallel(n_subjects=n_subjects)
+        configs = dict([*plan.configs.items()][: n_subjects or 1])
+        subjects = experiment._subjects_of(configs)
         trainer = experiment._build_trainer(
-            dict([*plan.configs.items()][: n_subjects or 1]),
+            configs,
             shards,
+            experiment._select_data(config, shards, subjects),
             networks,
             None,
             parallel,

@@ -386,7 +386,7 @@ class TestLossesThatAreNotFinite:
         steps = Steps(skipped=[6])
         trainer(tmp_path, steps, recipe=SKIPPING).train(never)
         assert [row["train_skipped"] for row in read_csv(tmp_path)] == [0, 1]
-        assert ", 1 steps skipped\n" in capsys.readouterr().out
+        assert ", 1 step skipped\n" in capsys.readouterr().out
 
     def test_epoch_of_skipped_steps_only(self, tmp_path):
         steps = Steps(skipped=range(1, STEPS_PER_EPOCH + 1))

@@ -85,3 +85,10 @@ def test_only_the_first_call_compiles(clock):
     add = timed_once("compiling", lambda a, b: a + b, lines.append)
     assert (add(1, 2), add(3, 4)) == (3, 7)
     assert lines == ["compiling ...", "compiling took 0.0 s"]
+
+
+def test_one_step_is_no_steps():
+    row = {"epoch": 0, "train_total": 1.0, "train_skipped": 1.0}
+    line = progress.epoch_line(row, "validation", None)
+    assert line == "epoch 1: train loss 1, 1 step skipped"
+    assert progress.over_line(1, 1) == "nothing to do: 1 epoch of 1 is done"

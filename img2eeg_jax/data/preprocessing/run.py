@@ -22,7 +22,7 @@ from img2eeg_jax.data.preprocessing.sessions import (
     whiten_session,
 )
 from img2eeg_jax.data.sources.session import Session
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, unexpected
 from img2eeg_jax.files import check_room, scratch_dir
 
 # So many triggers of no image are listed.
@@ -172,7 +172,7 @@ def _check_counted_once(trials: Trials, seen: dict[bytes, str]) -> None:
 
 def _describe(counts: Mapping[str, int]) -> str:
     left_out = [f"{n} {name}" for name, n in counts.items() if n and name != "trials"]
-    return f"{counts['trials']} trials" + (
+    return f"{counted(counts['trials'], 'trial')}" + (
         f" ({', '.join(left_out)} left out)" if left_out else ""
     )
 
@@ -188,8 +188,11 @@ def _describe_result(
         if entry["partition"] == partition
     )
     n_more = n_epochs - n_images * n_repetitions
-    more = f" ({n_more} trials of images with more left out)" if n_more else ""
-    return f"{n_repetitions} trials of each of {n_images} {partition} images{more}"
+    more = (
+        f" ({counted(n_more, 'trial')} of images with more left out)" if n_more else ""
+    )
+    images = counted(n_images, f"{partition} image")
+    return f"{counted(n_repetitions, 'trial')} of each of {images}{more}"
 
 
 def _merge(

@@ -19,7 +19,7 @@ import numpy as np
 from flax import traverse_util
 
 from img2eeg_jax.data.shards.tensorflow_setup import tf
-from img2eeg_jax.errors import expecting, unexpected
+from img2eeg_jax.errors import counted, expecting, unexpected
 
 _FOLDER = "teacher_logits"
 _IMAGES_A_PART = 2048
@@ -79,7 +79,8 @@ def ensure_teacher_logits(
                     ]
                 )
                 _write(path, logits)
-                log(f"wrote the teacher's logits of {len(rows)} images to {path}")
+                how_many = counted(len(rows), "image")
+                log(f"wrote the teacher's logits of {how_many} to {path}")
 
 
 def load_teacher_logits(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import mne
 import numpy as np
 
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, unexpected
 
 # Above this number float64 does not hold every integer.
 _LARGEST_TRIGGER = 2**53
@@ -105,9 +105,10 @@ def note_on_held(stim: np.ndarray) -> tuple[str, ...]:
     held = (stim[1:] != stim[:-1]) & (stim[1:] != 0) & (stim[:-1] != 0)
     if not held.any():
         return ()
+    changes = counted(held.sum(), "change")
     return (
-        f"{held.sum()} triggers follow another without 0 between; an image that comes "
-        "twice in a row is one trial then",
+        f"{changes} of trigger without 0 between; an image that comes twice in a row "
+        "is one trial then",
     )
 
 

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.axes import Z
 from img2eeg_jax.drawing import canvas
+from img2eeg_jax.errors import counted
 from img2eeg_jax.evaluation.correlation import correlate_over_images
-from img2eeg_jax.evaluation.metrics import counted
 from img2eeg_jax.prediction.prediction import Prediction
 
 
@@ -101,7 +101,7 @@ def _evoked_rows(
         picked = int(np.nanargmax(ceiling))
     rows = [(ch_names[picked], predicted[:, picked], measured[:, picked])]
     if len(ch_names) > 1:
-        label = f"mean of\n{len(ch_names)} channels"
+        label = f"mean of\n{counted(len(ch_names), 'channel')}"
         rows.append((label, predicted.mean(axis=1), measured.mean(axis=1)))
     return rows
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.drawing import canvas
-from img2eeg_jax.evaluation.metrics import METRICS, counted
+from img2eeg_jax.errors import counted
+from img2eeg_jax.evaluation.metrics import METRICS
 
 # Metrics drawn in blue have no entry.
 _COLOURS = {

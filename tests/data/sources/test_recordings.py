@@ -149,7 +149,7 @@ class TestNpy:
         assert write_and_read(path).notes == ()
         held = dict.fromkeys(range(5, 15), 1) | dict.fromkeys(range(15, 60), 2)
         (note,) = write_and_read(path, triggers=held).notes
-        assert note.startswith("1 triggers follow another without 0 between")
+        assert note.startswith("1 change of trigger without 0 between")
 
     def test_ignores_triggers_that_are_no_images(self, path):
         layout.write_npy_dict(path, content(TRIGGERS | {12: 255, 13: 255, 50: 1}))
