@@ -130,7 +130,7 @@ def observe(monkeypatch, tmp_path):
     monkeypatch.setattr(experiment, "make_train_step", make_train_step)
     monkeypatch.setattr(DataParallel, "train_step", lambda *_: None)
     of_subject = types.SimpleNamespace(
-        preprocessing=None, n_repetitions={"training": 3}
+        preprocessing=None, n_repetitions={"training": 3}, simulated=False
     )
     shards = types.SimpleNamespace(image_list_sha256="", eeg=lambda _: of_subject)
 
