@@ -12,6 +12,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
@@ -107,7 +109,12 @@ def digest_of(value: Any) -> str:
 
 def sha256_of_text(text: str) -> str:
     """Returns the SHA-256 of a text in UTF-8, 64 hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of_bytes(text.encode())
+
+
+def sha256_of_bytes(data: bytes | np.ndarray) -> str:
+    """Returns the SHA-256 of bytes or a contiguous array, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of(path: str | os.PathLike) -> str:

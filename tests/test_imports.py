@@ -4,13 +4,12 @@ import ast
 import graphlib
 import importlib
 import inspect
-import os
-import subprocess
 import sys
 import textwrap
 
 import pytest
 
+from helpers.commands import run_program
 from helpers.compilation import quick_xla_flags
 from helpers.sources import ROOT, SOURCES
 
@@ -175,13 +174,7 @@ def test_no_cycles():
 
 def run_alone(program, environment):
     """Runs a program in a process of its own; returns what it prints."""
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_program(program, **{"PYTHONPATH": str(ROOT), **environment})
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -24,7 +24,7 @@ FREE_KEYS = (
     "remat",
 )
 
-# What runs did that are older than the key.
+# Key → how runs trained whose config.json is older than the key and lacks it.
 _IMPLIED = {"even_batches": False}
 
 

@@ -67,7 +67,7 @@ class EncodingData:
     validation_halves: np.ndarray | None = None
     validation_eeg_rows: np.ndarray | None = None
 
-    def pairings_of(self, subject: int) -> dict[str, tuple[Pairing, ...]]:
+    def pairings_of(self, subject: Label) -> dict[str, tuple[Pairing, ...]]:
         """Returns, of each split, which image goes with which of a subject's EEG."""
         return {
             split: tuple(one.of_subject(subject) for one in pairings)

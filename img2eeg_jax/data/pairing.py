@@ -1,12 +1,12 @@
 """Which image goes with which EEG: digests that tell without either of them."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from img2eeg_jax.provenance import digest_of
+from img2eeg_jax.data.layout import Label
+from img2eeg_jax.provenance import digest_of, sha256_of_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Pairing:
     pairs: Mapping[str, str]
 
     @classmethod
-    def of(cls, images: Sequence[str], eeg: Mapping[int, Sequence[str]]) -> "Pairing":
+    def of(cls, images: Sequence[str], eeg: Mapping[Label, Sequence[str]]) -> "Pairing":
         """Describes rows.
 
         Args:
@@ -51,7 +51,7 @@ class Pairing:
             },
         )
 
-    def of_subject(self, subject: int) -> "Pairing":
+    def of_subject(self, subject: Label) -> "Pairing":
         """Returns the pairing of the images with one subject's EEG."""
         return dataclasses.replace(
             self,
@@ -91,7 +91,4 @@ def row_digests(mean_eeg: np.ndarray) -> list[str]:
     Args:
       mean_eeg: f32[image, channel, time], averaged over repetitions, not z-scored.
     """
-    return [
-        hashlib.sha256(np.ascontiguousarray(row, np.float32)).hexdigest()
-        for row in mean_eeg
-    ]
+    return [sha256_of_bytes(np.ascontiguousarray(row, np.float32)) for row in mean_eeg]

@@ -146,7 +146,7 @@ def _in_z(
 def _check_same_data(
     checkpoint: Checkpoint,
     shards: Shards,
-    subject: int,
+    subject: int | str,
     raw: np.ndarray,
     *,
     is_own: bool,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 _GIFFORD = "Gifford et al. 2022, NeuroImage 264:119754"
 
-# What can be compared. The mean of all repetitions is less noisy than that of a half,
-# so that the same prediction has a higher r against it; and images at random show which
-# r there is where nothing is predicted.
+# Groups of metrics that can be compared with each other. The mean of all repetitions is
+# less noisy than that of a half, so that the same prediction has a higher r against it;
+# and images at random show which r there is where nothing is predicted.
 HALF, ALL, RANDOM = "one half", "all", "one half, images at random"
 
 

@@ -170,7 +170,7 @@ def _tell_unselected(
         log(f"no epoch could be selected as the best: {weights}, the last")
 
 
-def _whose(checkpoint: Checkpoint, subject: int) -> dict[str, int | None]:
+def _whose(checkpoint: Checkpoint, subject: int | str) -> dict[str, int | str | None]:
     """Returns whose EEG, whose network and whose z-score made the scores.
 
     Weights that do not bring the statistics of their training take those of the EEG.

@@ -106,7 +106,8 @@ def recognise(
         # The last layer has inputs of four heads: one of them is missing as a whole.
         areas = AREAS
     signal_size = length("fc.bias", 0)
-    # Of a signal without a size, `from_state_dict` tells what is missing.
+    # A state dict without heads has no size of the signal: any stands in here, because
+    # `from_state_dict` refuses it with the names of what is missing.
     is_published = is_published or not signal_size
     signal_size = signal_size or math.prod(ReAlNet.signal_shape)
     signal = _signal(signal_size, ch_names, times_s, is_published)

@@ -39,7 +39,7 @@ _AREAS_MODULE = (
 _HEAD = r"fc(?:_v1|_v2|_v4|_it)?"
 _MODULE = re.compile(rf"(?:realnet\.)?(?:{_AREAS_MODULE})|{_HEAD}")
 
-# What libraries put between the names of modules: data parallelism, compilation,
+# Names that libraries put between those of modules: for data parallelism, compilation,
 # sharding and recomputation of activations.
 _BETWEEN = re.compile(
     r"(?<![^.])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."

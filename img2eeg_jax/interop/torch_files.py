@@ -36,7 +36,7 @@ READ_SUFFIXES = (*SUFFIXES, ".ckpt", ".bin")
 
 _BY_NUMPY = (file_kinds.NPZ, file_kinds.NUMPY, file_kinds.PICKLE)
 
-# What training checkpoints hold beside weights, tensors among it.
+# Keys of training checkpoints that hold no weights, though maybe tensors.
 _EXTRAS = re.compile(r"(optim|sched|scaler|rng).*|.*_?(optimizer|scheduler)s?")
 
 

@@ -1,7 +1,6 @@
 """Encoders in one file that needs neither this package nor Flax to run."""
 
 import contextlib
-import hashlib
 import inspect
 import io
 import json
@@ -22,6 +21,7 @@ from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new, replacing
 from img2eeg_jax.prediction import exported_encoder
 from img2eeg_jax.prediction.function import response_function
+from img2eeg_jax.provenance import sha256_of_bytes
 
 FORMAT = 1
 
@@ -66,9 +66,7 @@ def export(
         "exported_encoder.py": inspect.getsource(exported_encoder).encode(),
     }
     parts |= {f"weights/{name}.npy": _npy(value) for name, value in weights.items()}
-    sums = [
-        f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in parts.items()
-    ]
+    sums = [f"{sha256_of_bytes(data)}  {name}" for name, data in parts.items()]
     parts["SHA256SUMS"] = "\n".join([*sums, ""]).encode()
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         for name, data in parts.items():

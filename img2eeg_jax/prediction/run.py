@@ -1,7 +1,6 @@
 """Pictures in, files of predictions out: one file for all, or one for each picture."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -23,7 +22,7 @@ from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.responses import told_simulated
 from img2eeg_jax.prediction.streaming import Predictor
 from img2eeg_jax.prediction.subjects import SubjectEncoders
-from img2eeg_jax.provenance import digest_of
+from img2eeg_jax.provenance import digest_of, sha256_of_bytes
 
 # In a folder of predictions: what they were made with.
 RECORD = "predictions.json"
@@ -376,5 +375,5 @@ def _short(name: str) -> str:
     raw = os.fsencode(name)
     if len(raw) <= _MOST_BYTES:
         return name
-    digest = hashlib.sha256(raw).hexdigest()[:12]
+    digest = sha256_of_bytes(raw)[:12]
     return raw[: _MOST_BYTES - 13].decode("utf-8", "ignore") + f"~{digest}"

@@ -34,6 +34,19 @@ TINY = {
 }
 
 
+def run_program(program, cwd=None, timeout_s=None, **environment):
+    """Runs Python code in a process of its own; returns its CompletedProcess."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+
+
 class Commands:
     """Starts scripts whose processes share what JAX compiles."""
 

@@ -4,8 +4,6 @@ import argparse
 import fractions
 import os
 import pickle
-import subprocess
-import sys
 import warnings
 
 import ml_dtypes
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.commands import run_program
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.interop import torch_files
 
@@ -342,14 +341,7 @@ def test_without_torch(tmp_path):
         "try: torch_files.read('x.pt')\n"
         "except ValueError as error: print(error)\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = run_program(program, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     assert "expected PyTorch to be installed" in result.stdout
     assert "pip install 'img2eeg_jax[torch]'" in result.stdout

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import textwrap
 import zipfile
 
@@ -13,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from helpers.commands import run_program
 from helpers.compilation import quick_xla_flags
 from helpers.encoders import AXES, encoder_of
 from helpers.tiny_network import REALNET_ARGUMENTS, Toy, draw_batch, realnet
@@ -95,15 +93,8 @@ def test_runs_alone_and_equals_the_encoder(toy, tmp_path):
         assert not [name for name in {BLOCKED} if name in sys.modules]
         """
     )
-    environment = {**os.environ, "XLA_FLAGS": quick_xla_flags()}
-    environment.pop("PYTHONPATH", None)
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    result = run_program(
+        program, cwd=tmp_path, XLA_FLAGS=quick_xla_flags(), PYTHONPATH=""
     )
     assert result.returncode == 0, result.stderr
     out = np.load(tmp_path / "out.npz")

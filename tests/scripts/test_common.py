@@ -1,13 +1,10 @@
 import functools
-import os
-import subprocess
-import sys
 
 import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from helpers.commands import check_refused
+from helpers.commands import check_refused, run_program
 from img2eeg_jax.scripts import common
 
 
@@ -180,9 +177,7 @@ def main():
 
 common.run(main)
 """
-    command = [sys.executable, "-c", program]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    check_refused(result, f"^{line}$", status=status)
+    check_refused(run_program(program), f"^{line}$", status=status)
 
 
 def test_names_that_the_terminal_cannot_show():
@@ -191,13 +186,7 @@ def test_names_that_the_terminal_cannot_show():
 from img2eeg_jax.scripts import common
 common.run(lambda: common.say("caf\\udce9.png → x"))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONIOENCODING": "ascii"},
-    )
+    result = run_program(program, PYTHONIOENCODING="ascii")
     assert (result.stdout, result.stderr) == ("caf\\udce9.png \\u2192 x\n", "")
     assert result.returncode == 0
 
@@ -254,14 +243,6 @@ def main():
 
 common.run(main)
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=60,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    result = run_program(program, cwd=tmp_path, timeout_s=60)
     check_refused(result, "^interrupted$", status=130)
     assert list(tmp_path.iterdir()) == []

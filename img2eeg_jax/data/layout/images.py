@@ -28,8 +28,8 @@ _UPRIGHT = {
 # Tags of TIFF, and their values for "the largest value is black" and "signed".
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
-# What Pillow multiplies grey of 1, 2 and 4 bits by in a PNG, but not the grey that its
-# tRNS calls transparent.
+# Pillow's name of grey of 1, 2 and 4 bits in a PNG → the factor that Pillow multiplies
+# pixels by, but not the grey that the PNG's tRNS calls transparent.
 _STEPS = {"1": 255, "L;2": 85, "L;4": 17}
 # Bytes of a file that is no picture, in the message.
 _HEAD = 16
@@ -136,7 +136,8 @@ def _resized(image: Image.Image, size: int) -> np.ndarray:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     """Returns a picture as it is seen: upright, in 8-bit RGB, on white."""
-    # What is still to be decoded; images that no file holds have none.
+    # Tiles are the parts of a file that are still to be decoded; an image that was made
+    # in memory has none.
     tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
     steps = [_STEPS.get(tile.args) for tile in tiles]
     image.load()
@@ -158,7 +159,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int | None:
     """Returns EXIF's orientation, None where there is none or it cannot be read."""
-    # What is damaged beside a picture does not hinder reading the picture.
+    # Damaged EXIF does not hinder reading the picture; it tells no orientation then.
     with contextlib.suppress(Exception):
         return image.getexif().get(ExifTags.Base.Orientation)
     return None

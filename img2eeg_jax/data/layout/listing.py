@@ -14,7 +14,8 @@ from img2eeg_jax.errors import expecting, unexpected
 
 # Formats that Pillow knows but does not decode, or by another program only.
 _UNREADABLE = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-# What systems leave in folders, beside hidden files; in lower case.
+# Names, in lower case, of folders and files that operating systems and storage leave
+# beside a user's own; hidden ones are left out by their dot.
 _CLUTTER = frozenset(
     {
         "#recycle",

@@ -217,7 +217,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-# What a pickle may ask for, by module and name, and what it is given.
+# (module, name) that a pickle may ask for → the object that it is given instead.
 ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,

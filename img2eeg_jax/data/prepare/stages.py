@@ -96,7 +96,7 @@ def _preprocess(
     folder = request.eeg_folder(subject)
     with only_writer(folder.parent, folder.name, log=log) as has_waited:
         if has_waited:
-            # Another process may have done it.
+            # The process that was waited for may have preprocessed this subject.
             image_set = layout.find_image_set(request.data_dir)
             reason = _why_preprocess(request, subject, sessions, image_set, (), log)
             if reason is None:

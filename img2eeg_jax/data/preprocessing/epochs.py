@@ -22,7 +22,7 @@ _ARRAYS_A_BLOCK = 8
 _SAME_SAMPLES = 1e-6
 # Why found trials are left out.
 REASONS = ("rejected", "outside", "marked as bad", "across a break")
-# What MNE calls trials beyond the ends of a recording.
+# MNE's reasons for leaving out trials that reach beyond the ends of a recording.
 _OUTSIDE = frozenset({"NO_DATA", "TOO_SHORT"})
 
 

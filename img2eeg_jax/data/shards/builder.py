@@ -143,7 +143,7 @@ def ensure_shards(
         # Nothing is written, and the folder may be one that cannot be written to.
         return
     with _only_builder(shards_dir, log):
-        # Another process may have built them meanwhile.
+        # While this process waited for the lock, another may have built the shards.
         reasons = reasons_to_build(image_set, shards_dir, **what)
         configs = [
             config

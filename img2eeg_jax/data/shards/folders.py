@@ -9,7 +9,6 @@ SHARDS_DIR is a folder, or an address that TensorFlow can write to, such as
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import json
 import os
@@ -24,6 +23,7 @@ from img2eeg_jax.data.shards.tensorflow_setup import tf
 from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError, expecting, unexpected
 from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.provenance import sha256_of_text
 
 # The builder's name, and the version of what it writes.
 NAME = "things_eeg2"
@@ -226,7 +226,7 @@ def _read_json(path: str) -> dict[str, Any]:
 
 def _cached(address: str, metadata: dict[str, Any]) -> pathlib.Path:
     """Returns the local copy of a configuration that lies at an address."""
-    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    digest = sha256_of_text(address)[:16]
     target = http.cache_dir() / "shards" / digest
     if _holds(target, metadata):
         return target
@@ -242,7 +242,7 @@ def _cached(address: str, metadata: dict[str, Any]) -> pathlib.Path:
         try:
             os.replace(copy, target)
         except OSError:
-            # Another process of this machine was faster.
+            # A move fails where another process has put the same folder meanwhile.
             if not _holds(target, metadata):
                 raise
     return target

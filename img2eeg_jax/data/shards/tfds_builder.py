@@ -23,7 +23,7 @@ from img2eeg_jax.data.shards.configs import Config, EEGConfig
 from img2eeg_jax.data.shards.image_rows import ImageRows, RecordLayout
 from img2eeg_jax.data.shards.tensorflow_setup import as_numpy, tf, tfds
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.provenance import SourceFile
+from img2eeg_jax.provenance import SourceFile, sha256_of_bytes
 
 # TFDS recommends files of 100 to 200 MB.
 _BYTES_A_SHARD = 128 * 2**20
@@ -96,7 +96,7 @@ class ThingsEeg2(tfds.core.ShardBasedBuilder):
             for name in sorted(example):
                 self._digest.update(example[name])
             if "image" in example:
-                pixels = hashlib.sha256(example["image"]).hexdigest()
+                pixels = sha256_of_bytes(example["image"])
                 self._pixels.setdefault(partition, []).append(pixels)
             yield index, {"index": index, **example}
 

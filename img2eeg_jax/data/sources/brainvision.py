@@ -20,7 +20,7 @@ from img2eeg_jax.data.sources.markers import Marker, as_annotations
 from img2eeg_jax.errors import expecting, unexpected
 
 _DATA_SUFFIXES, _MARKER_SUFFIXES = (".eeg", ".dat"), (".vmrk",)
-# What MNE cannot do without.
+# Keys of a header without which MNE cannot read the recording.
 _REQUIRED = (
     "DataFile",
     "DataFormat",

@@ -16,7 +16,7 @@ from img2eeg_jax.provenance import sha256_of
 
 PREFIX = "hf://"
 
-# What `download` raises where the repository has no such file.
+# The error that `download` raises where the repository lacks the file.
 MissingFileError = RemoteEntryNotFoundError
 
 _ADDRESS = re.compile(

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import mne
 import numpy as np
 
-# What segments that are bad, and breaks, are called here. MNE takes all BAD... for bad.
+# Descriptions that annotations of bad segments, and of breaks, are given here; MNE
+# takes all that begin with BAD for bad.
 BAD, BREAK = "BAD", "BAD_break"
 # MNE's BAD_..., BrainVision's Bad Interval, and MNE's marks written as comments.
 _BAD = re.compile(r"(?:Comment/)?BAD(?:[_ ].*)?", re.IGNORECASE | re.DOTALL)

@@ -18,7 +18,8 @@ from img2eeg_jax.errors import unexpected
 TARGET = 99999
 # The channels that the official preprocessing keeps.
 _OFFICIAL_CHANNELS = re.compile(r"[OP]")
-# What recorders and labs call channels that are no EEG, and BioSemi's external ones.
+# Names that recorders and labs give to channels that are no EEG, BioSemi's external
+# ones among them.
 _NO_EEG = re.compile(
     r"[HV]?E[OCM]G|[HV]EO|EKG|photo|(light)?diode|light|audio|sound|mic|gsr|eda|scr"
     r"|resp|pleth|ppg|puls|temp|acc|gyr|[xyz]_dir|aux|trig|stim|sti\s?\d|status|marker"

@@ -228,7 +228,8 @@ def _fetch_from(
     except archives.WriteError:
         raise
     except InputError:
-        # What failed a check would fail again. The file of a file:// mirror stays.
+        # A download that failed a check would fail it again, so it is discarded; what a
+        # file:// mirror has stays.
         if where in fetched.parents:
             http.discard(fetched)
         raise

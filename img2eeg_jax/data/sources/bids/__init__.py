@@ -44,8 +44,8 @@ from img2eeg_jax.data.sources.session import (
 )
 from img2eeg_jax.errors import expecting, unexpected
 
-# What BIDS admits as EEG. Annotations of EDF are in any encoding; of what they say only
-# marks in ASCII count.
+# Ending of the recordings that BIDS admits as EEG → their reader. Annotations of EDF
+# may be in any encoding: only marks in ASCII count among them.
 _READERS: Mapping[str, Callable[..., mne.io.BaseRaw]] = {
     ".bdf": functools.partial(mne.io.read_raw_bdf, encoding="latin1"),
     ".edf": functools.partial(mne.io.read_raw_edf, encoding="latin1"),

@@ -19,7 +19,8 @@ _TYPES = {
     "EMG": "emg",
     "TRIG": "stim",
 }
-# What MNE takes EDF's values for volts by; the third is µV in Shift JIS.
+# Unit in the header of an EDF file → the factor by which MNE makes volts of its values;
+# the third is µV in Shift JIS.
 _VOLTS_IN_MNE = {
     "\u03bcV": 1e-6,
     "\u00b5V": 1e-6,
@@ -79,7 +80,8 @@ def take_declared_units(
         factor = units.VOLTS[unit] / _VOLTS_IN_MNE.get(own, 1.0)
         if factor != 1:
             raw.apply_function(lambda eeg, factor=factor: eeg * factor, picks=[name])
-        # What the numbers were taken for, if another unit is chosen later.
+        # The unit that the numbers were taken for, which a later choice of another unit
+        # starts from.
         raw._orig_units[name] = unit
 
 
@@ -97,7 +99,8 @@ def _check_names(raw: mne.io.BaseRaw, table: Table, names: dict[str, str]) -> No
         for key, row in rows.items()
         if key not in names and row.get("type", "EEG").upper() == "EEG"
     ]
-    # Which is which cannot be told.
+    # Of channels that only the recording or only the table names, it cannot be told
+    # which is which.
     if unlisted and lacking:
         raise unexpected(
             table.path,

@@ -23,7 +23,8 @@ _FOLDERS = frozenset(f"{partition}_images" for partition in layout.PARTITIONS)
 # Where BIDS and MNE-BIDS write what an event is.
 _KINDS = ("trial_type", "value")
 
-# What an image may be called → (partition, row) of all images that are called so.
+# A name that an image may have in a table of events → (partition, row) of all images
+# of that name.
 Images = Mapping[str, Sequence[tuple[str, int]]]
 
 

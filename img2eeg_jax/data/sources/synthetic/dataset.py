@@ -110,7 +110,7 @@ def write_synthetic(data_dir: str | os.PathLike, **parameters: Any) -> bool:
         except OSError:
             if not _present_subjects(target, wanted):
                 raise
-            # Another process was faster.
+            # Another process has put the data set in place meanwhile.
             return write_synthetic(data_dir, **parameters)
     return True
 
