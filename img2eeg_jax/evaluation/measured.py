@@ -29,6 +29,8 @@ class Measured:
       eeg: f32[image, repetition, channel, time], z-scored, of the channels (or their
         mean) and times that the network predicts.
       noise_free: f32[image, channel, time], the same without noise; None if unknown.
+      shards: all data: training images and responses, channels and times that the
+        network does not predict.
     """
 
     subject: int | str
@@ -36,6 +38,7 @@ class Measured:
     names: tuple[str, ...]
     eeg: np.ndarray
     noise_free: np.ndarray | None
+    shards: Shards
 
 
 def load_measured(
@@ -77,7 +80,7 @@ def load_measured(
     if repeated := duplicates.warning(shards):
         log(repeated)
     images, names = shards.images["test"], shards.image_list["test"]
-    return Measured(subject, images, names, eeg, noise_free)
+    return Measured(subject, images, names, eeg, noise_free, shards)
 
 
 def _places(

@@ -1,0 +1,56 @@
+"""What every part of an evaluation is made from: a network and what was measured."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from img2eeg_jax.axes import Axes
+from img2eeg_jax.evaluation.measured import Measured
+from img2eeg_jax.prediction.encoder import LAYERS, Encoder
+from img2eeg_jax.prediction.prediction import Prediction
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Material:
+    """A network, and the EEG that it is scored against.
+
+    What is dear is computed when it is first asked for, and kept.
+
+    Attributes:
+      encoder: the network.
+      measured: the test images and the responses to them, as the network predicts them.
+      window_s: first and last time of the mean scores, seconds.
+      seed: of everything random.
+      log: called with one line of what takes long, or is left out.
+    """
+
+    encoder: Encoder
+    measured: Measured
+    window_s: tuple[float, float] = (0.1, 0.3)
+    seed: int = 0
+    log: Callable[[str], None] = print
+
+    @functools.cached_property
+    def prediction(self) -> Prediction:
+        """z-scored EEG of the test images."""
+        return self.encoder.predict_z(self.measured.images, self.measured.names)
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, np.ndarray]:
+        """Layer → f32[image, feature], activations for the test images."""
+        images = np.stack([*self.measured.images])
+        return {
+            layer: self.encoder.features(images, layer).reshape(len(images), -1)
+            for layer in LAYERS
+        }
+
+    @functools.cached_property
+    def whole(self) -> tuple[np.ndarray, Axes]:
+        """All channels and times of the test images' EEG, and what they are.
+
+        f32[image, repetition, channel, time], in the unit of the axes; not z-scored.
+        """
+        eeg = self.measured.shards.eeg(self.measured.subject)
+        return eeg.read("test"), eeg.axes
