@@ -67,7 +67,7 @@ class SubjectEncoders(Predictor):
                 whose = encoder.description.subject
                 found[whose] = encoder
                 size = encoder.description.signal.size
-                # Behind the signals of all are the features of the shared backbone.
+                # Behind the signals of all is how far the images are.
                 columns = [
                     slice(i * size, (i + 1) * size),
                     slice(len(own) * size, None),
@@ -197,9 +197,14 @@ def mean_of(predictions: "dict[int | str, Prediction]") -> Prediction:
 
 
 def _shared(checkpoint: Checkpoint, encoders: Sequence[Encoder]) -> Run:
-    """Returns what runs a shared network once: signals of all, then the features."""
+    """Returns what runs a shared network once: signals of all, then the distance.
+
+    How far images are from those of training is told by the backbone, and so it is the
+    same for all subjects.
+    """
     network = Network(checkpoint.variables, checkpoint.description.precision)
-    trusts = [encoder.trust for encoder in encoders]
-    has_features = any(trust is not None and trust.familiarity for trust in trusts)
-    make = make_step if has_features else make_predict_step
-    return network.compiled(make(checkpoint.model))
+    trusts = [encoder.trust for encoder in encoders if encoder.trust is not None]
+    known = [trust.familiarity for trust in trusts if trust.familiarity is not None]
+    if not known:
+        return network.compiled(make_predict_step(checkpoint.model))
+    return network.compiled(make_step(checkpoint.model), known[0])

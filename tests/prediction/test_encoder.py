@@ -83,11 +83,11 @@ def test_precision_is_that_of_training(tmp_path, monkeypatch, config, dtype, exp
     monkeypatch.setitem(descriptions.MODELS, "realnet", lambda dtype: Toy())
     encoder = Encoder(dataclasses.replace(loaded, description=description))
     (batch,) = batches(images(FEW))
-    network, mapped = encoder._network, encoder.outputs.args[0]
-    batch = network._parallel.split(batch)
+    mapped, weights = encoder.outputs.args
+    batch = encoder._network._parallel.split(batch)
     for outside in ("bfloat16", "highest"):
         with jax.default_matmul_precision(outside):
-            text = mapped.lower(network._variables, batch).as_text()
+            text = mapped.lower(weights, batch).as_text()
         # The linear layers' is HIGHEST whatever the network's.
         (convolution,) = re.findall(r".*stablehlo.convolution.*", text)
         assert re.findall(r"<precision (\w+)>", convolution) == [expected] * 2
