@@ -22,7 +22,7 @@ from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor, stream
-from img2eeg_jax.prediction.trust import Trust, of_checkpoint
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint, why_none
 from img2eeg_jax.training.step import make_predict_step
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class Encoder(Predictor, Differentiable):
     def trust(self) -> Trust | None:
         """How far to trust it; None where training wrote nothing of it."""
         return of_checkpoint(self.checkpoint)
+
+    @functools.cached_property
+    def _no_trust(self) -> str:
+        return "" if self.trust is not None else why_none(self.checkpoint)
 
     @property
     def image_size(self) -> int:
@@ -218,6 +222,7 @@ class Encoder(Predictor, Differentiable):
             self.description,
             images,
             trust=self.trust,
+            no_trust=self._no_trust,
             # A copy, which does not keep the rows in memory.
             familiarity=distance[:, 0].copy() if distance.shape[1] else None,
         )
