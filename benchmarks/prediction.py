@@ -129,13 +129,13 @@ def overhead():
     encoder = Encoder.from_pretrained(_CHECKPOINT.value)
     size, largest = encoder.image_size, BATCH_SIZES[-1]
     images = noise(10 * largest, size)
-    network, step = encoder._network, encoder.signals.args[0]
+    network, (step, weights) = encoder._network, encoder.signals.args
     (batch,) = batches(images[:largest])
     (batch,) = network._parallel.load([batch])
 
     def bare():
         for _ in range(10):
-            outputs = step(network._variables, batch)
+            outputs = step(weights, batch)
         jax.block_until_ready(outputs)
 
     def signal():

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import safetensors.numpy
 
 from img2eeg_jax.checkpoints import trees
@@ -79,7 +80,12 @@ def write(
             folder, "a network saved before to replace", "other files; choose another"
         )
     step, description, variables, which = network
-    arrays = dict(trees.named_leaves(variables, _SEPARATOR))
+    # The library writes the memory of an array as it lies, whatever its strides: of a
+    # subject's part of what several share it would be others' numbers.
+    arrays = {
+        name: np.asarray(array, order="C")
+        for name, array in dict(trees.named_leaves(variables, _SEPARATOR)).items()
+    }
     entries = without_places(description.to_dict())
     with (
         only_writer(folder.parent, folder.name),

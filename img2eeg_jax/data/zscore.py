@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from img2eeg_jax.axes import Axes
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, unexpected
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def fit_zscore(mean_eeg: np.ndarray, axes: Axes | None = None) -> ZScore:
             where, when = axes.ch_names[channel], f"{axes.times_s[time]:.3f} s"
         raise unexpected(
             "z-score",
-            f"EEG that varies over the {len(mean_eeg)} images",
+            f"EEG that varies over the {counted(len(mean_eeg), 'image')}",
             f"a standard deviation of 0 at channel {where}, {when}",
         )
     return ZScore(mean.astype(np.float32), std.astype(np.float32))

@@ -46,6 +46,7 @@ def load_measured(
     *,
     data_dir: str | pathlib.Path = "",
     subject: int | str | None = None,
+    beside: pathlib.Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Measured:
     """Reads what a network is scored against from shards, built first if need be.
@@ -55,6 +56,8 @@ def load_measured(
       data_dir: data set in THINGS-EEG2's layout; "" for the one it was trained on,
         whose shards are enough.
       subject: whose EEG; None for the one it was trained on, or the data's only one.
+      beside: folder that gets the shards of data that cannot be written to; None for
+        the network's own folder, which on a hub is its cache.
       log: called with one line for each configuration of shards that is built, and
         for each way in which the data are not those of training, or test nothing.
 
@@ -64,7 +67,7 @@ def load_measured(
         were beside in training.
     """
     given = data_dir
-    data_dir, shards_dir = _places(checkpoint, data_dir)
+    data_dir, shards_dir = _places(checkpoint, data_dir, beside)
     subject = subject or checkpoint.description.subject or _only_subject(data_dir)
     shards = builder.open_or_build(
         data_dir,
@@ -84,7 +87,9 @@ def load_measured(
 
 
 def _places(
-    checkpoint: Checkpoint, data_dir: str | pathlib.Path
+    checkpoint: Checkpoint,
+    data_dir: str | pathlib.Path,
+    beside: pathlib.Path | None = None,
 ) -> tuple[pathlib.Path, str | pathlib.Path]:
     """Returns where the data set and its shards are, or will be."""
     if data_dir:
@@ -92,7 +97,7 @@ def _places(
         if not data_dir.is_dir():
             raise unexpected(data_dir, "a data set", "No such file or directory")
         # The run's own shards, which may be in its folder, stay as they are.
-        fallback = checkpoint.path / "eval" / "shards"
+        fallback = (beside or checkpoint.path / "eval") / "shards"
         return data_dir, builder.shards_folder("", data_dir, fallback)
     # The run's own config, because the data may have moved since the checkpoint.
     config = checkpoint.config
@@ -101,7 +106,8 @@ def _places(
     data_dir = pathlib.Path(config["data_dir"] or checkpoint.path / "data")
     # Where training puts them: in the run's folder, of which a subject's may be a part.
     folders = [checkpoint.path / "shards", checkpoint.path.parent / "shards"]
-    fallback = next((folder for folder in folders if folder.is_dir()), folders[0])
+    new = folders[0] if beside is None else beside / "shards"
+    fallback = next((folder for folder in folders if folder.is_dir()), new)
     return data_dir, builder.shards_folder(config["shards_dir"], data_dir, fallback)
 
 

@@ -65,7 +65,11 @@ def evaluate(
     checkpoint = encoder.checkpoint
     _check_predicts_eeg(checkpoint)
     _tell_unselected(checkpoint, which, log)
-    measured = load_measured(checkpoint, data_dir=data_dir, subject=subject, log=log)
+    # A hub's cache is for what the hub gave.
+    beside = folder if is_on_hub(checkpoint_dir) else None
+    measured = load_measured(
+        checkpoint, data_dir=data_dir, subject=subject, beside=beside, log=log
+    )
     prediction = encoder.predict_z(measured.images, measured.names)
     halvings = {"n_splits": n_splits, "seed": seed}
     scores = encoding_scores(

@@ -22,7 +22,7 @@ from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor, stream
-from img2eeg_jax.prediction.trust import Trust, of_checkpoint
+from img2eeg_jax.prediction.trust import Trust, of_checkpoint, why_none
 from img2eeg_jax.training.step import make_predict_step
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class Encoder(Predictor, Differentiable):
     def trust(self) -> Trust | None:
         """How far to trust it; None where training wrote nothing of it."""
         return of_checkpoint(self.checkpoint)
+
+    @functools.cached_property
+    def _no_trust(self) -> str:
+        return "" if self.trust is not None else why_none(self.checkpoint)
 
     @property
     def image_size(self) -> int:
@@ -208,20 +212,19 @@ class Encoder(Predictor, Differentiable):
         """Returns what rows of `outputs` predict, in its unit, and how far to trust it.
 
         Args:
-          rows: f32[image, size of the signal], or more with features behind it.
+          rows: f32[image, size of the signal], or one more with the distance of
+            `Familiarity` behind it.
           images: the name of each image.
         """
-        signal, features = np.split(rows, [self.description.signal.size], axis=1)
-        known = None if self.trust is None else self.trust.familiarity
-        familiarity = None
-        if features.size and known is not None:
-            familiarity = known.distance(features)
+        signal, distance = np.split(rows, [self.description.signal.size], axis=1)
         return Prediction.of_signal(
             signal,
             self.description,
             images,
             trust=self.trust,
-            familiarity=familiarity,
+            no_trust=self._no_trust,
+            # A copy, which does not keep the rows in memory.
+            familiarity=distance[:, 0].copy() if distance.shape[1] else None,
         )
 
     @functools.cached_property
@@ -235,10 +238,11 @@ class Encoder(Predictor, Differentiable):
 
     @functools.cached_property
     def outputs(self) -> Run:
-        """As `signals`, with the features behind them that tell what is familiar."""
-        if self.trust is None or self.trust.familiarity is None:
+        """As `signals`, with how far the images are from those of training behind."""
+        known = None if self.trust is None else self.trust.familiarity
+        if known is None:
             return self.signals
-        return self._network.compiled(make_step(self.checkpoint.model))
+        return self._network.compiled(make_step(self.checkpoint.model), known)
 
     def _layer(self, layer: str) -> Run:
         if layer in self._layers:

@@ -33,6 +33,7 @@ _SHOWN = 3
 _log = logging.getLogger(__name__)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbours:
     """Training images as points in the space of an area's features.
@@ -62,28 +63,31 @@ class Neighbours:
         values, vectors = np.linalg.eigh(_shrunk((features - mean) / sd))
         whitening = (vectors / np.sqrt(values) / sd[:, np.newaxis]).astype(np.float32)
         points = ((features - mean) @ whitening).astype(np.float16)
-        distances = _distances(points.astype(np.float32), points)
-        np.fill_diagonal(distances, np.inf)
-        nearest = np.sort(distances, 1)[:, : min(_N_NEIGHBOURS, len(points) - 1)]
-        apart = nearest.mean(1) if nearest.size else np.ones(len(points))
+        squares = np.array(_squares(points.astype(np.float32), points))
+        np.fill_diagonal(squares, np.inf)
+        nearest = np.sort(squares, 1)[:, : min(_N_NEIGHBOURS, len(points) - 1)]
+        apart = np.sqrt(nearest).mean(1) if nearest.size else np.ones(len(points))
         least = _LEAST * apart.mean()
         apart = np.maximum(apart, least if least > 0 else 1)
         # What is far from all has the outermost images for neighbours.
         apart = np.minimum(apart, np.quantile(apart, _MOST_APART))
         return cls(mean.astype(np.float32), whitening, points, np.float32(apart))
 
-    def distance(self, features: np.ndarray) -> np.ndarray:
-        """Returns f[image], how far f32[image, feature] are from their neighbours.
+    def distance(self, features: jax.Array) -> jax.Array:
+        """Returns f32[image], how far f32[image, feature] are from their neighbours.
 
         That is relative to how far those are from theirs: images lie close together
         where they are pale, and far apart where they are rich.
         """
-        distances = _distances((features - self.mean) @ self.whitening, self.points)
-        nearest = np.argsort(distances, 1)[:, :_N_NEIGHBOURS]
-        own = np.take_along_axis(distances, nearest, 1).mean(1)
-        return own / self.apart[nearest].mean(1)
+        rows = jnp.asarray(features, jnp.float32) - self.mean[np.newaxis]
+        squares = _squares(_product(rows, self.whitening), self.points)
+        n_neighbours = min(_N_NEIGHBOURS, len(self.points))
+        nearest, which = jax.lax.top_k(-squares, n_neighbours)
+        apart = jnp.asarray(self.apart)[which]
+        return jnp.sqrt(-nearest).mean(1) / apart.mean(1)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Familiarity:
     """What a network was trained on, in the terms of each area of its backbone.
@@ -112,25 +116,23 @@ class Familiarity:
         sizes = _sizes(training.shape[1])
         areas = tuple(Neighbours.fit(part) for part in _split(training, sizes))
         alone = cls(areas, np.ones(len(areas), np.float32))
-        distances = alone._by_area(held_out)
+        distances = np.asarray(jax.jit(Familiarity._by_area)(alone, held_out))
         limits = np.array([_last_hundredth(of_area) for of_area in distances.T])
         limits *= _last_hundredth((distances / limits).max(1))
         return cls(areas, limits.astype(np.float32))
 
-    def distance(self, features: np.ndarray) -> np.ndarray:
-        """Returns f32[image] of f32[image, feature].
+    def distance(self, features: jax.Array) -> jax.Array:
+        """Returns f32[image] of f32[image, feature]; pure, so that a step can hold it.
 
         It is 1 at the 99th percentile of images of concepts that the network was not
         trained on, from the data set of its training; larger is less familiar.
         """
-        return (self._by_area(features) / self.limits).max(1).astype(np.float32)
+        return (self._by_area(features) / self.limits[np.newaxis]).max(1)
 
-    def _by_area(self, features: np.ndarray) -> np.ndarray:
+    def _by_area(self, features: jax.Array) -> jax.Array:
         parts = _split(features, [len(area.mean) for area in self.areas])
-        return np.stack(
-            [area.distance(part) for area, part in zip(self.areas, parts, strict=True)],
-            axis=1,
-        )
+        pairs = zip(self.areas, parts, strict=True)
+        return jnp.stack([area.distance(part) for area, part in pairs], axis=1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns what a file keeps of it."""
@@ -153,7 +155,7 @@ class Familiarity:
         return cls(areas, limits)
 
 
-def make_step(model: nn.Module) -> Callable[[Any, dict[str, Any]], jax.Array]:
+def make_features_step(model: nn.Module) -> Callable[..., jax.Array]:
     """Builds the step that predicts, and gives the features of `Familiarity` too.
 
     Args:
@@ -163,21 +165,50 @@ def make_step(model: nn.Module) -> Callable[[Any, dict[str, Any]], jax.Array]:
       (variables, {"image": u8[b, height, width, 3]}) → f32[b, signal and features].
     """
 
+    def step(variables: Any, batch: dict[str, Any]) -> jax.Array:
+        return jnp.concatenate(_outputs(model, variables, batch), axis=1)
+
+    return step
+
+
+def make_step(model: nn.Module) -> Callable[..., jax.Array]:
+    """Builds the step that predicts, and tells how familiar images are.
+
+    Args:
+      model: ReAlNet.
+
+    Returns:
+      (variables, {"image": u8[b, height, width, 3]}, `Familiarity`) →
+      f32[b, signal and distance].
+    """
+
+    def step(
+        variables: Any, batch: dict[str, Any], familiarity: Familiarity
+    ) -> jax.Array:
+        signal, features = _outputs(model, variables, batch)
+        distance = familiarity.distance(features)[:, np.newaxis]
+        return jnp.concatenate([signal, distance], axis=1)
+
+    return step
+
+
+def _outputs(
+    model: nn.Module, variables: Any, batch: dict[str, Any]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the signal and the features of a batch."""
+
     def is_backbone(module: nn.Module, _: str) -> bool:
         return isinstance(module, CORnetS)
 
-    def step(variables: Any, batch: dict[str, Any]) -> jax.Array:
-        (_, signal), kept = model.apply(
-            variables,
-            normalise_pixels(batch["image"]),
-            capture_intermediates=is_backbone,
-            mutable=["intermediates"],
-        )
-        ((_, areas),) = kept["intermediates"]["realnet"]["__call__"]
-        features = [_features(areas[area].astype(jnp.float32)) for area in AREAS]
-        return jnp.concatenate([signal, *features], axis=1)
-
-    return step
+    (_, signal), kept = model.apply(
+        variables,
+        normalise_pixels(batch["image"]),
+        capture_intermediates=is_backbone,
+        mutable=["intermediates"],
+    )
+    ((_, areas),) = kept["intermediates"]["realnet"]["__call__"]
+    features = [_features(areas[area].astype(jnp.float32)) for area in AREAS]
+    return signal, jnp.concatenate(features, axis=1)
 
 
 def _features(area: jax.Array) -> jax.Array:
@@ -192,15 +223,22 @@ def _sizes(n_features: int) -> list[int]:
     return [n_features * width // sum(widths) for width in widths]
 
 
-def _split(features: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
-    return np.split(features, np.cumsum(sizes)[:-1], axis=1)
+def _split(features: Any, sizes: Sequence[int]) -> list[Any]:
+    ends = np.cumsum(sizes)
+    return [features[:, end - n : end] for n, end in zip(sizes, ends, strict=True)]
 
 
-def _distances(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Returns f32[row, point], Euclidean distances."""
-    points = points.astype(np.float32)
-    squares = np.square(rows).sum(1)[:, np.newaxis] + np.square(points).sum(1)
-    return np.sqrt(np.maximum(squares - 2 * rows @ points.T, 0))
+def _squares(rows: jax.Array, points: jax.Array) -> jax.Array:
+    """Returns f32[row, point], squared Euclidean distances."""
+    points = jnp.asarray(points, jnp.float32)
+    squares = jnp.square(rows).sum(1)[:, np.newaxis]
+    squares += jnp.square(points).sum(1)[np.newaxis]
+    return jnp.maximum(squares - 2 * _product(rows, points.T), 0)
+
+
+def _product(one: jax.Array, other: jax.Array) -> jax.Array:
+    # A GPU's shorter formats would round away what lies close together.
+    return jnp.matmul(one, other, precision=jax.lax.Precision.HIGHEST)
 
 
 def _last_hundredth(distances: np.ndarray) -> float:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from img2eeg_jax.axes import UNKNOWN, Z
 from img2eeg_jax.drawing import canvas, scalp
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.prediction.responses import Responses, told_simulated
 from img2eeg_jax.prediction.trust import interval
 
@@ -27,7 +27,9 @@ def plot(prediction: Responses) -> Figure:
 
     Curves of channels whose position is known have its colour in the small head; up to
     8 are named instead. Where it is known how far to trust them (`Prediction.interval`)
-    these are shaded where the true response lies with a probability of 95 %.
+    these are shaded where the true response lies with a probability of 95 %. Of more
+    channels that would hide the curves: a band around 0 shows instead how far, on
+    average over channels, that interval reaches to both sides of each curve.
 
     Args:
       prediction: of one image, or a mean.
@@ -51,8 +53,10 @@ def plot(prediction: Responses) -> Figure:
             style = {"color": colours[row], "lw": 0.8}
         canvas.line(axes, times_ms, curve, **style)
     axes.set_xlabel("time after image onset (ms)")
-    if are_named:
-        _shade(axes, prediction)
+    if prediction.trust is not None and prediction.trust.noise is not None:
+        shade = _shade_each if are_named else _shade_mean
+        what = shade(axes, prediction.times_s * 1e3, *interval(prediction, _LEVEL))
+        axes.set_xlabel(f"{axes.get_xlabel()}\n{what}")
     if len(values) > 1:
         gfp = values.std(axis=0)
         canvas.line(axes, times_ms, gfp, color="black", lw=2, label="SD over channels")
@@ -141,22 +145,24 @@ def plot_image(prediction: Responses) -> Figure:
     return figure
 
 
-def _shade(axes: Axes, prediction: Responses) -> None:
-    """Shades each curve's interval, if it is known, in the colour of the curve."""
-    if prediction.trust is None or prediction.trust.noise is None:
-        return
-    low, high = interval(prediction, _LEVEL)
+def _shade_each(
+    axes: Axes, times_ms: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> str:
+    """Shades each curve's interval in its colour; returns what is shaded, in words."""
     for row, curve in enumerate(axes.get_lines()[-len(low[0]) :]):
-        axes.fill_between(
-            prediction.times_s * 1e3,
-            low[0, row],
-            high[0, row],
-            color=curve.get_color(),
-            alpha=0.15,
-            lw=0,
-        )
-    what = f"shaded: {100 * _LEVEL:.0f} % of true responses"
-    axes.set_xlabel(f"{axes.get_xlabel()}\n{what}")
+        style = {"color": curve.get_color(), "alpha": 0.15, "lw": 0}
+        axes.fill_between(times_ms, low[0, row], high[0, row], **style)
+    return f"shaded: {100 * _LEVEL:.0f} % of true responses"
+
+
+def _shade_mean(
+    axes: Axes, times_ms: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> str:
+    """Shades around 0 how far intervals reach, the mean over channels; says so."""
+    reach = (high[0] - low[0]).mean(axis=0) / 2
+    axes.fill_between(times_ms, -reach, reach, color=canvas.LIGHT_GREY, lw=0, zorder=0)
+    what = f"grey: {100 * _LEVEL:.0f} % of true responses are so near their curve"
+    return f"{what}, mean over channels"
 
 
 def _single(prediction: Responses) -> np.ndarray:
@@ -177,9 +183,14 @@ def _columns(
     wanted_s = np.atleast_1d(np.asarray(times_s, np.float64))
     if not wanted_s.size:
         raise unexpected("times_s", "times to draw maps of", "none")
-    # The window's rule tells of times outside, and of milliseconds.
+    first_s, last_s = prediction.times_s[[0, -1]]
     for time_s in wanted_s:
-        prediction.axes.window((time_s, time_s))
+        # The window's rule says what is outside, and what is milliseconds.
+        try:
+            prediction.axes.window((time_s, time_s))
+        except InputError:
+            expected = f"a time in {first_s:.3f} to {last_s:.3f} s"
+            raise unexpected("times_s", expected, f"{time_s:g} s") from None
     distances_s = np.abs(wanted_s[:, np.newaxis] - prediction.times_s)
     return distances_s.argmin(axis=1).tolist()
 

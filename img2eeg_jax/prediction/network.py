@@ -16,8 +16,8 @@ from img2eeg_jax.devices.precision import matmul_precision
 BATCH_SIZES = (1, 64)
 FEW = 16
 
-# (variables, {"image": u8[b, height, width, 3], …}) → f32[b, ...]
-Step = Callable[[Any, dict[str, Any]], Any]
+# (variables, {"image": u8[b, height, width, 3], …}, …) → f32[b, ...]
+Step = Callable[..., Any]
 # Images → the rows of each batch; see `Network.compiled`.
 Run = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
 
@@ -44,29 +44,35 @@ class Network:
         self._variables = self._parallel.replicate(variables)
         self._precision = precision
 
-    def compiled(self, step: Step) -> Run:
+    def compiled(self, step: Step, beside: Any = None) -> Run:
         """Returns what runs a step over images.
 
         Args:
           step: a pure function of variables and a batch.
+          beside: arrays, as a pytree, that it takes after them; they go to the devices
+            once. None for a step without.
 
         Returns:
           Images, each u8[height, width, 3], read a batch at a time → iterator of the
           step's rows f32[b, ...] of each batch, without padding.
         """
+        more = () if beside is None else (self._parallel.replicate(beside),)
 
-        def in_precision_of_training(variables: Any, batch: Any) -> Any:
+        def in_precision_of_training(weights: Any, batch: Any) -> Any:
+            variables, *more = weights
             with matmul_precision(self._precision):
-                return step(variables, batch)
+                return step(variables, batch, *more)
 
         mapped = self._parallel.predict_step(in_precision_of_training)
-        return functools.partial(self._run, mapped)
+        return functools.partial(self._run, mapped, (self._variables, *more))
 
-    def _run(self, mapped: Step, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def _run(
+        self, mapped: Step, weights: Any, images: Iterable[np.ndarray]
+    ) -> Iterator[np.ndarray]:
         # While devices compute a batch, the next one is read.
         ahead = None
         for batch in batches(images):
-            outputs = mapped(self._variables, self._parallel.split(batch))
+            outputs = mapped(weights, self._parallel.split(batch))
             if ahead is not None:
                 yield self._parallel.merge(*ahead)
             ahead = outputs, batch["mask"]

@@ -28,7 +28,8 @@ class Responses:
         network was trained on, z · std + mean; None if not known.
       unwhitening: the way from whitened EEG back to volts; None if there is none.
       simulated: whether the network was trained on simulated EEG.
-      trust: how far to trust it, see `trust.Trust`; None if that was not measured.
+      trust: how far to trust it, see `trust.Trust`; None if that is not known.
+      no_trust: why it is not, in words.
       familiarity: f32[image], how far an image is from those of training: above 1 it is
         further than 99 % of new images like those; None if not known.
     """
@@ -41,6 +42,7 @@ class Responses:
     unwhitening: Unwhitening | None = None
     simulated: bool = False
     trust: Any = None
+    no_trust: str = "nobody measured it"
     familiarity: np.ndarray | None = None
 
     def __post_init__(self):

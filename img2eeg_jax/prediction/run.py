@@ -12,7 +12,7 @@ import numpy as np
 from img2eeg_jax.axes import MICROVOLTS, Axes
 from img2eeg_jax.checkpoints import trees
 from img2eeg_jax.data import layout
-from img2eeg_jax.errors import InputError, expecting, unexpected
+from img2eeg_jax.errors import InputError, counted, expecting, unexpected
 from img2eeg_jax.files import check_new, replacing, scratch_dir, write_text
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction import files
@@ -181,8 +181,8 @@ def _to_file(
     # Tells now, not when all is computed, that it cannot be written.
     with scratch_dir(output.parent, output.name):
         pass
-    found = map(pathlib.Path, pictures.names)
-    for subject, eeg in _by_subject(predictor([*found], bad=bad)).items():
+    found = [pathlib.Path(name) for name in _once(pictures.names)]
+    for subject, eeg in _by_subject(predictor(found, bad=bad)).items():
         selected = choices.of(eeg)
         selected.save(
             paths[subject], overwrite=choices.overwrite, unitless=choices.unitless
@@ -207,7 +207,7 @@ def _told(prediction: Prediction) -> str:
         if prediction.axes is None
         else f"{shape[0]} channels × {shape[1]} times in {_unit(prediction.unit)}"
     )
-    n = f"{n_images} image{'' if n_images == 1 else 's'}"
+    n = counted(n_images, "image")
     return ", ".join(filter(None, (f"{n}: {what}", told_simulated(prediction))))
 
 
@@ -249,9 +249,9 @@ def _to_folder(
                     _write(one, output / part / names[one.images[0]], has_figures)
                     last = one
     if last is not None:
-        n = len(todo) - len(bad)
+        n = counted(len(todo) - len(bad), "image")
         what = _told(last).partition(":")[2]
-        log(f"{n} image{'' if n == 1 else 's'}, each{what}, in {output}")
+        log(f"{n}, each{what}, in {output}")
 
 
 def _write(one: Prediction, path: pathlib.Path, has_figure: bool) -> None:
@@ -337,13 +337,15 @@ def _files_of(
     own = os.path.join(os.path.abspath(output), "")
     found: dict[str, pathlib.Path] = {}
     taken: dict[pathlib.Path, str] = {}
+    listed: set[str] = set()
     for given in map(os.fspath, images):
         names = Pictures(given).names
         root = _root(given, names)
         for name in names:
             whole = os.path.abspath(name)
-            if name in found or whole.startswith(own):
+            if whole in listed or whole.startswith(own):
                 continue
+            listed.add(whole)
             parts = pathlib.Path(os.path.relpath(whole, root)).parts
             file = pathlib.Path(*map(_short, parts))
             other = taken.setdefault(file, whole)
@@ -357,6 +359,14 @@ def _files_of(
     if not found:
         raise unexpected(output, "pictures elsewhere", "none but those in it")
     return found
+
+
+def _once(names: Sequence[str]) -> Sequence[str]:
+    """Returns names of files, of those given several times the first."""
+    firsts: dict[str, str] = {}
+    for name in names:
+        firsts.setdefault(os.path.abspath(name), name)
+    return [*firsts.values()]
 
 
 def _root(given: str, names: Sequence[str]) -> str:

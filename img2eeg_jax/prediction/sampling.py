@@ -84,5 +84,6 @@ def draw_trials(prediction: Prediction, n_trials: int, seed: int = 0) -> Predict
         data=np.concatenate(trials) if trials else prediction.data,
         images=tuple(name for name in prediction.images for _ in range(n_trials)),
         trust=None,
+        no_trust="these are simulated trials; it is known of what is predicted",
         familiarity=None if familiarity is None else familiarity.repeat(n_trials),
     )

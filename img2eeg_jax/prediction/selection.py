@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from img2eeg_jax.data.zscore import ZScore
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, unexpected
 from img2eeg_jax.prediction.responses import Responses
 
 # `Prediction`, which comes back as what it was.
@@ -154,7 +154,9 @@ def difference(one: P, other: P) -> P:
     n_images = max(len(one), len(other)) if len(one) and len(other) else 0
     if {len(one), len(other)} - {1, n_images}:
         raise unexpected(
-            "difference", f"{len(one)} images, or one", f"{len(other)} images"
+            "difference",
+            f"{counted(len(one), 'image')}, or one",
+            counted(len(other), "image"),
         )
     names = [each.images * (n_images if len(each) == 1 else 1) for each in (one, other)]
     return dataclasses.replace(
@@ -180,6 +182,7 @@ def _combined(prediction: P, data: np.ndarray, names: tuple[str, ...]) -> P:
         data=data.astype(np.float32),
         images=names,
         trust=None,
+        no_trust="this is of several images together, and it is known of single ones",
         **dict.fromkeys(prediction.by_image()),
     )
 

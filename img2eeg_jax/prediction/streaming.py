@@ -17,6 +17,9 @@ from img2eeg_jax.prediction.prediction import Prediction
 # A bar is shown of what takes longer.
 _BAR_AFTER_S = 1.0
 
+# An array for predictions of nobody knows how many pictures begins with so much room.
+_LEAST_BYTES = 2**26
+
 
 class Predictor(abc.ABC):
     """What predicts the responses to pictures: of one subject, or of several."""
@@ -77,12 +80,17 @@ class Predictor(abc.ABC):
           >>> encoder(["dog.jpg", "car.jpg"]).images
           ('dog.jpg', 'car.jpg')
         """
-        parts = [*self.stream(pictures, names, bad=bad, progress=progress)]
-        if not parts:
+        given = Pictures(pictures, names)
+        n_expected = None if given.names is None else len(given.names)
+        joined: dict[Any, _Joined] = {}
+        part = None
+        for part in self._stream(given, bad, progress):
+            for whose, one in _by_subject(part).items():
+                joined.setdefault(whose, _Joined(n_expected)).add(one)
+        if part is None:
             raise unexpected("pictures", "one that can be read", "none")
-        if not isinstance(parts[0], dict):
-            return _joined(parts)
-        return {whose: _joined([part[whose] for part in parts]) for whose in parts[0]}
+        whole = {whose: parts.whole() for whose, parts in joined.items()}
+        return whole if isinstance(part, dict) else whole[None]
 
     def stream(
         self,
@@ -110,7 +118,11 @@ class Predictor(abc.ABC):
           >>> for eeg in encoder.stream("many/"):
           ...     eeg.save(f"{eeg.images[0]}.npz")
         """
-        given = Pictures(pictures, names)
+        yield from self._stream(Pictures(pictures, names), bad, progress)
+
+    def _stream(
+        self, given: Pictures, bad: list[InputError] | None, progress: bool | None
+    ) -> Iterator[Any]:
         parts = stream(self.outputs, given, self.image_size, bad=bad, progress=progress)
         yield from _telling(self.prediction(rows, images) for images, rows in parts)
 
@@ -120,8 +132,7 @@ def _telling(predictions: Iterable[Any]) -> Iterator[Any]:
     unfamiliar, one = Unfamiliar(), None
     for prediction in predictions:
         # Of several subjects the first's speaks for all: pictures are the same.
-        is_many = isinstance(prediction, dict)
-        one = next(iter(prediction.values())) if is_many else prediction
+        one = next(iter(_by_subject(prediction).values()))
         if one.familiarity is not None:
             unfamiliar.add(one.images, one.familiarity)
         yield prediction
@@ -129,25 +140,53 @@ def _telling(predictions: Iterable[Any]) -> Iterator[Any]:
         unfamiliar.tell(one.simulated)
 
 
-def _joined(parts: list[Prediction]) -> Prediction:
-    """Joins the predictions of batches, whose list is emptied.
+def _by_subject(prediction: Any) -> dict[Any, Prediction]:
+    """Returns subject → prediction; None of the only one, or of a mean."""
+    return prediction if isinstance(prediction, dict) else {None: prediction}
 
-    Each is let go once it has been copied, so that memory holds all of them once.
+
+class _Joined:
+    """Joins the predictions of batches in one array, which is filled as they come.
+
+    Memory holds all of them once: what of an array has no values yet takes no memory,
+    and an array of `_LEAST_BYTES` goes back to the system when it is replaced.
     """
-    first = parts[0]
-    images = tuple(name for part in parts for name in part.images)
-    by_image = {
-        name: np.concatenate([part.by_image()[name] for part in parts])
-        for name, value in first.by_image().items()
-        if value is not None
-    }
-    data = np.empty((len(images), *first.data.shape[1:]), first.data.dtype)
-    end = len(images)
-    while parts:
-        part = parts.pop()
-        data[end - len(part) : end] = part.data
-        end -= len(part)
-    return dataclasses.replace(first, data=data, images=images, **by_image)
+
+    def __init__(self, n_expected: int | None):
+        """Has none yet; `n_expected` images come at most, None if nobody knows."""
+        self._n_expected = n_expected
+        self._first: Prediction | None = None
+        self._data = np.empty(0, np.float32)
+        self._images: list[str] = []
+        self._by_image: dict[str, list[np.ndarray]] = {}
+
+    def add(self, part: Prediction) -> None:
+        """Takes the next images."""
+        start, end = len(self._images), len(self._images) + len(part)
+        if self._first is None:
+            self._first = part
+            n_rows = self._n_expected or max(end, _LEAST_BYTES // part.data[0].nbytes)
+            self._data = np.empty((n_rows, *part.data.shape[1:]), part.data.dtype)
+        elif end > len(self._data):
+            fuller = np.empty((2 * end, *self._data.shape[1:]), self._data.dtype)
+            fuller[:start] = self._data[:start]
+            self._data = fuller
+        self._data[start:end] = part.data
+        self._images += part.images
+        for name, value in part.by_image().items():
+            if value is not None:
+                self._by_image.setdefault(name, []).append(value)
+
+    def whole(self) -> Prediction:
+        """Returns all of them as one; takes no more afterwards."""
+        # Nobody else knows of the array, whose end has no values.
+        self._data.resize((len(self._images), *self._data.shape[1:]), refcheck=False)
+        return dataclasses.replace(
+            self._first,
+            data=self._data,
+            images=tuple(self._images),
+            **{name: np.concatenate(parts) for name, parts in self._by_image.items()},
+        )
 
 
 def stream(

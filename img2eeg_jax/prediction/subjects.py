@@ -2,9 +2,10 @@
 
 import dataclasses
 import itertools
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,15 +16,20 @@ from img2eeg_jax.prediction.encoder import MEAN, Encoder
 from img2eeg_jax.prediction.familiarity import make_step
 from img2eeg_jax.prediction.network import Network, Run
 from img2eeg_jax.prediction.prediction import Prediction
+from img2eeg_jax.prediction.sampling import draw_trials
 from img2eeg_jax.prediction.streaming import Predictor
+from img2eeg_jax.prediction.trust import trust_of
 from img2eeg_jax.training.step import make_predict_step
+
+if TYPE_CHECKING:
+    import mne
 
 
 class SubjectEncoders(Predictor):
     """Encoders of several subjects; the pictures are read once.
 
     A network that subjects share runs once for all of them. Features, gradients,
-    export, scores and simulated trials are of one: ``encoders[2].saliency(...)``.
+    export and scores are of one: ``encoders[2].saliency(...)``.
 
     Example:
       >>> encoders = Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
@@ -67,7 +73,7 @@ class SubjectEncoders(Predictor):
                 whose = encoder.description.subject
                 found[whose] = encoder
                 size = encoder.description.signal.size
-                # Behind the signals of all are the features of the shared backbone.
+                # Behind the signals of all is how far the images are.
                 columns = [
                     slice(i * size, (i + 1) * size),
                     slice(len(own) * size, None),
@@ -150,6 +156,43 @@ class SubjectEncoders(Predictor):
             predictions[whose] = encoder.prediction(own, images)
         return mean_of(predictions) if self.is_mean else predictions
 
+    def sample_trials(
+        self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
+    ) -> "dict[int | str, mne.EpochsArray]":
+        """Simulates each subject's trials, with noise of their own.
+
+        Args:
+          pictures: see `Encoder.__call__`; no iterator.
+          n_trials: see `sampling.sample_trials`.
+          seed: of the first subject's noise, one more for each that follows.
+          unitless: see `Prediction.to_epochs`.
+
+        Returns:
+          Subject → trials.
+
+        Raises:
+          InputError: see `sampling.sample_trials`; or a mean over subjects was asked
+            for, whose noise is not known.
+        """
+        predicted = self(pictures)
+        if self.is_mean:
+            trust_of(predicted)
+        return {
+            whose: draw_trials(one, n_trials, seed + i).to_epochs(unitless=unitless)
+            for i, (whose, one) in enumerate(predicted.items())
+        }
+
+    def save_pretrained(
+        self, folder: str | os.PathLike, overwrite: bool = False
+    ) -> None:
+        """Writes each subject's network, as ``sub-01``; see `Encoder.save_pretrained`.
+
+        ``hf://OWNER/NAME`` and `Encoder.from_pretrained` read them with ``subject=``.
+        """
+        for whose, encoder in self.encoders.items():
+            own = pathlib.Path(folder) / layout.subject_name(whose)
+            encoder.save_pretrained(own, overwrite)
+
     def __getattr__(self, name: str) -> Any:
         """Says of what an `Encoder` has, but several have not, how to come by it."""
         if hasattr(Encoder, name):
@@ -193,13 +236,19 @@ def mean_of(predictions: "dict[int | str, Prediction]") -> Prediction:
     data = np.mean([one.data for one in predictions.values()], axis=0)
     # What is known of one subject's responses is not known of the mean.
     unknown = dict.fromkeys(("zscore", "unwhitening", "trust"))
-    return dataclasses.replace(first, data=data, subject=MEAN, **unknown)
+    why = "this is a mean over subjects, and it is known of single ones"
+    return dataclasses.replace(first, data=data, subject=MEAN, no_trust=why, **unknown)
 
 
 def _shared(checkpoint: Checkpoint, encoders: Sequence[Encoder]) -> Run:
-    """Returns what runs a shared network once: signals of all, then the features."""
+    """Returns what runs a shared network once: signals of all, then the distance.
+
+    How far images are from those of training is told by the backbone, and so it is the
+    same for all subjects.
+    """
     network = Network(checkpoint.variables, checkpoint.description.precision)
-    trusts = [encoder.trust for encoder in encoders]
-    has_features = any(trust is not None and trust.familiarity for trust in trusts)
-    make = make_step if has_features else make_predict_step
-    return network.compiled(make(checkpoint.model))
+    trusts = [encoder.trust for encoder in encoders if encoder.trust is not None]
+    known = [trust.familiarity for trust in trusts if trust.familiarity is not None]
+    if not known:
+        return network.compiled(make_predict_step(checkpoint.model))
+    return network.compiled(make_step(checkpoint.model), known[0])

@@ -287,6 +287,16 @@ def of_checkpoint(checkpoint: Checkpoint) -> Trust | None:
     return None
 
 
+def why_none(checkpoint: Checkpoint) -> str:
+    """Says why `of_checkpoint` returns None."""
+    folder = checkpoint.path
+    owners = (None, checkpoint.description.subject)
+    there = [path.name for s in owners if (path := file_of(folder, s)).exists()]
+    if not there:
+        return f"no {file_of(folder).name} in {folder}"
+    return f"{folder / there[0]} is of another checkpoint of the run"
+
+
 def reliability(prediction: Responses) -> Reliability:
     """Returns how well the network predicted its validation images.
 
@@ -344,7 +354,6 @@ def trust_of(prediction: Responses) -> Trust:
             "prediction",
             "what `trust.npz` tells, which training writes beside a checkpoint, of "
             "validation images",
-            "none: the network brings none, or none of this checkpoint, or this is "
-            "not the prediction of single images",
+            f"none: {prediction.no_trust}",
         )
     return prediction.trust

@@ -37,7 +37,7 @@ def fit_trust(
     signal = checkpoint.description.signal
     precision = checkpoint.description.precision
     network = Network(checkpoint.variables, precision, parallel)
-    run = network.compiled(familiarity.make_step(checkpoint.model))
+    run = network.compiled(familiarity.make_features_step(checkpoint.model))
     outputs = np.concatenate(list(run(itertools.chain(images, training_images))))
     predicted, features = np.split(outputs, [signal.size], axis=1)
     held_out, training = np.split(features, [len(trials)])

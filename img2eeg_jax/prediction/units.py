@@ -117,4 +117,5 @@ def unwhitened(prediction: P) -> P:
         zscore=None,
         unwhitening=None,
         trust=None,
+        no_trust="this is mapped back from whitening; it is known of whitened EEG",
     )

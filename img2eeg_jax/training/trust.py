@@ -1,11 +1,12 @@
 """The end of a run: how far its networks can be trusted, written beside them."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from img2eeg_jax.checkpoints.description import Description
-from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data.examples import EncodingData, Split
 from img2eeg_jax.data.layout import Label
 from img2eeg_jax.data.shards.store import Shards
@@ -49,12 +50,14 @@ def write_trust(
       StoppedBySignal: a stop was asked for; the same command goes on from here.
     """
     split = data.validation
-    if split is not None and len(split.index) >= _LEAST_IMAGES:
-        own = DataParallel(parallel.devices)
-        is_first = parallel.process_index == 0
-        for workdir in workdirs if is_first else ():
-            for subject in _subjects(workdir.description):
-                _write(workdir, subject, shards, data, own, seed, stop_requested)
+    is_measured = split is not None and len(split.index) >= _LEAST_IMAGES
+    is_writer = is_measured and parallel.process_index == 0
+    measure = functools.partial(
+        _fit, shards, data, DataParallel(parallel.devices), seed, stop_requested
+    )
+    for workdir in workdirs if is_writer else ():
+        for subject in _subjects(workdir.description):
+            _write(workdir, subject, measure)
     parallel.wait_for_all("trust")
 
 
@@ -63,42 +66,47 @@ def _subjects(description: Description) -> tuple[Label, ...]:
 
 
 def _write(
-    workdir: Workdir,
-    subject: Label,
-    shards: Shards,
-    data: EncodingData,
-    parallel: DataParallel,
-    seed: int,
-    stop_requested: Callable[[], bool],
+    workdir: Workdir, subject: Label, measure: Callable[[Checkpoint], Trust]
 ) -> None:
+    """Writes what `measure` tells of a subject's network, unless it is there."""
     is_shared = workdir.description.subjects is not None
     checkpoint = load_checkpoint(workdir.folder, subject=subject)
     owner = subject if is_shared else None
     there = Trust.load(workdir.folder, owner)
     if there is not None and there.network == digest(checkpoint.variables):
         return
-    path, n_images = file_of(workdir.folder, owner), len(data.validation.index)
+    what = f"{workdir.label} measuring how far to trust predictions".strip()
+    with timed(what, print_line):
+        measure(checkpoint).save(file_of(workdir.folder, owner))
+
+
+def _fit(
+    shards: Shards,
+    data: EncodingData,
+    parallel: DataParallel,
+    seed: int,
+    stop_requested: Callable[[], bool],
+    checkpoint: Checkpoint,
+) -> Trust:
+    """Measures how far to trust a network; see `write_trust`."""
 
     def images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BLOCK):
             if stop_requested():
-                raise StoppedBySignal(f"stopped before {path.name} was written")
+                raise StoppedBySignal("stopped before `trust.npz` was written")
             yield from split.images[rows[start : start + _BLOCK]]
 
     everything = np.arange(len(data.train.index))
     rng = np.random.default_rng(seed)
     n_chosen = min(len(everything), familiarity.N_IMAGES)
     chosen = np.sort(rng.choice(everything, n_chosen, replace=False))
-    what = f"{workdir.label} measuring how far to trust predictions".strip()
-    with timed(what, print_line):
-        trust = fit_trust(
-            checkpoint,
-            images(data.validation, np.arange(n_images)),
-            _trials(checkpoint.description, shards, data),
-            images(data.train, chosen),
-            parallel,
-        )
-        trust.save(path)
+    return fit_trust(
+        checkpoint,
+        images(data.validation, np.arange(len(data.validation.index))),
+        _trials(checkpoint.description, shards, data),
+        images(data.train, chosen),
+        parallel,
+    )
 
 
 def _trials(description: Description, shards: Shards, data: EncodingData) -> np.ndarray:

@@ -132,3 +132,19 @@ def test_weights_of_another_network_are_refused(tmp_path, variables):
     pretrained.write(tmp_path / "x", (1, other, variables, "last"), "", {})
     message = refusal(lambda: load_checkpoint(tmp_path / "x"))
     assert "model.safetensors: params.decoder.linear.bias: expected (4,)" in message
+
+
+def test_arrays_that_are_parts_of_others(tmp_path, variables):
+    """As the weights of one of several subjects are: not in one piece in memory."""
+    parts = {
+        "params": {
+            "half": np.arange(12.0, dtype="f4").reshape(3, 4)[:, 2:],
+            "turned": np.arange(6, dtype="f4").reshape(2, 3).T,
+        }
+    }
+    network = 1, CORNET_DESCRIPTION, parts, "best"
+    pretrained.write(tmp_path / "net", network, "", {})
+    found = safetensors.numpy.load_file(tmp_path / "net" / pretrained.WEIGHTS)
+    assert sorted(found) == ["params.half", "params.turned"]
+    for name, value in parts["params"].items():
+        np.testing.assert_array_equal(found[f"params.{name}"], value)

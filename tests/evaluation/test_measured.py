@@ -159,6 +159,12 @@ def test_shards_are_built_where_there_are_none(data_dir, tmp_path, snapshot):
     assert (run / "eval" / "shards").is_dir()
     np.testing.assert_array_equal(found.eeg, expected.eeg)
     assert len(lines) == 2
+    data_dir.chmod(0o555)
+    beside = tmp_path / "results"
+    load_measured(checkpoint(run / "x"), data_dir=data_dir, beside=beside)
+    data_dir.chmod(0o755)
+    assert (beside / "shards").is_dir()
+    assert not (run / "x").exists()
     load_measured(checkpoint(run), data_dir=data_dir, log=lines.log)
     assert len(lines) == 4
     assert (data_dir / "shards").is_dir()

@@ -19,6 +19,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import normalise_pixels
+from img2eeg_jax.prediction import streaming
 from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.prediction.network import FEW, batches
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
@@ -83,11 +84,11 @@ def test_precision_is_that_of_training(tmp_path, monkeypatch, config, dtype, exp
     monkeypatch.setitem(descriptions.MODELS, "realnet", lambda dtype: Toy())
     encoder = Encoder(dataclasses.replace(loaded, description=description))
     (batch,) = batches(images(FEW))
-    network, mapped = encoder._network, encoder.outputs.args[0]
-    batch = network._parallel.split(batch)
+    mapped, weights = encoder.outputs.args
+    batch = encoder._network._parallel.split(batch)
     for outside in ("bfloat16", "highest"):
         with jax.default_matmul_precision(outside):
-            text = mapped.lower(network._variables, batch).as_text()
+            text = mapped.lower(weights, batch).as_text()
         # The linear layers' is HIGHEST whatever the network's.
         (convolution,) = re.findall(r".*stablehlo.convolution.*", text)
         assert re.findall(r"<precision (\w+)>", convolution) == [expected] * 2
@@ -183,6 +184,17 @@ def test_stream_gives_what_a_call_gives(tmp_path):
     assert whole.images == tuple(map(str, range(70)))
     joined = np.concatenate([part.data for part in parts])
     np.testing.assert_array_equal(joined, whole.data)
+
+
+@pytest.mark.parametrize("room", [1, 10_000])
+def test_nobody_knows_how_many(tmp_path, monkeypatch, room):
+    """The array that results go to grows, and keeps what it has."""
+    monkeypatch.setattr(streaming, "_LEAST_BYTES", room)
+    encoder, everything = Encoder(checkpoint(tmp_path)), images(300)
+    found, expected = encoder(iter(everything)), encoder(everything)
+    np.testing.assert_array_equal(found.data, expected.data)
+    assert found.images == expected.images
+    assert found.data.base is None
 
 
 def test_a_picture_that_cannot_be_read(tmp_path):

@@ -79,8 +79,14 @@ def test_figures_of_any_shape(tmp_path, ch_names, times_s):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda eeg: eeg.plot_topomap(5.0), "window: expected a window in"),
-        (lambda eeg: eeg.plot_topomap(150), "window: expected seconds"),
+        (
+            lambda eeg: eeg.plot_topomap(5.0),
+            r"times_s: expected a time in .* found 5 s",
+        ),
+        (
+            lambda eeg: eeg.plot_topomap(150),
+            r"times_s: expected a time in .* found 150 s",
+        ),
         (lambda eeg: eeg.plot_topomap([]), "times_s: expected times"),
         (lambda eeg: eeg.plot("e.jpg"), "image: expected one image"),
         (lambda eeg: predicted(["mean"]).plot_topomap(), "10-05 system for a map"),

@@ -124,7 +124,21 @@ def test_what_is_given_as_images(network, pictures, tmp_path):
     given = [listed, f"{pictures}/b*.png", pictures / "dog.png"]
     predict(network, given, tmp_path / "x.npz")
     found = [os.path.basename(name) for name in load(tmp_path / "x.npz")["images"]]
-    assert found == ["dog.png", "a, b.png", "bird.png", "dog.png"]
+    assert found == ["dog.png", "a, b.png", "bird.png"]
+
+
+@pytest.mark.parametrize("output", ["x.npz", "folder"])
+def test_a_picture_that_is_given_twice_counts_once(
+    network, pictures, tmp_path, monkeypatch, output
+):
+    monkeypatch.chdir(tmp_path)
+    given = [pictures, pictures / "dog.png", "pictures/dog.png"]
+    lines = predict(network, given, tmp_path / output, figures=False)
+    assert lines[-1].startswith("3 images")
+    if output == "x.npz":
+        assert load(tmp_path / output)["images"].tolist() == [
+            str(pictures / name) for name in NAMES
+        ]
 
 
 def test_channels_and_times(network, pictures, tmp_path):

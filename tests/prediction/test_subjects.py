@@ -1,6 +1,7 @@
 """Several subjects' encoders: each one's prediction, and their mean."""
 
 import dataclasses
+import os
 import re
 
 import numpy as np
@@ -108,12 +109,33 @@ def test_one_of_them_and_the_cards(own):
 
 def test_what_only_one_has_is_told(shared):
     encoders = Encoder.from_pretrained(shared, subject=[12, 1])
-    for name in ("export", "saliency", "features", "sample_trials", "trust"):
+    for name in ("export", "saliency", "features", "trust"):
         expected = f"`{name}` is of one subject's encoder: expected encoders[12].{name}"
         with pytest.raises(AttributeError, match=re.escape(expected)):
             getattr(encoders, name)
     assert not hasattr(encoders, "nothing")
     assert encoders[12].features is not None
+
+
+@pytest.mark.parametrize("which", ["own", "shared"])
+def test_saved_by_subject(request, tmp_path, which):
+    encoders = Encoder.from_pretrained(request.getfixturevalue(which), subject=[12, 1])
+    encoders.save_pretrained(tmp_path / "saved")
+    assert sorted(os.listdir(tmp_path / "saved")) == ["sub-01", "sub-12"]
+    again = Encoder.from_pretrained(tmp_path / "saved", subject=[12, 1])
+    found, expected = again(IMAGES), encoders(IMAGES)
+    for subject in (12, 1):
+        np.testing.assert_allclose(
+            found[subject].data, expected[subject].data, rtol=1e-4, atol=1e-4
+        )
+    with pytest.raises(InputError, match="sub-12"):
+        encoders.save_pretrained(tmp_path / "saved")
+
+
+def test_trials_need_what_is_known_of_one(own):
+    for subject, why in (([1, 2], "no trust.npz in"), ("mean", "a mean over subjects")):
+        with pytest.raises(InputError, match=f"found none: .*{why}"):
+            Encoder.from_pretrained(own, subject=subject).sample_trials(IMAGES, 3)
 
 
 def test_stream_of_several(own):

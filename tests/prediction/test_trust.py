@@ -141,11 +141,38 @@ def test_refusals():
         eeg.interval(n_repetitions=0)
     with pytest.raises(InputError, match="`n_trials`: expected at least 1"):
         draw_trials(eeg, 0)
-    for without in (eeg.mean(), eeg[0] - eeg[1], dataclasses.replace(eeg, trust=None)):
-        with pytest.raises(InputError, match=r"expected what `trust\.npz` tells"):
+    together = "found none: this is of several images together"
+    for without, why in (
+        (eeg.mean(), together),
+        (eeg[0] - eeg[1], together),
+        (draw_trials(eeg, 2), "found none: these are simulated trials"),
+        (dataclasses.replace(eeg, trust=None), "found none: nobody measured it"),
+    ):
+        with pytest.raises(InputError, match=f"expected what `trust.npz` tells.*{why}"):
             without.interval()
-        with pytest.raises(InputError, match=r"expected what `trust\.npz` tells"):
+        with pytest.raises(InputError, match=why):
             _ = without.reliability
+
+
+@pytest.mark.parametrize("n_channels", [2, 12])
+def test_plots_shade_as_far_as_intervals_reach(n_channels):
+    """Around each of few curves; around 0, by the mean over channels, of many."""
+    axes = Axes([f"E{i}" for i in range(n_channels)], np.arange(5) / 50)
+    rng = np.random.default_rng(0)
+    trials = rng.standard_normal((30, 4, *axes.shape)).astype("f4")
+    trust = Trust.fit(axes, trials[:, 0], trials)
+    eeg = Prediction(trials[:1, 0], axes, ("0.jpg",), trust=trust)
+    low, high = eeg.interval()
+    (panel,) = eeg.plot().axes
+    found = [shade.get_paths()[0].vertices[:, 1] for shade in panel.collections]
+    if n_channels == 2:
+        for shade, bottom, top in zip(found, low[0], high[0], strict=True):
+            np.testing.assert_allclose(shade.min(), bottom.min(), rtol=1e-5)
+            np.testing.assert_allclose(shade.max(), top.max(), rtol=1e-5)
+    else:
+        reach = (high - low)[0].mean(0).max() / 2
+        (shade,) = found
+        np.testing.assert_allclose([shade.min(), shade.max()], [-reach, reach], 1e-5)
 
 
 def test_trials_are_the_prediction_and_noise():

@@ -13,7 +13,10 @@ from img2eeg_jax.axes import VOLTS, Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data.zscore import ZScore
+from img2eeg_jax.errors import InputError
 from img2eeg_jax.prediction.encoder import Encoder
+from img2eeg_jax.prediction.familiarity import make_features_step
+from img2eeg_jax.prediction.network import Network
 from img2eeg_jax.prediction.subjects import SubjectEncoders
 from img2eeg_jax.prediction.trust import Trust, file_of
 from img2eeg_jax.prediction.trust_fit import fit_trust
@@ -123,6 +126,10 @@ def test_subjects_who_share_a_network_bring_it(checkpoint):
         assert one.trust is not None
         np.testing.assert_allclose(one.data, expected.data, atol=1e-3)
         np.testing.assert_allclose(one.familiarity, expected.familiarity, rtol=1e-3)
+    trials = SubjectEncoders([shared], subjects).sample_trials(images, 4, seed=1)
+    one = Encoder(checkpoint).sample_trials(images, 4, seed=1)
+    np.testing.assert_allclose(trials[1].get_data(), one.get_data(), atol=1e-9)
+    assert np.ptp(trials[2].get_data() - trials[1].get_data()) > 1e-7
     mean = SubjectEncoders([shared], None, is_mean=True)(images)
     assert mean.trust is None
     np.testing.assert_allclose(mean.familiarity, expected.familiarity, rtol=1e-3)
@@ -136,3 +143,29 @@ def test_it_is_of_one_network_only(checkpoint):
     eeg = encoder(draw(1, 6))
     assert eeg.trust is None
     assert eeg.familiarity is None
+    with pytest.raises(InputError, match=r"trust\.npz is of another checkpoint of the"):
+        eeg.interval()
+
+
+def test_a_folder_without_it(checkpoint, tmp_path):
+    eeg = Encoder(dataclasses.replace(checkpoint, path=tmp_path))(draw(1, 6))
+    with pytest.raises(InputError, match=f"found none: no trust.npz in {tmp_path}"):
+        eeg.interval()
+
+
+def test_distances_do_not_depend_on_the_size_of_batches(checkpoint):
+    """The step tells them: of one image, of a padded batch, and of full ones."""
+    encoder, images = Encoder(checkpoint), draw(70, 4)
+    whole = encoder(images).familiarity
+    one = [encoder(image).familiarity[0] for image in images[:3]]
+    np.testing.assert_allclose(whole[:3], one, rtol=1e-3)
+    rows = np.concatenate(list(features_of(checkpoint)(images)))
+    known = encoder.trust.familiarity
+    apart = np.asarray(known.distance(rows[:, encoder.description.signal.size :]))
+    np.testing.assert_allclose(whole, apart, rtol=1e-3)
+
+
+def features_of(checkpoint):
+    """Returns what runs the network and gives its features."""
+    network = Network(checkpoint.variables, checkpoint.description.precision)
+    return network.compiled(make_features_step(checkpoint.model))

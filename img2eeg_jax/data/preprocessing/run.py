@@ -144,7 +144,7 @@ def _check_conditions(
     if beyond:
         raise unexpected(
             trials.where,
-            f"triggers of the {n_images} {partition} images",
+            f"triggers of the {counted(n_images, f'{partition} image')}",
             f"{beyond}; `ignore_markers={beyond}` leaves such out",
         )
 

@@ -10,7 +10,7 @@ from img2eeg_jax.data.preprocessing import whitening
 from img2eeg_jax.data.preprocessing.choices import Choices
 from img2eeg_jax.data.preprocessing.epochs import Trials, names_of
 from img2eeg_jax.data.sources.session import Session
-from img2eeg_jax.errors import expecting, naming, unexpected
+from img2eeg_jax.errors import counted, expecting, naming, unexpected
 
 
 def choose_sessions(
@@ -136,7 +136,7 @@ def merge_sessions(
     if not counts.all():
         raise unexpected(
             where,
-            f"trials of all {n_images} {partition} images",
+            f"trials of all {counted(n_images, f'{partition} image')}",
             f"none of {np.sum(counts == 0)}, first of image {np.argmin(counts) + 1}",
         )
     n_repetitions = counts.min()

@@ -104,7 +104,7 @@ def load_teacher_logits(
     for path, rows in _parts(shards_dir, key, partition, n_images):
         logits = _read(path, len(rows))
         if logits is None:
-            expected = f"the teacher's logits of {len(rows)} images"
+            expected = f"the teacher's logits of {counted(len(rows), 'image')}"
             raise unexpected(path, expected, "none that are complete")
         parts.append(logits)
     return np.concatenate(parts)
@@ -127,7 +127,7 @@ def _compute(
     if not _is_complete(logits, len(images)):
         raise unexpected(
             "teacher",
-            f"finite logits of {len(images)} images",
+            f"finite logits of {counted(len(images), 'image')}",
             f"an array of shape {logits.shape}, {np.sum(~np.isfinite(logits))} not "
             "finite",
         )
