@@ -27,7 +27,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 
 # The stamp comes last, so that an installation cut short is made again.
-$(INSTALLED): requirements.lock setup.cfg pyproject.toml
+$(INSTALLED): requirements.lock setup.cfg setup.py pyproject.toml
 	@echo "installing into $(VENV) what requirements.lock lists (JAX, TensorFlow, MNE, ...; 3 GB): about 3 minutes"
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"expected Python 3.11-3.13, found {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)

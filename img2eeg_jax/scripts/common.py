@@ -334,7 +334,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if "config" in flags.FLAGS:
         from img2eeg_jax.scripts import config_flag
 
-        argv = config_flag.expand_home(argv)
+        argv = config_flag.with_files(argv)
         if missing := config_flag.missing_file(argv):
             _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:

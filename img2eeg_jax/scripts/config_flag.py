@@ -5,6 +5,7 @@ import itertools
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Iterator, Sequence
 
 from absl import flags
@@ -12,18 +13,57 @@ from ml_collections import ConfigDict, config_flags
 
 from img2eeg_jax.scripts import config_help
 
+# Where the recipes are: beside the package in a clone, within it in an installation.
+_PACKAGE = pathlib.Path(__file__).parents[1]
+_HOMES = (_PACKAGE.parent, _PACKAGE / "recipes")
 # The config whose keys all others have.
-_DEFAULT = "configs/default.py"
+_DEFAULT = "default"
 # How --config.KEY=VALUE and --noconfig.KEY start.
 _KEY = re.compile(r"--?(?:no)?config\.([^=]*)")
 
 
-def expand_home(argv: Sequence[str]) -> list[str]:
-    """Replaces a ~ at the start of the config's file, which shells leave as it is."""
-    return [
-        re.sub(r"^(--?config=)(~.*)$", lambda m: m[1] + os.path.expanduser(m[2]), word)
-        for word in argv
-    ]
+def recipes() -> dict[str, pathlib.Path]:
+    """Returns name → file of the recipes that come with the package."""
+    home = next((home for home in _HOMES if (home / "configs").is_dir()), _HOMES[0])
+    return {path.stem: path for path in sorted(home.glob("configs/[!_]*.py"))}
+
+
+def let_configs_import() -> None:
+    """Lets config files import each other, and ours, as ``configs.NAME``.
+
+    Those of the folder that a command is given in come first: a clone's, for example.
+    """
+    sys.path.insert(0, os.getcwd())
+    sys.path += [str(home) for home in _HOMES if (home / "configs").is_dir()]
+
+
+def with_files(argv: Sequence[str]) -> list[str]:
+    """Puts files where --config names a recipe, or starts with ~ for the home folder.
+
+    Shells leave the ~ of --config=~/FILE as it is.
+    """
+    argv = list(argv)
+    for place, word in enumerate(argv):
+        if match := re.match("(--?config=)(.*)", word):
+            argv[place] = match[1] + _with_file(match[2])
+        elif place and argv[place - 1] in ("-config", "--config"):
+            argv[place] = _with_file(word)
+    return argv
+
+
+def _with_file(name: str) -> str:
+    name = os.path.expanduser(name)
+    path, colon, rest = name.partition(":")
+    ours = recipes()
+    if path not in ours or os.path.exists(path):
+        return name
+    return _from_here(ours[path]) + colon + rest
+
+
+def _from_here(path: pathlib.Path) -> str:
+    """Returns a path as short as it can be said."""
+    here = pathlib.Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def missing_file(argv: Sequence[str]) -> str | None:
@@ -43,7 +83,7 @@ def describe(argv: Sequence[str]) -> str:
 
     Values are those of the command line. "" if there is no config that can be loaded.
     """
-    names = _names(argv) or [_DEFAULT]
+    names = _names(argv) or [_with_file(_DEFAULT)]
     path = pathlib.Path(_file(names[-1]))
     try:
         config = _load(names[-1], [word for word in argv if _KEY.match(word)])
@@ -97,8 +137,8 @@ def _file(name: str) -> str:
 
 def _config_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Returns name → path of the configs in a folder, and else of ours."""
-    paths = [*pathlib.Path("configs").glob("*.py"), *folder.glob("*.py")]
-    return {path.stem: path for path in sorted(paths)}
+    ours = {name: pathlib.Path(_from_here(path)) for name, path in recipes().items()}
+    return ours | {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 
 def _load(name: str, overrides: Sequence[str] = ()) -> ConfigDict:

@@ -1,16 +1,14 @@
 """Train image-to-EEG encoders, or go on where the same command stopped."""
 
-import os
-import sys
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from img2eeg_jax.scripts import common
+from img2eeg_jax.scripts import common, config_flag
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Recipe, e.g. configs/demo.py.", lock_config=True
+    "config", None, "Recipe: demo, or a file, e.g. configs/demo.py.", lock_config=True
 )
 _WORKDIR = common.define_path("workdir", None, "Folder of the run; made if need be.")
 _DISTRIBUTED = flags.DEFINE_boolean(
@@ -62,9 +60,7 @@ def _names_the_coordinator(values: dict[str, Any]) -> bool:
 
 def run() -> None:
     """Entry point."""
-    # Config files import each other as `configs.NAME`, from the clone they are used in;
-    # an installed command would not look there.
-    sys.path.insert(0, os.getcwd())
+    config_flag.let_configs_import()
     flags.mark_flags_as_required(["config", "workdir"])
     flags.register_validator("workdir", lambda path: path != "", "expected a folder")
     flags.register_multi_flags_validator(

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from helpers.commands import ROOT, check_refused
+from img2eeg_jax.scripts import config_flag
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ from helpers.commands import ROOT, check_refused
     [
         ("configs/dmeo.py", "none", "configs/demo.py"),
         ("configs/demo", "none", "configs/demo.py"),
-        ("n170", "none", "configs/n170.py"),
+        ("n710", "none", "configs/n170.py"),
         ("configs/demo:small", "none", "configs/demo.py"),
         ("configs/xxxxxxx.py", "none", None),
         ("configs", "a folder", None),
@@ -71,3 +72,24 @@ def test_right_keys_are_not_blamed(commands, tmp_path):
         HOME=os.fspath(tmp_path),
     )
     check_refused(result, "--config.batch_size=x", status=2)
+
+
+@pytest.mark.parametrize("form", ["--config=demo", "--config", "--config=demo:small"])
+def test_a_recipe_has_a_name(form, monkeypatch, tmp_path):
+    """A file that is called the same comes first."""
+    given = [form] if "=" in form else [form, "demo"]
+    monkeypatch.chdir(ROOT)
+    assert config_flag.with_files(["train.py", *given]) == [
+        "train.py",
+        *(word.replace("demo", "configs/demo.py") for word in given),
+    ]
+    monkeypatch.chdir(tmp_path)
+    expected = [word.replace("demo", f"{ROOT}/configs/demo.py") for word in given]
+    assert config_flag.with_files(given) == expected
+    (tmp_path / "demo").touch()
+    assert config_flag.with_files(given) == given
+
+
+def test_what_follows_other_flags_is_no_recipe():
+    words = ["train.py", "--workdir", "demo", "demo"]
+    assert config_flag.with_files(words) == words
