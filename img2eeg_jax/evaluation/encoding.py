@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation.correlation import correlate_units, unit_columns
-from img2eeg_jax.evaluation.halvings import half_split_means
+from img2eeg_jax.evaluation.halvings import halves
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,17 +159,15 @@ def _scores_over_halvings(
       f64[candidate, channel, time] and, for the other half, f64[channel, time]; means
       over halvings.
     """
-    units = [unit_columns(c, constant=0.0).reshape(len(c), 1, -1) for c in candidates]
+    units = [unit_columns(c, constant=0.0).reshape(len(c), -1) for c in candidates]
     by_candidate = np.empty((len(candidates), *eeg.shape[2:]))
     lower = np.empty(eeg.shape[2:])
     flat_by_candidate = by_candidate.reshape(len(candidates), -1)
     flat_lower = lower.reshape(-1)
-    for columns, half, other in half_split_means(eeg, n_splits, seed):
-        half = unit_columns(half)
+    for part in halves(eeg, n_splits, seed):
         for row, unit in zip(flat_by_candidate, units, strict=True):
-            row[columns] = correlate_units(unit[..., columns], half).mean(axis=0)
-        r_other = correlate_units(unit_columns(other), half)
-        flat_lower[columns] = r_other.mean(axis=0)
+            row[part.columns] = part.mean_r(unit[:, part.columns])
+        flat_lower[part.columns] = part.mean_r_of_others()
     return by_candidate, lower
 
 

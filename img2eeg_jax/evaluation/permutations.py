@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.evaluation.correlation import unit_columns
 from img2eeg_jax.evaluation.encoding import checked_pair
-from img2eeg_jax.evaluation.halvings import half_split_means
+from img2eeg_jax.evaluation.halvings import halves
 
 # Float64 values that one block of products may hold: 16 MiB.
 _BLOCK_VALUES = 2**21
@@ -137,6 +137,6 @@ def _mean_unit_half(eeg: NDArray, n_splits: int, seed: int) -> NDArray[np.float6
     if n_repetitions == 1:
         return unit_columns(eeg[:, 0].astype(np.float64))
     mean = np.empty((n_images, int(np.prod(shape))))
-    for columns, half, _ in half_split_means(eeg, n_splits, seed):
-        mean[:, columns] = unit_columns(half).mean(axis=1)
+    for part in halves(eeg, n_splits, seed):
+        mean[:, part.columns] = part.mean_unit()
     return mean.reshape(n_images, *shape)
