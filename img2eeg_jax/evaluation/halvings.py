@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.evaluation.correlation import centre_columns
 
-# Float64 values that one block of half means, or of EEG, may hold: 16 MiB.
-_BLOCK_VALUES = 2**21
+# Float64 values that one block of half means, or of EEG, may hold: 4 MiB.
+_BLOCK_VALUES = 2**19
 
 # A half whose variance is below this fraction of its repetitions' is rounding.
 _CONSTANT_RTOL = 1e-13
