@@ -1,7 +1,8 @@
 """The scores' names, labels and formulas: one table for all that shows them.
 
-`metrics.json` has their names, the printed table and the figures their labels. To add
-a score, add its row here and a value of its name to `encoding.EncodingScores`.
+`metrics.json` and the CSVs have their names, the printed table and the figures their
+labels, and `docs/metrics.md` is this table. To add a score, add its row to the block of
+its part.
 """
 
 from collections.abc import Mapping
@@ -20,17 +21,19 @@ class Metric:
     """What a score is called and what it means.
 
     Attributes:
-      name: in `metrics.json`, and as an attribute of `encoding.EncodingScores`.
+      name: in `metrics.json`, and the column's of a CSV.
       label: in the table that is printed, below its group.
       short_label: in figures.
-      against: which repetitions the mean is of that is correlated with: `HALF` of them,
-        mean r over random halvings, or `ALL`; or `RANDOM`, as `HALF` but for random
-        assignments of predictions to images. Only scores of one group compare.
-      formula: what is correlated with that mean.
-      chance: what is expected where nothing is true.
+      against: the group of scores that compare with each other. Of encoding: which
+        repetitions the mean is of that is correlated with: `HALF` of them, mean r over
+        random halvings, or `ALL`; or `RANDOM`, as `HALF` but for random assignments of
+        predictions to images.
+      formula: what is computed; of encoding, what is correlated with that mean.
+      chance: what is expected where nothing is true; in words where it depends.
       range: smallest and largest value possible.
       unit: of its values.
       source: the paper that defines it; "" for ours.
+      part: the part of an evaluation that finds it, as in `findings.Findings`.
     """
 
     name: str
@@ -38,13 +41,14 @@ class Metric:
     short_label: str
     against: str
     formula: str
-    chance: float = 0.0
+    chance: float | str = 0.0
     range: tuple[float, float] = (-1.0, 1.0)
     unit: str = "Pearson r"
     source: str = ""
+    part: str = "encoding"
 
 
-_ROWS = (
+_ENCODING = (
     Metric(
         "encoding_r",
         "encoding r",
@@ -113,7 +117,7 @@ _ROWS = (
 )
 
 # Name → metric, in the order in which they are shown.
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ROWS}
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_ENCODING,)}
 
 
 def upper_ceiling_of_noise(n_repetitions: int) -> float:
