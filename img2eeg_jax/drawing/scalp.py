@@ -129,8 +129,8 @@ def map_weights(positions: NDArray, n_pixels: int) -> NDArray[np.float64]:
     x, y, _, radius = _HEAD_SPHERE_M
     along = (np.arange(n_pixels) + 0.5) / n_pixels * 2 - 1
     pixels = np.stack(np.meshgrid(along, -along), axis=-1) * radius + (x, y)
-    is_inside = np.hypot(*(pixels - (x, y)).T).T <= radius
-    is_drawn = is_inside & ~_is_far(positions, pixels)
+    from_middle = np.linalg.norm(pixels - (x, y), axis=-1)
+    is_drawn = (from_middle <= radius) & ~_is_far(positions, pixels)
     # The least smoothing keeps two electrodes at one place from having no solution.
     interpolate = RBFInterpolator(
         positions / _neighbour_m(positions),

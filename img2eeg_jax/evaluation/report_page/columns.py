@@ -49,9 +49,7 @@ def is_p(metric: Metric) -> bool:
     return metric.unit.startswith("p")
 
 
-def mean_by(
-    table: Table, key: str, values: str
-) -> tuple[NDArray, NDArray[np.float64]]:
+def mean_by(table: Table, key: str, values: str) -> tuple[NDArray, NDArray[np.float64]]:
     """Averages a column over the rows of each value of another.
 
     Args:

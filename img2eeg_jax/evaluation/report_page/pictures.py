@@ -24,7 +24,9 @@ def figure_uri(path: str | os.PathLike) -> str:
     path = pathlib.Path(path)
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
-        raise unexpected(path, "a figure (.png, .svg, .jpg)", path.suffix or "no ending")
+        raise unexpected(
+            path, "a figure (.png, .svg, .jpg)", path.suffix or "no ending"
+        )
     with expecting(path, "a figure", OSError):
         return _uri(kind, path.read_bytes())
 

@@ -38,9 +38,7 @@ class ScalpMaps:
     data: str
 
 
-def scalp_maps(
-    tables: Mapping[Any, Table], names: Sequence[str]
-) -> ScalpMaps | None:
+def scalp_maps(tables: Mapping[Any, Table], names: Sequence[str]) -> ScalpMaps | None:
     """Makes maps of metrics by channel and time, mean over subjects.
 
     Args:
