@@ -1,7 +1,7 @@
 """What is measured of the test images, in the terms of what a network predicts."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,37 @@ class Measured:
     eeg: np.ndarray
     noise_free: np.ndarray | None
     shards: Shards
+
+    @property
+    def pictures(self) -> "Pictures":
+        """Name → u8[height, width, 3] of a test image, read when asked for."""
+        return Pictures(self.names, self.images)
+
+
+class Pictures(Mapping):
+    """Images by their names."""
+
+    def __init__(self, names: Sequence[str], images: ImageRows):
+        """Reads none yet.
+
+        Args:
+          names: of the images.
+          images: u8[image, height, width, 3].
+        """
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._images = images
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Reads an image."""
+        return self._images[self._rows[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the names, in row order."""
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        """Returns how many there are."""
+        return len(self._rows)
 
 
 def load_measured(
