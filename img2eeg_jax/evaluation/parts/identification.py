@@ -12,6 +12,7 @@ from img2eeg_jax.evaluation.findings import Findings, NotApplicable, Table
 from img2eeg_jax.evaluation.identification import N_FEATURES, Ranking
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.measured import training_means
+from img2eeg_jax.evaluation.statistics import image_draws, interval
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import stream
@@ -152,16 +153,14 @@ def _scores(ranking: Ranking, of_all: NDArray[np.bool_], seed: int) -> dict:
     if ranking.n_candidates:
         sizes["candidates_"] = ranking.n_images + ranking.n_candidates
     scores = {}
-    rng = np.random.default_rng((seed, 7))
-    drawn = rng.integers(0, ranking.n_images, (1000, ranking.n_images))
+    draws = image_draws(ranking.n_images, 1000, seed) / ranking.n_images
     for prefix, size in sizes.items():
         scores[f"{prefix}set_size"] = size
         for k in (1, 5):
             of_image = ranking.top(k, size)[of_all]
             scores[f"{prefix}top{k}"] = float(of_image.mean())
-            means = of_image[drawn].mean(1)
-            interval = np.quantile(means, [0.025, 0.975])
-            scores[f"{prefix}top{k}_ci"] = interval.tolist()
+            ends = interval(draws @ of_image)
+            scores[f"{prefix}top{k}_ci"] = [float(end) for end in ends]
             scores[f"{prefix}top{k}_chance"] = min(1.0, k / size)
     return scores
 
