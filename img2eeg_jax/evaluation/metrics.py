@@ -372,9 +372,119 @@ _RSA = (
     _rsa("common", "RSA, common share", "what either explains", unit="R²"),
 )
 
+_ACCURACY = {
+    "against": "decoding",
+    "chance": 0.5,
+    "range": (0.0, 1.0),
+    "unit": "share of pairs of images",
+    "source": _GIFFORD,
+    "part": "decoding",
+}
+
+_DECODING = (
+    Metric(
+        "decoding_accuracy",
+        "decoding of predictions",
+        "decoding",
+        formula="pairs of images whose predictions a linear classifier (C = 1) of half "
+        "of the measured repetitions tells apart, mean over both images and halvings",
+        **_ACCURACY,
+    ),
+    Metric(
+        "decoding_ceiling_lower",
+        "decoding ceiling, lower",
+        "decoding of the other half",
+        formula="the same of the measured mean of the other half",
+        **_ACCURACY,
+    ),
+    Metric(
+        "decoding_ceiling_upper",
+        "decoding ceiling, upper",
+        "decoding of all repetitions",
+        formula="the same of the measured mean of all repetitions, which contain the "
+        "half: above 0.5 even of noise",
+        **_ACCURACY | {"chance": "above 0.5, of the half that was trained on"},
+    ),
+    Metric(
+        "decoding_p",
+        "p of decoding",
+        "p of decoding",
+        "decoding",
+        "the share of 1,000 random assignments of predictions to images, counting the "
+        "true one, with at least the true accuracy",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of one test",
+        part="decoding",
+    ),
+    Metric(
+        "decoding_p_corrected",
+        "p of decoding, corrected",
+        "p of decoding, corrected",
+        "decoding",
+        "as `decoding_p`, of the largest accuracy of all times",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of all times together",
+        part="decoding",
+    ),
+)
+
+_SHARE = {
+    "against": "identification",
+    "range": (0.0, 1.0),
+    "unit": "share of images",
+    "source": _GIFFORD,
+    "part": "identification",
+}
+
+_IDENTIFICATION = (
+    Metric(
+        "top1",
+        "identified (top 1)",
+        "top 1",
+        formula="test images whose measured response correlates most with their own "
+        "prediction out of a set, over the channel-times best predicted in training",
+        chance="1 / size of the set",
+        **_SHARE,
+    ),
+    Metric(
+        "top5",
+        "among the first five (top 5)",
+        "top 5",
+        formula="the same, among the five highest r",
+        chance="5 / size of the set",
+        **_SHARE,
+    ),
+    Metric(
+        "mean_rank",
+        "mean rank",
+        "mean rank",
+        "identification",
+        "rank of the right image among the test images, from 1, mean over images",
+        chance="(number of test images + 1) / 2",
+        range=(1.0, float("inf")),
+        unit="rank",
+        part="identification",
+    ),
+    Metric(
+        "identification_p",
+        "p of the mean rank",
+        "p of identification",
+        "identification",
+        "the share of 1,000 random assignments of predictions to images, counting the "
+        "true one, with at most the true mean rank",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of one test",
+        part="identification",
+    ),
+)
+
 # Name → metric, in the order in which they are shown.
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_ENCODING, *_COMPARISON)
+    metric.name: metric
+    for metric in (*_ENCODING, *_COMPARISON, *_RSA, *_DECODING, *_IDENTIFICATION)
 }
 
 
