@@ -50,8 +50,8 @@ def encoding(seed=0):
         "encoding",
         scores={
             "encoding_r": float(r[:, 30:51].mean()),
-            "encoding_r_low": float(r[:, 30:51].mean()) - 0.04,
-            "encoding_r_high": float(r[:, 30:51].mean()) + 0.05,
+            "encoding_r_ci_low": float(r[:, 30:51].mean()) - 0.04,
+            "encoding_r_ci_high": float(r[:, 30:51].mean()) + 0.05,
             "noise_ceiling_lower": 0.31,
             "noise_ceiling_upper": 0.82,
             "best_possible_r": None,
@@ -65,8 +65,8 @@ def encoding(seed=0):
             "encoding_by_time": {
                 "time_s": TIMES_S,
                 **mean,
-                "encoding_r_low": mean["encoding_r"] - 0.04,
-                "encoding_r_high": mean["encoding_r"] + 0.04,
+                "encoding_r_ci_low": mean["encoding_r"] - 0.04,
+                "encoding_r_ci_high": mean["encoding_r"] + 0.04,
                 "permutation_r_95": np.full(len(TIMES_S), 0.06),
             },
         },

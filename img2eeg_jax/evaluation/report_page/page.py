@@ -50,7 +50,7 @@ def write_report(
     becomes lines over time, with `channel`, too, maps of the scalp, with `layer` a line
     a layer, with `set_size` or `n_repetitions` a curve; `image` is the table of images
     (CONCEPT/FILE, and numbers of each), whose best and worst are shown. Columns that
-    are in `metrics.METRICS` are values; NAME_low and NAME_high their interval.
+    are in `metrics.METRICS` are values; NAME_ci_low and NAME_ci_high their interval.
 
     Args:
       path: of the file, ``.html``; written whole or not at all.
