@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from img2eeg_jax.axes import Axes
-    from img2eeg_jax.evaluation.report import evaluate
+    from img2eeg_jax.evaluation.evaluation import Evaluation
+    from img2eeg_jax.evaluation.run import evaluate
     from img2eeg_jax.prediction.encoder import Encoder
 
     __version__: str
 
-__all__ = ["Axes", "Encoder", "__version__", "evaluate"]
+__all__ = ["Axes", "Encoder", "Evaluation", "__version__", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,8 +21,10 @@ def __getattr__(name: str) -> Any:
         from img2eeg_jax.axes import Axes as value
     elif name == "Encoder":
         from img2eeg_jax.prediction.encoder import Encoder as value
+    elif name == "Evaluation":
+        from img2eeg_jax.evaluation.evaluation import Evaluation as value
     elif name == "evaluate":
-        from img2eeg_jax.evaluation.report import evaluate as value
+        from img2eeg_jax.evaluation.run import evaluate as value
     elif name == "__version__":
         import importlib.metadata
 

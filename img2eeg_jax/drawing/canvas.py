@@ -1,4 +1,4 @@
-"""What all figures share: colours, lines, legends and how a PNG is written.
+"""What all figures share: colours, lines, legends and how they are written.
 
 Figures are drawn through matplotlib's objects rather than pyplot, so that they need no
 display and leave no global state. Colours are of the Okabe-Ito palette, which
@@ -10,6 +10,7 @@ import pathlib
 import warnings
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -80,12 +81,21 @@ def legend_below(figure: Figure, title: str | None = None) -> None:
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes a PNG so that `path` is at all times absent, the old or the new one.
+    """Writes a figure so that `path` is at all times absent, the old or the new one.
+
+    Args:
+      figure: of `new_figure`.
+      path: its ending, .png or .svg, is the format.
 
     Raises:
       InputError: it cannot be written.
     """
-    with replacing(pathlib.Path(path)) as temporary, warnings.catch_warnings():
+    path = pathlib.Path(path)
+    kind = path.suffix.removeprefix(".") or "png"
+    # The same figure is the same file: no date, and names that do not change.
+    metadata = {"Date": None} if kind == "svg" else None
+    fixed_names = matplotlib.rc_context({"svg.hashsalt": "img2eeg_jax"})
+    with replacing(path) as temporary, fixed_names, warnings.catch_warnings():
         # A box stands for characters that the font lacks.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
-        figure.savefig(temporary, format="png", dpi=_DPI)
+        figure.savefig(temporary, format=kind, dpi=_DPI, metadata=metadata)

@@ -46,14 +46,26 @@ def unit_columns(
     Returns:
       f64[image, ...], unitless.
     """
+    centred = centre_columns(a)
+    length = np.sqrt(_dot(centred, centred))
+    unit = centred / np.where(length == 0, np.nan, length)
+    if not np.isnan(constant):
+        unit = np.nan_to_num(unit, copy=False, nan=constant)
+    return unit
+
+
+def centre_columns(a: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subtracts each column's mean over images; a constant column becomes exactly 0.
+
+    Args:
+      a: f64[image, ...], any unit.
+    """
     mean = a.mean(axis=0)
     centred = a - mean
     length = np.sqrt(_dot(centred, centred))
     is_constant = length <= _CONSTANT_RTOL * np.sqrt(len(a)) * np.abs(mean)
-    unit = centred / np.where(is_constant, np.nan, length)
-    if not np.isnan(constant):
-        unit = np.nan_to_num(unit, copy=False, nan=constant)
-    return unit
+    centred[:, is_constant] = 0
+    return centred
 
 
 def correlate_units(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation.correlation import correlate_units, unit_columns
-from img2eeg_jax.evaluation.halvings import half_split_means
+from img2eeg_jax.evaluation.halvings import halves
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,11 @@ class EncodingScores:
       noise_ceiling_lower: other half against the half, averaged over halvings.
       noise_ceiling_upper: all repetitions against the half, averaged over halvings.
         The whole contains the half: see `metrics.upper_ceiling_of_noise`.
+      reliability: of the mean of all repetitions, from the lower ceiling; see
+        `reliability_of_mean`. nan of a single repetition.
+      noise_normalised_r: `encoding_r_all_repetitions` over the root of `reliability`;
+        see `noise_normalised`.
+      explained_fraction: its square, with its sign.
       best_possible_r: noise-free response against the half, averaged over halvings;
         None where the noise-free response is not known.
       best_possible_r_all_repetitions: noise-free response against the mean of all
@@ -49,6 +54,9 @@ class EncodingScores:
     encoding_r_all_repetitions: NDArray[np.float64]
     noise_ceiling_lower: NDArray[np.float64]
     noise_ceiling_upper: NDArray[np.float64]
+    reliability: NDArray[np.float64]
+    noise_normalised_r: NDArray[np.float64]
+    explained_fraction: NDArray[np.float64]
     best_possible_r: NDArray[np.float64] | None
     best_possible_r_all_repetitions: NDArray[np.float64] | None
     n_images: int
@@ -97,9 +105,15 @@ def encoding_scores(
         n_splits = 0
         by_candidate = np.full((len(candidates), *eeg.shape[2:]), np.nan)
         lower = np.full(eeg.shape[2:], np.nan)
+    r_all = _against_mean(prediction, mean)
+    reliability = reliability_of_mean(lower, n_repetitions)
+    normalised = noise_normalised(r_all, reliability)
     return EncodingScores(
         encoding_r=by_candidate[0],
-        encoding_r_all_repetitions=_against_mean(prediction, mean),
+        encoding_r_all_repetitions=r_all,
+        reliability=reliability,
+        noise_normalised_r=normalised,
+        explained_fraction=explained_fraction(normalised),
         noise_ceiling_lower=lower,
         noise_ceiling_upper=by_candidate[1],
         best_possible_r=None if noise_free is None else by_candidate[2],
@@ -110,6 +124,60 @@ def encoding_scores(
         n_repetitions=n_repetitions,
         n_splits=n_splits,
     )
+
+
+def reliability_of_mean(
+    lower_ceiling: ArrayLike, n_repetitions: int
+) -> NDArray[np.float64]:
+    """Steps r between halves up to the mean of all repetitions (Spearman, Brown 1910).
+
+    The share of the variance over images that another n repetitions would have in
+    common with it. Nothing keeps that of noise from being negative. Of an odd number
+    of repetitions it is within 0.01 of what it should be: their halves differ in size.
+
+    Args:
+      lower_ceiling: f[...], r between halves, or its mean over channels and times.
+      n_repetitions: how many there are; of one the reliability is unknown.
+
+    Returns:
+      f64[...], k r / (1 + (k - 1) r); k is n over the halves' (geometric mean) size.
+    """
+    lower = np.asarray(lower_ceiling, np.float64)
+    if n_repetitions < 2:
+        return np.full(lower.shape, np.nan)
+    half = n_repetitions // 2
+    k = n_repetitions / np.sqrt(half * (n_repetitions - half))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return k * lower / (1 + (k - 1) * lower)
+
+
+def noise_normalised(r: ArrayLike, reliability: ArrayLike) -> NDArray[np.float64]:
+    """Divides r by the root of the reliability: what r might be without trial noise.
+
+    Not clipped: where reliability is underestimated, it is above 1.
+
+    Args:
+      r: f[...], with the mean of all repetitions.
+      reliability: f[...], of that mean.
+
+    Returns:
+      f64[...], nan where the reliability is not above 0.
+    """
+    reliability = np.asarray(reliability, np.float64)
+    positive = np.where(reliability > 0, reliability, np.nan)
+    return np.asarray(r, np.float64) / np.sqrt(positive)
+
+
+def explained_fraction(normalised_r: ArrayLike) -> NDArray[np.float64]:
+    """Returns r |r|, the fraction of the explainable variance that is explained.
+
+    The sign stays, so that noise explains 0 on average, and the opposite less.
+
+    Args:
+      normalised_r: f[...], of `noise_normalised`.
+    """
+    r = np.asarray(normalised_r, np.float64)
+    return r * np.abs(r)
 
 
 def checked_pair(
@@ -159,17 +227,15 @@ def _scores_over_halvings(
       f64[candidate, channel, time] and, for the other half, f64[channel, time]; means
       over halvings.
     """
-    units = [unit_columns(c, constant=0.0).reshape(len(c), 1, -1) for c in candidates]
+    units = [unit_columns(c, constant=0.0).reshape(len(c), -1) for c in candidates]
     by_candidate = np.empty((len(candidates), *eeg.shape[2:]))
     lower = np.empty(eeg.shape[2:])
     flat_by_candidate = by_candidate.reshape(len(candidates), -1)
     flat_lower = lower.reshape(-1)
-    for columns, half, other in half_split_means(eeg, n_splits, seed):
-        half = unit_columns(half)
+    for part in halves(eeg, n_splits, seed):
         for row, unit in zip(flat_by_candidate, units, strict=True):
-            row[columns] = correlate_units(unit[..., columns], half).mean(axis=0)
-        r_other = correlate_units(unit_columns(other), half)
-        flat_lower[columns] = r_other.mean(axis=0)
+            row[part.columns] = part.mean_r(unit[:, part.columns])
+        flat_lower[part.columns] = part.mean_r_of_others()
     return by_candidate, lower
 
 

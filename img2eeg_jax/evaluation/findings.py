@@ -14,6 +14,14 @@ from numpy.typing import NDArray
 from img2eeg_jax.errors import expecting
 from img2eeg_jax.files import replacing
 
+
+class NotApplicable(Exception):
+    """A part of an evaluation has nothing to say of these data.
+
+    The message is one line that says why, and goes into the report.
+    """
+
+
 # Column → values, one a row. Rows are observations: a channel at a time, say.
 Table = Mapping[str, NDArray]
 

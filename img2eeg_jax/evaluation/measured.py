@@ -1,7 +1,7 @@
 """What is measured of the test images, in the terms of what a network predicts."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,37 @@ class Measured:
     eeg: np.ndarray
     noise_free: np.ndarray | None
     shards: Shards
+
+    @property
+    def pictures(self) -> "Pictures":
+        """Name → u8[height, width, 3] of a test image, read when asked for."""
+        return Pictures(self.names, self.images)
+
+
+class Pictures(Mapping):
+    """Images by their names."""
+
+    def __init__(self, names: Sequence[str], images: ImageRows):
+        """Reads none yet.
+
+        Args:
+          names: of the images.
+          images: u8[image, height, width, 3].
+        """
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._images = images
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Reads an image."""
+        return self._images[self._rows[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the names, in row order."""
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        """Returns how many there are."""
+        return len(self._rows)
 
 
 def load_measured(
@@ -84,6 +115,25 @@ def load_measured(
         log(repeated)
     images, names = shards.images["test"], shards.image_list["test"]
     return Measured(subject, images, names, eeg, noise_free, shards)
+
+
+def training_means(
+    checkpoint: Checkpoint, measured: Measured, rows: np.ndarray
+) -> np.ndarray:
+    """Reads the mean responses to some training images, as a network predicts them.
+
+    Args:
+      checkpoint: the network.
+      measured: of `load_measured`, whose subject's responses they are.
+      rows: i64[row], of the training partition.
+
+    Returns:
+      f32[row, channel, time], z-scored.
+    """
+    eeg, wanted = measured.shards.eeg(measured.subject), _wanted(checkpoint)
+    zscore = checkpoint.description.zscore or _fit_zscore(eeg, *wanted)
+    means = eeg.read_rows("training", rows, *wanted).mean(1, np.float64)
+    return checkpoint.description.signal.measured(zscore.apply(means))
 
 
 def _places(

@@ -7,13 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.evaluation.correlation import unit_columns
 from img2eeg_jax.evaluation.encoding import checked_pair
-from img2eeg_jax.evaluation.halvings import half_split_means
+from img2eeg_jax.evaluation.halvings import halves
+from img2eeg_jax.evaluation.statistics import TIE
 
 # Float64 values that one block of products may hold: 16 MiB.
 _BLOCK_VALUES = 2**21
-
-# Scores that differ by less are ties, which rounding must not decide.
-_TIE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,15 +79,37 @@ class PermutationTest:
         Returns:
           `permutation_p`, the share of the assignments, the true one among them, that
           score at least as high as the true one: of one side and for these channels and
-          times alone. `permutation_r_95`, the 95th percentile of the random ones.
+          times alone. Of the random ones `permutation_r_mean`, `permutation_r_sd` and
+          the 95th percentile, `permutation_r_95`.
         """
-        scores = self.scores(channels, times)
-        if np.isnan(scores).any():
-            return {"permutation_p": np.nan, "permutation_r_95": np.nan}
-        return {
-            "permutation_p": float(np.mean(scores >= scores[0] - _TIE)),
-            "permutation_r_95": float(np.quantile(scores[1:], 0.95)),
-        }
+        null = describe_null(self.scores(channels, times))
+        return {name: float(value) for name, value in null.items()}
+
+    def cells(self) -> NDArray[np.float64]:
+        """Returns f64[1 + permutation, channel, time], r of each channel and time."""
+        cells = np.empty((len(self.orders), *self.target.shape[1:]))
+        for row, order in zip(cells, self.orders, strict=True):
+            np.einsum("i...,i...->...", self.target, self.prediction[order], out=row)
+        return cells
+
+
+def describe_null(scores: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Describes the null distribution of a score; see `PermutationTest.summary`.
+
+    Args:
+      scores: f64[1 + permutation, ...], the true one first.
+
+    Returns:
+      Name in `metrics.METRICS` → f64[...], nan where a score is.
+    """
+    random = scores[1:]
+    p = np.mean(scores >= scores[0] - TIE, axis=0)
+    return {
+        "permutation_p": np.where(np.isnan(scores).any(axis=0), np.nan, p),
+        "permutation_r_mean": random.mean(axis=0),
+        "permutation_r_sd": random.std(axis=0),
+        "permutation_r_95": np.quantile(random, 0.95, axis=0),
+    }
 
 
 def permutation_test(
@@ -137,6 +157,6 @@ def _mean_unit_half(eeg: NDArray, n_splits: int, seed: int) -> NDArray[np.float6
     if n_repetitions == 1:
         return unit_columns(eeg[:, 0].astype(np.float64))
     mean = np.empty((n_images, int(np.prod(shape))))
-    for columns, half, _ in half_split_means(eeg, n_splits, seed):
-        mean[:, columns] = unit_columns(half).mean(axis=1)
+    for part in halves(eeg, n_splits, seed):
+        mean[:, part.columns] = part.mean_unit()
     return mean.reshape(n_images, *shape)

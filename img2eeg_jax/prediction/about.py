@@ -16,7 +16,7 @@ _SHOWN_CHANNELS = 6
 
 
 def read_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads what `evaluation.report.evaluate` wrote of a checkpoint.
+    """Reads what `evaluation.run.evaluate_to_files` wrote of a checkpoint.
 
     Args:
       checkpoint: of a folder in which the results may lie.
@@ -31,13 +31,16 @@ def read_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
     path = checkpoint.path / SCORES
     paths, whose = [path], checkpoint.description.subject
     if whose is not None:
-        paths.append(path.parent / layout.subject_name(whose) / path.name)
+        own = layout.subject_name(whose)
+        paths.append(path.parent / own / path.name)
+        # Where several subjects' networks were scored together.
+        paths.append(path.parents[2] / path.parent.name / own / path.name)
     for path in paths:
         if not path.is_file():
             continue
         with expecting(path, "scores", OSError, ValueError):
             scores = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(scores, dict):
+        if not isinstance(scores, dict) or "encoding_r" not in scores:
             continue
         is_own = scores.get("subject", whose) == whose or whose is None
         if is_own and scores.get("checkpoint_step") == checkpoint.step:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,6 +40,11 @@ class SubjectEEG:
     n_repetitions: Mapping[str, int]
     simulated: bool
     _files: folders.Configuration = dataclasses.field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """Tells this EEG from others."""
+        return self._files.metadata["data_sha256"]
 
     @classmethod
     def open(cls, shards_dir: str | os.PathLike, subject: layout.Label) -> "SubjectEEG":
@@ -119,6 +125,22 @@ class SubjectEEG:
 
         self._reduce(partition, "eeg", keep)
         return trials
+
+    def trial_digests(self, partition: str) -> list[list[bytes]]:
+        """Returns, of each image, the digest of each repetition.
+
+        Raises:
+          InputError: see `read`.
+        """
+        digests = []
+
+        def keep(eeg: np.ndarray, first: int) -> np.ndarray:
+            eeg = np.ascontiguousarray(eeg, np.float32)
+            digests.extend([hashlib.sha256(one).digest() for one in of] for of in eeg)
+            return np.empty((len(eeg), 0))
+
+        self._reduce(partition, "eeg", keep)
+        return digests
 
     def means(
         self,

@@ -1,0 +1,1 @@
+"""The parts of an evaluation, one module each: `find(material) -> Findings`."""
