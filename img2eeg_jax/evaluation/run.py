@@ -12,7 +12,7 @@ from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.layout import Label
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation import group, protocol
+from img2eeg_jax.evaluation import comparison, group, protocol
 from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.find import OF_EEG, Choices, find_parts
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
@@ -65,7 +65,7 @@ def evaluate(
             log(f"subject {asked}")
         one = load()
         material = _material(one, data, asked, how, log)
-        _tell(one.checkpoint, which, material, log)
+        _tell_weights(one.checkpoint, which, log)
         said = protocol.of_material(material, how)
         whose = said["scored"]["subject"]
         folder = _folder_of(cache, whose, len(networks))
@@ -155,7 +155,8 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Evaluation:
                 name = f"{one} against {other}"
                 if len(first.subjects) > 1:
                     name += f", subject {whose}"
-                comparisons[name] = group.compare(parts["encoding"], theirs["encoding"])
+                both = (parts["encoding"], theirs["encoding"])
+                comparisons[name] = comparison.compare(*both)
     subjects, protocols = (
         {
             _of(name, whose, evaluation): getattr(evaluation, attribute)[whose]
@@ -217,20 +218,20 @@ def _material(
         measured = load_measured(
             checkpoint, data_dir=data_dir, subject=subject, log=log
         )
+        if cut := signal.axes.cut(how.window_s):
+            log(cut)
     return Material(encoder, measured, how.window_s, how.seed, log)
 
 
-def _tell(checkpoint: Checkpoint, asked: str, material: Material, log: Log) -> None:
-    """Says in one line each what a reader of the scores should know."""
-    if checkpoint.config is not None:
-        weights = f"these are the weights of step {checkpoint.step}"
-        if not checkpoint.history:
-            log(f"no epoch has ended yet: {weights}")
-        elif checkpoint.which != asked:
-            log(f"no epoch could be selected as the best: {weights}, the last")
-    signal = checkpoint.description.signal
-    if material.measured is not None and (cut := signal.axes.cut(material.window_s)):
-        log(cut)
+def _tell_weights(checkpoint: Checkpoint, asked: str, log: Log) -> None:
+    """Says in one line if these are no weights of a finished or a selected epoch."""
+    if checkpoint.config is None:
+        return
+    weights = f"these are the weights of step {checkpoint.step}"
+    if not checkpoint.history:
+        log(f"no epoch has ended yet: {weights}")
+    elif checkpoint.which != asked:
+        log(f"no epoch could be selected as the best: {weights}, the last")
 
 
 def _made_from(said: Mapping[str, Any]) -> dict[str, Any]:

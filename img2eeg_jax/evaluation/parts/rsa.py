@@ -97,6 +97,37 @@ def find(
     )
 
 
+def subject_ceilings(by_subject: Mapping[Any, Findings]) -> Table:
+    """Bounds what any model's mean similarity over subjects can be, at each time.
+
+    Args:
+      by_subject: subject → what `find` found, of the same images, in the same order.
+
+    Returns:
+      A table with a row for each measured RDM that all have, and time:
+      `rsa_ceiling_lower` and `rsa_ceiling_upper`, of Spearman's r.
+
+    Raises:
+      InputError: there is one subject, or other times or images in some.
+    """
+    first, *others = by_subject.values()
+    rows = []
+    for name, of_first in first.arrays.items():
+        kind, _, eeg_rdm = name.partition("/")
+        theirs = [other.arrays[name] for other in others if name in other.arrays]
+        if kind != "eeg_rdms" or len(theirs) < len(others):
+            continue
+        shapes = {of.shape for of in (of_first, *theirs)}
+        if len(shapes) > 1:
+            raise unexpected("subjects", "the same times and images", sorted(shapes))
+        by_time = np.stack([of_first, *theirs], axis=1)
+        for time_s, rdms in zip(first.arrays["times_s"], by_time, strict=True):
+            lower, upper = rsa.subject_ceilings(rdms)
+            row = {"eeg_rdm": eeg_rdm, "time_s": float(time_s)}
+            rows.append(row | {"rsa_ceiling_lower": lower, "rsa_ceiling_upper": upper})
+    return _table(rows)
+
+
 def _measured(
     eeg: NDArray, axes: Axes, notes: list[str]
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
