@@ -64,45 +64,68 @@ def encoding_draws(
     """
     prediction, eeg = checked_pair(prediction, eeg, min_images=3)
     n_images, n_repetitions, *shape = eeg.shape
-    draws = image_draws(n_images, n_draws, seed).astype(np.float32)
-    predicted = prediction.reshape(n_images, -1)
-    mean = eeg.mean(axis=1, dtype=np.float64).reshape(n_images, -1)
-    of_all = _drawn_r(draws, predicted, mean)
+    weights = image_draws(n_images, n_draws, seed).astype(np.float32) / n_images
+    predicted = _drawn(weights, prediction.reshape(n_images, 1, -1), constant=0.0)
+    mean = eeg.mean(axis=1, dtype=np.float64).reshape(n_images, 1, -1)
+    of_all = _r(weights, predicted, _drawn(weights, mean))
     of_half, lower = np.full((2, *of_all.shape), np.nan, np.float32)
     if n_repetitions > 1:
         n_splits = min(n_splits, _N_SPLITS)
-        for columns, half, other in half_split_means(eeg, n_splits, seed):
-            width = max(1, _BLOCK_COLUMNS // n_splits)
-            for start in range(0, half.shape[2], width):
-                part = slice(start, start + width)
-                at = slice(columns.start + start, columns.start + start + width)
-                same = np.repeat(predicted[:, np.newaxis, at], n_splits, axis=1)
-                r = _drawn_r(draws, same, half[..., part])
-                of_half[:, at] = r.mean(axis=1)
-                r = _drawn_r(draws, other[..., part], half[..., part])
-                lower[:, at] = r.mean(axis=1)
+        width = max(1, _BLOCK_COLUMNS // n_splits)
+        for columns, *halves in half_split_means(eeg, n_splits, seed):
+            for start in range(0, halves[0].shape[2], width):
+                half, other = (
+                    _drawn(weights, means[..., start : start + width])
+                    for means in halves
+                )
+                first = columns.start + start
+                at = slice(first, first + half.unit.shape[-1])
+                of_half[:, at] = _r(weights, predicted.at(at), half)
+                lower[:, at] = _r(weights, other, half)
     parts = (values.reshape(-1, *shape) for values in (of_half, of_all, lower))
     return EncodingDraws(*parts)
 
 
-def _drawn_r(draws: NDArray, a: NDArray, b: NDArray) -> NDArray[np.float32]:
-    """Returns f32[draw, ...], r of f64[image, ...] within each draw.
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """One side of r, with its means and variances within each draw.
 
-    0 where `a` is constant over all images, nan where `b` is, or either in the draw.
+    Attributes:
+      unit: f32[image, split, column], standardised over all images.
+      mean: f32[draw, split, column].
+      variance: f32[draw, split, column].
     """
-    shape = a.shape[1:]
-    sides = (unit_columns(a, constant=0.0), unit_columns(b))
+
+    unit: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    variance: NDArray[np.float32]
+
+    def at(self, columns: slice) -> "_Drawn":
+        """Returns the same of some columns."""
+        return _Drawn(*(of[..., columns] for of in vars(self).values()))
+
+
+def _drawn(weights: NDArray, side: NDArray, constant: float = np.nan) -> _Drawn:
+    """Prepares a side, f64[image, split, column]; see `_r` for what is constant."""
     # Unit columns times sqrt(n) have variance 1: single precision is enough.
-    a, b = (
-        (np.sqrt(len(side)) * side).reshape(len(side), -1).astype(np.float32)
-        for side in sides
-    )
-    weights = draws / np.float32(draws.shape[1])
-    mean_a, mean_b = weights @ a, weights @ b
-    variance = (weights @ (a * a) - mean_a**2) * (weights @ (b * b) - mean_b**2)
-    covariance = weights @ (a * b) - mean_a * mean_b
-    is_constant = ~a.any(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = covariance / np.sqrt(np.where(variance > 0, variance, np.nan))
-    r[:, is_constant] = np.where(np.isnan(b[:, is_constant]).any(0), np.nan, 0)
-    return np.clip(r, -1, 1).reshape(-1, *shape)
+    unit = (np.sqrt(len(side)) * unit_columns(side, constant)).astype(np.float32)
+    mean = _averages(weights, unit)
+    return _Drawn(unit, mean, _averages(weights, unit * unit) - mean**2)
+
+
+def _averages(weights: NDArray, values: NDArray) -> NDArray[np.float32]:
+    """Returns f32[draw, ...], the weighted means of f32[image, ...]."""
+    return (weights @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
+
+
+def _r(weights: NDArray, a: _Drawn, b: _Drawn) -> NDArray[np.float32]:
+    """Returns f32[draw, column], r within each draw, mean over splits.
+
+    0 where `a` is 0 throughout, nan where a side is constant within a draw.
+    """
+    products = _averages(weights, a.unit * b.unit)
+    covariance = products - a.mean * b.mean
+    variance = a.variance * b.variance
+    is_undefined = (variance <= 0) & a.unit.any(axis=0)
+    scale = np.where(is_undefined, np.nan, np.maximum(variance, np.float32(1e-30)))
+    return np.clip(covariance / np.sqrt(scale), -1, 1).mean(axis=1)

@@ -51,16 +51,18 @@ def cluster_p(
     tail = 0 if is_two_sided else 1
     threshold = stats.t.isf(0.05 / (1 + is_two_sided), n_subjects - 1)
     # MNE's clusters are of [subject, time, place].
-    t, clusters, of_clusters, _ = mne.stats.permutation_cluster_1samp_test(
-        values.reshape(n_subjects, -1, n_times).transpose(0, 2, 1),
-        threshold=threshold,
-        n_permutations=n_permutations,
-        tail=tail,
-        adjacency=adjacency,
-        out_type="mask",
-        seed=seed,
-        verbose="error",
-    )
+    # t of subjects that are all alike is undefined, and in no cluster.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t, clusters, of_clusters, _ = mne.stats.permutation_cluster_1samp_test(
+            values.reshape(n_subjects, -1, n_times).transpose(0, 2, 1),
+            threshold=threshold,
+            n_permutations=n_permutations,
+            tail=tail,
+            adjacency=adjacency,
+            out_type="mask",
+            rng=seed,
+            verbose="error",
+        )
     p = np.ones(t.shape)
     for cluster, of_cluster in zip(clusters, of_clusters, strict=True):
         p[cluster] = of_cluster

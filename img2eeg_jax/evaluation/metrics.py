@@ -17,6 +17,22 @@ _GIFFORD = "Gifford et al. 2022, NeuroImage 264:119754"
 # and images at random show which r there is where nothing is predicted.
 HALF, ALL, RANDOM = "one half", "all", "one half, images at random"
 
+# More groups: repetitions that agree with each other, times, differences of networks.
+SHUFFLED, TIME, DIFFERENCE = "each other, shuffled", "time", "difference"
+
+# What a name may end in, beside the metric: in `metrics.json` and in CSVs.
+SUFFIXES: Mapping[str, str] = {
+    "_ci_low": "lower end of the 95 % interval: of one subject a percentile bootstrap "
+    "over images, of several t over subjects",
+    "_ci_high": "its upper end",
+    "_se": "standard error of the mean over subjects",
+    "_p": "sign flips over subjects (of a difference in one subject, bootstrap over "
+    "images): p that it is at chance",
+    "_p_fdr": "the same, adjusted for all rows of the table (Benjamini, Hochberg 1995)",
+    "_cluster_p": "p of the cluster of channels and times that it is in, over subjects "
+    "(Maris, Oostenveld 2007); clusters do not tell where or when",
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -73,9 +89,40 @@ _ENCODING = (
         "upper noise ceiling",
         HALF,
         "all repetitions, which contain the half: pure noise gives 0.71",
-        # Of an even number of repetitions, see `upper_ceiling_of_noise`.
-        chance=0.71,
+        # See `upper_ceiling_of_noise`.
+        chance="0.71 of an even number of repetitions",
         source=_GIFFORD,
+    ),
+    Metric(
+        "reliability",
+        "reliability",
+        "reliability of the mean",
+        ALL,
+        "no r but a share: 2 r / (1 + r) of the lower ceiling (Spearman-Brown), the "
+        "share of the mean's variance over images that is not trial noise",
+        range=(-math.inf, 1.0),
+        unit="share of variance",
+        source="Spearman 1910, Brown 1910, Br J Psychol 3:271-322",
+    ),
+    Metric(
+        "noise_normalised_r",
+        "noise-normalised r",
+        "noise-normalised r",
+        ALL,
+        "the prediction, over the root of the reliability; never clipped, undefined "
+        "where that is not above 0; of an average the ratio of averages",
+        range=(-math.inf, math.inf),
+        source="Spearman 1904, Am J Psychol 15:72-101",
+    ),
+    Metric(
+        "explained_fraction",
+        "fraction of explainable variance",
+        "explained fraction",
+        ALL,
+        "no r but its square: noise-normalised r times its absolute value",
+        range=(-math.inf, math.inf),
+        unit="share of explainable variance",
+        source="Schoppe et al. 2016, Front Comput Neurosci 10:10",
     ),
     Metric(
         "best_possible_r",
@@ -116,6 +163,95 @@ _ENCODING = (
         range=(0.0, 1.0),
         unit="p, one-sided, of one test",
     ),
+    Metric(
+        "permutation_p_fdr",
+        "p of encoding r, of all tests",
+        "p, adjusted",
+        RANDOM,
+        "no r: that p, adjusted for all channels and times, or all times (Benjamini-"
+        "Hochberg)",
+        chance=1.0,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of all tests",
+        source="Benjamini & Hochberg 1995, J R Stat Soc B 57:289-300",
+    ),
+    Metric(
+        "permutation_r_mean",
+        "encoding r, mean",
+        "chance, mean",
+        RANDOM,
+        "the predictions of random images: mean of the permutations",
+    ),
+    Metric(
+        "permutation_r_sd",
+        "encoding r, SD",
+        "chance, SD",
+        RANDOM,
+        "the predictions of random images: standard deviation over the permutations",
+        chance="1 / sqrt(images - 1) at one channel and time",
+        range=(0.0, 1.0),
+    ),
+    Metric(
+        "noise_ceiling_p",
+        "p of the noise ceiling",
+        "p of the ceiling",
+        SHUFFLED,
+        "no r: the share of shufflings of the images within repetitions, counting the "
+        "true order, whose repetitions (in 8 groups) agree at least as well",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of one test",
+    ),
+    Metric(
+        "onset_s",
+        "onset",
+        "onset",
+        TIME,
+        "no r: when r, averaged over channels, first is above `latency_threshold_r` "
+        "for 2 samples in a row; undefined where it never is",
+        chance="undefined",
+        range=(0.0, math.inf),
+        unit="s after image onset",
+    ),
+    Metric(
+        "peak_s",
+        "peak",
+        "peak",
+        TIME,
+        "no r: when r, averaged over channels, is largest",
+        chance="any time",
+        range=(0.0, math.inf),
+        unit="s after image onset",
+    ),
+    Metric(
+        "latency_threshold_r",
+        "threshold of the onset",
+        "threshold of the onset",
+        TIME,
+        "the predictions of random images: what the largest of all times exceeds in "
+        "one of 20 permutations",
+    ),
+)
+
+_COMPARISON = (
+    Metric(
+        "encoding_r_difference",
+        "difference of encoding r",
+        "difference",
+        DIFFERENCE,
+        "encoding_r of one network minus that of another, on the same images",
+        range=(-2.0, 2.0),
+        part="comparison",
+    ),
+    Metric(
+        "encoding_r_all_repetitions_difference",
+        "difference, all repetitions",
+        "difference (all repetitions)",
+        DIFFERENCE,
+        "the same of encoding_r_all_repetitions",
+        range=(-2.0, 2.0),
+        part="comparison",
+    ),
 )
 
 _NILI = "Nili et al. 2014, PLoS Comput Biol 10:e1003553"
@@ -142,13 +278,6 @@ _RSA = (
         source="Kriegeskorte et al. 2008, Front Syst Neurosci 2:4",
     ),
     _rsa(
-        "ci_low",
-        "RSA, lower end",
-        "lower end of the 95 % interval of `rsa_spearman`, images drawn with "
-        "replacement; pairs of an image with itself are left out",
-    ),
-    _rsa("ci_high", "RSA, upper end", "upper end of the same interval"),
-    _rsa(
         "p",
         "p of RSA",
         "share of the permutations of the model's images, the true order among them, "
@@ -159,13 +288,19 @@ _RSA = (
         "p_max",
         "p of RSA, all times",
         "the same against the highest of all times: corrected for their number",
-        **_ONE_SIDED,
+        **_ONE_SIDED | {"chance": "above 0.5, of one time"},
     ),
-    _rsa("peak", "RSA, peak", "the highest `rsa_spearman` of all times"),
+    _rsa(
+        "peak",
+        "RSA, peak",
+        "the highest `rsa_spearman` of all times",
+        chance="above 0: the highest of many",
+    ),
     _rsa(
         "peak_time_s",
         "RSA, time of the peak",
         "the time of `rsa_peak`",
+        TIME,
         chance="any time",
         range=(-math.inf, math.inf),
         unit="s",
@@ -223,6 +358,7 @@ _RSA = (
         "RSA, unique share",
         "by how much the other network's layer alone explains less variance of the "
         "ranks (R²) than both",
+        chance="just above 0",
         range=(0.0, 1.0),
         unit="R²",
     ),
@@ -230,14 +366,23 @@ _RSA = (
         "unique_of_other",
         "RSA, unique share of the other",
         "by how much this network's layer alone explains less than both",
+        chance="just above 0",
         range=(0.0, 1.0),
         unit="R²",
     ),
-    _rsa("common", "RSA, common share", "what either explains", unit="R²"),
+    _rsa(
+        "common",
+        "RSA, common share",
+        "what either explains; below 0 where one hides what does not fit in the other",
+        chance="about 0",
+        unit="R²",
+    ),
 )
 
 # Name → metric, in the order in which they are shown.
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_ENCODING, *_RSA)}
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in (*_ENCODING, *_COMPARISON, *_RSA)
+}
 
 
 def upper_ceiling_of_noise(n_repetitions: int) -> float:

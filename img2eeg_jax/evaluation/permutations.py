@@ -79,15 +79,18 @@ class PermutationTest:
         Returns:
           `permutation_p`, the share of the assignments, the true one among them, that
           score at least as high as the true one: of one side and for these channels and
-          times alone. `permutation_r_95`, the 95th percentile of the random ones.
+          times alone. Of the random ones `permutation_r_mean`, `permutation_r_sd` and
+          the 95th percentile, `permutation_r_95`.
         """
-        scores = self.scores(channels, times)
-        if np.isnan(scores).any():
-            return {"permutation_p": np.nan, "permutation_r_95": np.nan}
-        return {
-            "permutation_p": float(np.mean(scores >= scores[0] - TIE)),
-            "permutation_r_95": float(np.quantile(scores[1:], 0.95)),
-        }
+        null = describe_null(self.scores(channels, times))
+        return {name: float(value) for name, value in null.items()}
+
+    def cells(self) -> NDArray[np.float64]:
+        """Returns f64[1 + permutation, channel, time], r of each channel and time."""
+        cells = np.empty((len(self.orders), *self.target.shape[1:]))
+        for row, order in zip(cells, self.orders, strict=True):
+            np.einsum("i...,i...->...", self.target, self.prediction[order], out=row)
+        return cells
 
 
 def describe_null(scores: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

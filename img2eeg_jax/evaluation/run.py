@@ -12,7 +12,7 @@ from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.layout import Label
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation import group, protocol
+from img2eeg_jax.evaluation import comparison, group, protocol
 from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.find import OF_EEG, Choices, find_parts
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
@@ -155,7 +155,8 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Evaluation:
                 name = f"{one} against {other}"
                 if len(first.subjects) > 1:
                     name += f", subject {whose}"
-                comparisons[name] = group.compare(parts["encoding"], theirs["encoding"])
+                both = (parts["encoding"], theirs["encoding"])
+                comparisons[name] = comparison.compare(*both)
     subjects, protocols = (
         {
             _of(name, whose, evaluation): getattr(evaluation, attribute)[whose]

@@ -1,6 +1,7 @@
 """Scores in numbers: what `metrics.json` holds."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,73 +9,158 @@ from numpy.typing import ArrayLike, NDArray
 
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.evaluation.encoding import EncodingScores
+from img2eeg_jax.evaluation.bootstrap import EncodingDraws
+from img2eeg_jax.evaluation.ceiling_test import ceiling_p
+from img2eeg_jax.evaluation.encoding import (
+    EncodingScores,
+    explained_fraction,
+    noise_normalised,
+    reliability_of_mean,
+)
 from img2eeg_jax.evaluation.metrics import METRICS
-from img2eeg_jax.evaluation.permutations import PermutationTest
+from img2eeg_jax.evaluation.permutations import PermutationTest, describe_null
+from img2eeg_jax.evaluation.statistics import false_discovery, interval
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of a prediction's r, cell by cell: a channel at a time.
+
+    Attributes:
+      scores: of `encoding_scores`.
+      test: of `permutation_test`, of the same prediction and EEG.
+      draws: of `encoding_draws`, of the same; None if there is no bootstrap.
+      agreement: of `ceiling_test.agreement`, of the same EEG; None if it is not tested.
+    """
+
+    scores: EncodingScores
+    test: PermutationTest
+    draws: EncodingDraws | None = None
+    agreement: NDArray[np.float32] | None = None
+
+    def mean(
+        self,
+        channels: slice | NDArray[np.int64] = slice(None),
+        times: slice | NDArray[np.int64] = slice(None),
+    ) -> dict[str, float]:
+        """Returns scores averaged over channels and times; see `summarise`.
+
+        Args:
+          channels: numbers of the channels; all by default.
+          times: numbers of the times; all by default.
+
+        Returns:
+          Name in `METRICS`, or that and one of its `SUFFIXES` → number.
+        """
+        values = {
+            name: r[channels][:, times].mean()
+            for name, r in known_scores(self.scores).items()
+        }
+        values |= self._normalised(values)
+        values |= self.test.summary(channels, times)
+        if self.draws is not None:
+            drawn = {
+                name: r[:, channels][:, :, times].mean((1, 2), np.float64)
+                for name, r in vars(self.draws).items()
+            }
+            values |= with_intervals(drawn | self._normalised(drawn))
+        if self.agreement is not None:
+            agreement = self.agreement[:, channels][:, :, times]
+            p = ceiling_p(agreement.mean((1, 2), np.float64))
+            values["noise_ceiling_p"] = float(p)
+        return values
+
+    def cells(self) -> dict[str, NDArray[np.float64]]:
+        """Returns the same of each channel and time: name → f64[channel, time]."""
+        cells = known_scores(self.scores) | describe_null(self.test.cells())
+        cells["permutation_p_fdr"] = false_discovery(cells["permutation_p"])
+        if self.draws is not None:
+            drawn = vars(self.draws)
+            cells |= with_intervals(drawn | self._normalised(drawn))
+        if self.agreement is not None:
+            cells["noise_ceiling_p"] = ceiling_p(self.agreement)
+        return cells
+
+    def _normalised(self, of: Mapping[str, ArrayLike]) -> dict[str, NDArray]:
+        """Returns what is made of averages: a ratio of averages, not one of ratios."""
+        reliability = reliability_of_mean(
+            of["noise_ceiling_lower"], self.scores.n_repetitions
+        )
+        r = noise_normalised(of["encoding_r_all_repetitions"], reliability)
+        return {
+            "reliability": reliability,
+            "noise_normalised_r": r,
+            "explained_fraction": explained_fraction(r),
+        }
 
 
 def summarise(
-    scores: EncodingScores,
-    test: PermutationTest,
-    axes: Axes,
-    window_s: tuple[float, float] = (0.1, 0.3),
+    evidence: Evidence, axes: Axes, window_s: tuple[float, float] = (0.1, 0.3)
 ) -> dict[str, Any]:
     """Averages scores over channels and a time window, ready for JSON.
 
-    Averages are plain means: where r is undefined for one of the averaged values
-    (constant EEG), so is the average. Undefined numbers become None.
+    Averages of r are plain means: where r is undefined for one of the averaged values
+    (constant EEG), so is the average. `noise_normalised_r` and `explained_fraction` of
+    an average are made of the averages of r and of the lower ceiling. Undefined numbers
+    become None.
 
     Args:
-      scores: of `encoding_scores`.
-      test: of `permutation_test`, of the same prediction and EEG.
+      evidence: scores, and what is known of their chance and spread.
       axes: the channels and times of the scores; names all different, times ascending.
       window_s: first and last time to average, in seconds, see `Axes.window`.
 
     Returns:
-      The means over channels and window, and what the permutation test says of this
-      mean, under the names of `METRICS` (the best possible r only if known);
+      The means over channels and window, and what the tests say of this mean, under the
+      names of `METRICS` (the best possible r only if known), and the ends of bootstrap
+      intervals under these and `_ci_low`, `_ci_high`;
       `per_channel`, {channel name: {metric: mean over the window}}; `per_time`,
       {"times_s": [...], metric: [mean over channels, ...]}; `window_s`, the first and
       last sample used, and `window_s_requested`; `n_splits`, `n_permutations`,
-      `n_images`, `n_repetitions` and `ch_names`.
+      `n_draws`, `n_images`, `n_repetitions` and `ch_names`.
 
     Raises:
       InputError: names or times do not fit the scores, or no sample is in the window.
     """
-    metrics = _metrics(scores)
-    _check_axes(axes, metrics)
+    scores = evidence.scores
+    _check_axes(axes, known_scores(scores))
     # By number: a slice would sum in another order.
     inside = np.arange(len(axes.times_s))[axes.window(window_s)]
     per_channel = {
-        name: _json(
-            {metric: r[i, inside].mean() for metric, r in metrics.items()}
-            | test.summary(np.array([i]), inside)
-        )
+        name: _json(evidence.mean(np.array([i]), inside))
         for i, name in enumerate(axes.ch_names)
     }
-    tests = [test.summary(times=np.array([i])) for i in range(len(axes.times_s))]
-    per_time = _json(
-        {metric: r.mean(axis=0) for metric, r in metrics.items()}
-        | {metric: [values[metric] for values in tests] for metric in tests[0]}
-    )
+    at_times = [evidence.mean(times=np.array([i])) for i in range(len(axes.times_s))]
+    per_time = {name: np.array([at[name] for at in at_times]) for name in at_times[0]}
+    per_time["permutation_p_fdr"] = false_discovery(per_time["permutation_p"])
+    draws = evidence.draws
     return {
-        **_json(
-            {metric: r[:, inside].mean() for metric, r in metrics.items()}
-            | test.summary(times=inside)
-        ),
+        **_json(evidence.mean(times=inside)),
         "window_s": axes.times_s[inside][[0, -1]].tolist(),
         "window_s_requested": [float(end) for end in window_s],
         "n_splits": scores.n_splits,
-        "n_permutations": test.n_permutations,
+        "n_permutations": evidence.test.n_permutations,
+        "n_draws": 0 if draws is None else len(draws.encoding_r),
         "n_images": scores.n_images,
         "n_repetitions": scores.n_repetitions,
         "ch_names": list(axes.ch_names),
         "per_channel": per_channel,
-        "per_time": {"times_s": axes.times_s.tolist(), **per_time},
+        "per_time": {"times_s": axes.times_s.tolist(), **_json(per_time)},
     }
 
 
-def _metrics(scores: EncodingScores) -> dict[str, NDArray[np.float64]]:
+def with_intervals(draws: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
+    """Returns the ends of 95 % intervals: metric and `_ci_low`, `_ci_high` → f64[...].
+
+    Args:
+      draws: metric → f[draw, ...].
+    """
+    ends = {}
+    for name, of in draws.items():
+        ends[f"{name}_ci_low"], ends[f"{name}_ci_high"] = interval(of)
+    return ends
+
+
+def known_scores(scores: EncodingScores) -> dict[str, NDArray[np.float64]]:
     """Returns {name in metrics.json: f64[channel, time]} of the scores known."""
     values = vars(scores)
     return {name: values[name] for name in METRICS if values.get(name) is not None}
@@ -92,11 +178,11 @@ def _check_axes(axes: Axes, metrics: Mapping[str, NDArray[np.float64]]) -> None:
             raise unexpected(metric, f"shape {axes.shape} for {fits}", r.shape)
 
 
+def plain(values: ArrayLike) -> list | float | None:
+    """Turns numbers into Python's own; what JSON lacks, nan and inf, becomes None."""
+    values = np.asarray(values, np.float64)
+    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+
+
 def _json(by_metric: Mapping[str, ArrayLike]) -> dict[str, Any]:
-    """Turns numbers into Python's own, and nan, which JSON lacks, into None."""
-
-    def plain(values: ArrayLike) -> list | float | None:
-        values = np.asarray(values)
-        return np.where(np.isnan(values), None, values.astype(object)).tolist()
-
     return {metric: plain(values) for metric, values in by_metric.items()}

@@ -84,7 +84,12 @@ def test_p_of_a_true_prediction_is_as_small_as_it_can_be(rng):
 def test_a_constant_prediction_is_no_better_than_at_random(rng):
     prediction, _, eeg = simulate(rng)
     test = permutation_test(np.full_like(prediction, 0.3), eeg, **QUICK)
-    assert test.summary() == {"permutation_p": 1, "permutation_r_95": 0}
+    assert test.summary() == {
+        "permutation_p": 1,
+        "permutation_r_mean": 0,
+        "permutation_r_sd": 0,
+        "permutation_r_95": 0,
+    }
 
 
 def test_constant_eeg_is_undefined(rng):

@@ -10,7 +10,7 @@ from img2eeg_jax.axes import Axes
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation.encoding import EncodingScores
 from img2eeg_jax.evaluation.permutations import PermutationTest
-from img2eeg_jax.evaluation.summary import summarise
+from img2eeg_jax.evaluation.summary import Evidence, summarise
 
 
 def numbered_scores(n_channels, n_times):
@@ -25,6 +25,9 @@ def numbered_scores(n_channels, n_times):
         encoding_r_all_repetitions=2 * r,
         noise_ceiling_lower=3 * r,
         noise_ceiling_upper=4 * r,
+        reliability=7 * r,
+        noise_normalised_r=8 * r,
+        explained_fraction=9 * r,
         best_possible_r=5 * r,
         best_possible_r_all_repetitions=6 * r,
         n_images=20,
@@ -38,8 +41,7 @@ def numbered_scores(n_channels, n_times):
 def test_summary_of_hand_computed_numbers():
     scores, test = numbered_scores(2, 4)
     summary = summarise(
-        scores,
-        test,
+        Evidence(scores, test),
         Axes(["O1", "O2"], [0.0, 0.1, 0.2, 0.3]),
         window_s=(0.2, 0.3),
     )
@@ -68,7 +70,7 @@ def test_summary_of_hand_computed_numbers():
 def test_summary_omits_an_unknown_best_possible_r():
     scores, test = numbered_scores(1, 2)
     scores = replace(scores, best_possible_r=None, best_possible_r_all_repetitions=None)
-    summary = summarise(scores, test, Axes(["mean"], [0.1, 0.2]))
+    summary = summarise(Evidence(scores, test), Axes(["mean"], [0.1, 0.2]))
     for values in (summary, summary["per_channel"]["mean"], summary["per_time"]):
         assert not [name for name in values if name.startswith("best_possible")]
 
@@ -76,7 +78,7 @@ def test_summary_omits_an_unknown_best_possible_r():
 def test_summary_gives_none_for_nan():
     scores, test = numbered_scores(2, 2)
     scores.encoding_r[1, 1] = test.target[:, 1, 1] = np.nan
-    summary = summarise(scores, test, Axes(["O1", "O2"], [0.1, 0.2]))
+    summary = summarise(Evidence(scores, test), Axes(["O1", "O2"], [0.1, 0.2]))
     assert summary["encoding_r"] is None
     assert summary["per_channel"]["O1"]["encoding_r"] == 0.5
     assert summary["per_channel"]["O2"]["encoding_r"] is None
@@ -105,7 +107,7 @@ def test_summary_gives_none_for_nan():
 )
 def test_window_as_used(times_s, window_s, used):
     scores, test = numbered_scores(1, len(times_s))
-    summary = summarise(scores, test, Axes(["mean"], times_s), window_s)
+    summary = summarise(Evidence(scores, test), Axes(["mean"], times_s), window_s)
     np.testing.assert_allclose(summary["window_s"], used, atol=1e-9)
     assert summary["window_s_requested"] == list(window_s)
     first, last = (np.argmin(np.abs(np.asarray(times_s) - end)) for end in used)
@@ -117,7 +119,7 @@ def test_window_without_samples_is_refused(window_s):
     scores, test = numbered_scores(1, 20)
     message = f"0.000 to 0.190 s .*, found {window_s[0]} to {window_s[1]} s"
     with pytest.raises(InputError, match=message):
-        summarise(scores, test, Axes(["mean"], np.arange(20) / 100), window_s)
+        summarise(Evidence(scores, test), Axes(["mean"], np.arange(20) / 100), window_s)
 
 
 @pytest.mark.parametrize(
@@ -132,4 +134,4 @@ def test_window_without_samples_is_refused(window_s):
 def test_summary_refuses_names_and_times_that_do_not_fit(ch_names, times_s, message):
     scores, test = numbered_scores(2, 2)
     with pytest.raises(InputError, match=message):
-        summarise(scores, test, Axes(ch_names, times_s))
+        summarise(Evidence(scores, test), Axes(ch_names, times_s))

@@ -6,7 +6,7 @@ from PIL import Image
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.evaluation.encoding import encoding_scores
 from img2eeg_jax.evaluation.permutations import permutation_test
-from img2eeg_jax.evaluation.summary import summarise
+from img2eeg_jax.evaluation.summary import Evidence, summarise
 from img2eeg_jax.prediction.prediction import Prediction
 
 POSTERIOR = {"P": "7531z2468", "PO": "73z48", "O": "1z2"}
@@ -42,7 +42,7 @@ def summary(ch_names, times_s=TIMES_S, n_repetitions=4, *, best_known=True):
         prediction, eeg, noise_free=signal if best_known else None, **options
     )
     test = permutation_test(prediction, eeg, n_permutations=5, **options)
-    return summarise(scores, test, Axes(ch_names, times_s))
+    return summarise(Evidence(scores, test), Axes(ch_names, times_s))
 
 
 def evoked(ch_names, times_s):

@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from img2eeg_jax.axes import Axes, Z
+from img2eeg_jax.evaluation.figures.encoding_maps import (
+    has_scalp,
+    plot_channel_by_time,
+    plot_scalp_over_time,
+)
 from img2eeg_jax.evaluation.figures.evoked import plot_evoked
 from img2eeg_jax.evaluation.figures.figure import Figure
 from img2eeg_jax.evaluation.figures.losses import plot_history
@@ -23,12 +28,14 @@ class Plot:
       title: in a few words.
       alt_text: what it shows, for those who cannot see it.
       draw: writes it to a path, from what was found.
+      applies: tells whether there is something to draw.
     """
 
     name: str
     title: str
     alt_text: str
     draw: Callable[[pathlib.Path, Findings], None]
+    applies: Callable[[Findings], bool] = lambda _: True
 
 
 def _evoked(path: pathlib.Path, findings: Findings) -> None:
@@ -70,6 +77,21 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "have known places.",
             lambda path, findings: plot_r_by_channel(path, findings.scores),
         ),
+        Plot(
+            "r_channel_by_time",
+            "Encoding accuracy of each channel at each time",
+            "Colours: Pearson r, a row a channel and a column a time; dots where it is "
+            "not above chance.",
+            plot_channel_by_time,
+        ),
+        Plot(
+            "r_scalp_over_time",
+            "Encoding accuracy on the scalp",
+            "Maps of the scalp seen from above, nose up: Pearson r at times evenly "
+            "spaced over the predicted window, in one scale of colours.",
+            plot_scalp_over_time,
+            applies=has_scalp,
+        ),
     ),
     "images": (
         Plot(
@@ -108,6 +130,8 @@ def draw(findings: Findings, folder: pathlib.Path) -> list[Figure]:
     """
     drawn = []
     for plot in PLOTS.get(findings.part, ()):
+        if not plot.applies(findings):
+            continue
         path = folder / f"{plot.name}.png"
         for kind in (".svg", ".png"):
             plot.draw(path.with_suffix(kind), findings)

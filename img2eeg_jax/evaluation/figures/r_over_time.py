@@ -16,7 +16,8 @@ from img2eeg_jax.evaluation.metrics import upper_ceiling_of_noise
 def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> None:
     """Draws r, averaged over channels, over time with the noise ceilings.
 
-    The thin line is what one in twenty random assignments of images exceeds.
+    The thin line is what one in twenty random assignments of images exceeds; the pale
+    band around r is its 95 % interval, where the summary has one.
     Where there are no halves (a single repetition), r is against all repetitions.
 
     Args:
@@ -35,6 +36,10 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
     best = labels.known(per_time, best_name)
     if best is not None:
         canvas.line(axes, times_ms, best, ls="--", **labels.style(best_name))
+    low, high = (labels.known(per_time, f"{main}_ci_{end}") for end in ("low", "high"))
+    if low is not None and high is not None and len(times_ms) > 1:
+        style = {"color": labels.style(main)["color"], "alpha": 0.25, "lw": 0}
+        axes.fill_between(times_ms, low, high, label="its 95 % interval", **style)
     for name, width in (("permutation_r_95", 1), (main, 2)):
         r = labels.numbers(per_time[name])
         canvas.line(axes, times_ms, r, lw=width, **labels.style(name))
