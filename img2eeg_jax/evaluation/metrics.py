@@ -379,7 +379,6 @@ _RSA = (
     ),
 )
 
-# Name → metric, in the order in which they are shown.
 _ACCURACY = {
     "against": "decoding",
     "chance": 0.5,
