@@ -12,12 +12,21 @@ from typing import Any
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
-from img2eeg_jax.evaluation.parts import encoding, images, leaks, training
+from img2eeg_jax.evaluation.parts import (
+    decoding,
+    encoding,
+    identification,
+    images,
+    leaks,
+    training,
+)
 from img2eeg_jax.provenance import digest_of, sha256_of
 
 # Part → what finds it, in the order in which they are shown.
 PARTS: Mapping[str, Callable[..., Findings]] = {
     "encoding": encoding.find,
+    "decoding": decoding.find,
+    "identification": identification.find,
     "images": images.find,
     "leaks": leaks.find,
     "training": training.find,
@@ -44,12 +53,16 @@ class Choices:
       window_s: first and last time of the mean scores, seconds.
       n_splits: random halvings of the repetitions.
       seed: of everything random.
+      decoding_halvings: as `n_splits`, of decoding, which takes as long for each.
+      candidates: folder of more pictures to identify test images among; "" for none.
     """
 
     only: tuple[str, ...] | None = None
     window_s: tuple[float, float] = (0.1, 0.3)
     n_splits: int = 100
     seed: int = 0
+    decoding_halvings: int = 1
+    candidates: str | os.PathLike = ""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -66,7 +79,12 @@ class Choices:
 
     def options(self, part: str) -> dict[str, Any]:
         """Returns the keyword arguments of a part's `find`."""
-        return {"encoding": {"n_splits": self.n_splits}}.get(part, {})
+        candidates = pathlib.Path(self.candidates) if self.candidates else None
+        return {
+            "encoding": {"n_splits": self.n_splits},
+            "decoding": {"n_splits": self.decoding_halvings},
+            "identification": {"candidates": candidates},
+        }.get(part, {})
 
 
 def find_parts(

@@ -26,6 +26,18 @@ _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.
 _N_SPLITS = flags.DEFINE_integer(
     "n_splits", 100, "Halvings of the repetitions.", lower_bound=1
 )
+_DECODING_HALVINGS = flags.DEFINE_integer(
+    "decoding_halvings",
+    1,
+    "Halvings of the repetitions for decoding; 100 are official, and take 100 times as "
+    "long.",
+    lower_bound=1,
+)
+_CANDIDATES = common.define_path(
+    "candidates",
+    "",
+    "Folder of more pictures, among which the test images are identified.",
+)
 _WINDOW = common.define(
     "window",
     "0.1,0.3",
@@ -54,6 +66,8 @@ def main() -> None:
         n_splits=_N_SPLITS.value,
         window_s=_WINDOW.value,
         seed=_SEED.value,
+        decoding_halvings=_DECODING_HALVINGS.value,
+        candidates=_CANDIDATES.value,
         log=common.say,
     )
     print(printed.result_table(found))
