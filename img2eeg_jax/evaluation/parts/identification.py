@@ -28,7 +28,7 @@ def find(
     *,
     candidates: str | os.PathLike | None = None,
     n_features: int = N_FEATURES,
-    n_draws: int = 10,
+    n_draws: int = 5,
 ) -> Findings:
     """Identifies each test image among the others, and among candidates.
 
