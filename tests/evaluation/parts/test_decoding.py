@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_window(material, findings):
         assert scores[name] == pytest.approx(of[:, inside].mean())
         np.testing.assert_allclose(findings.tables["decoding"][name], of.mean(0))
     assert scores["window_s"] == pytest.approx([0.1, 0.15])
-    low, high = scores["decoding_accuracy_ci"]
+    low, high = (scores[f"decoding_accuracy_ci_{end}"] for end in ("low", "high"))
     assert 0.5 < low < scores["decoding_accuracy"] < high <= 1
     assert scores["decoding_p"] == scores["decoding_p_corrected"] == 1 / 100
     counts = {"n_pairs": 45, "n_pseudo_trials": 4, "n_splits": 1, "n_images": 10}

@@ -121,7 +121,7 @@ def test_scores_and_curves(material, folder, tmp_path):
     counts = {"n_candidates": 60, "set_size": 12, "candidates_set_size": 72}
     assert counts.items() <= scores.items()
     assert scores["top1"] > 0.5 > scores["top1_chance"] == 1 / 12
-    assert scores["top1_ci"][0] <= scores["top1"] <= scores["top1_ci"][1]
+    assert scores["top1_ci_low"] <= scores["top1"] <= scores["top1_ci_high"]
     assert scores["candidates_top1"] <= scores["top1"] <= scores["top5"]
     assert scores["identification_p"] == 1 / 1001
     sizes, repetitions = (np.unique(table[n]) for n in ("set_size", "n_repetitions"))
