@@ -6,25 +6,8 @@ import numpy as np
 
 from img2eeg_jax.axes import Axes
 
-P17 = [
-    "Pz",
-    "P3",
-    "P7",
-    "O1",
-    "Oz",
-    "O2",
-    "P4",
-    "P8",
-    "P1",
-    "P5",
-    "PO7",
-    "PO3",
-    "POz",
-    "PO4",
-    "PO8",
-    "P6",
-    "P2",
-]
+P17 = ["Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1", "P5", "PO7", "PO3"]
+P17 += ["POz", "PO4", "PO8", "P6", "P2"]
 
 
 def material(seed=0, *, n_images=40, n_repetitions=8, spread=0.7, ch_names=P17[:5]):
