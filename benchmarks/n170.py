@@ -15,8 +15,8 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from img2eeg_jax.evaluation import report
 from img2eeg_jax.evaluation.correlation import correlate_over_images
+from img2eeg_jax.evaluation.run import evaluate
 from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.training import experiment
 
@@ -77,7 +77,7 @@ def score_validation(config, run):
 
 def score_test(run):
     """Scores the best weights on the test images."""
-    summary = report.evaluate(run, window_s=WINDOW_S)
+    summary = evaluate(run, only=("encoding",), window_s=WINDOW_S).scores
     scores = summary["per_channel"] | {"all": summary}
     return {
         name: round(values["encoding_r_all_repetitions"], 3)

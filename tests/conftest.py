@@ -35,6 +35,14 @@ def pytest_addoption(parser):
         default="",
         help="the N170 recordings in THINGS-EEG2's layout; their tests skip without",
     )
+    parser.addoption(
+        "--objects92-dir",
+        default="",
+        help="92 object pictures and dissimilarities measured of them",
+    )
+    parser.addoption(
+        "--alexnet-dir", default="", help="folder of alexnet_flax.npz, trained weights"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +77,22 @@ def n170_dir(request):
     folder = request.config.getoption("--n170-dir")
     if not folder:
         pytest.skip("needs --n170-dir")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def objects92_dir(request):
+    folder = request.config.getoption("--objects92-dir")
+    if not folder:
+        pytest.skip("needs --objects92-dir")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def alexnet_dir(request):
+    folder = request.config.getoption("--alexnet-dir")
+    if not folder:
+        pytest.skip("needs --alexnet-dir")
     return pathlib.Path(folder)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 import img2eeg_jax
 from img2eeg_jax.axes import Axes
-from img2eeg_jax.evaluation.report import evaluate
+from img2eeg_jax.evaluation.evaluation import Evaluation
+from img2eeg_jax.evaluation.run import evaluate
 from img2eeg_jax.prediction.encoder import Encoder
 
 
@@ -17,6 +18,7 @@ def test_exports():
     assert img2eeg_jax.Encoder is Encoder
     assert img2eeg_jax.Axes is Axes
     assert img2eeg_jax.evaluate is evaluate
+    assert img2eeg_jax.Evaluation is Evaluation
     assert img2eeg_jax.__version__ == importlib.metadata.version("img2eeg_jax")
     assert set(img2eeg_jax.__all__) <= set(dir(img2eeg_jax))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

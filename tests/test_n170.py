@@ -10,7 +10,7 @@ import pytest
 from configs import n170
 from img2eeg_jax.data import layout, preprocessing
 from img2eeg_jax.data.sources import recordings
-from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation.run import evaluate
 from img2eeg_jax.training import experiment
 
 # What the recordings' own preprocessed files were made with.
@@ -30,7 +30,7 @@ def train_and_score(n170_dir, workdir, seed, **changes):
     config.update(changes)
     run = workdir / f"run-{seed}-{config.shuffle_eeg}"
     experiment.train(config, run)
-    return report.evaluate(run, window_s=(0.1, 0.3))
+    return evaluate(run, only=("encoding",)).scores
 
 
 def test_trains_and_reports_each_channel(n170_dir, tmp_path):

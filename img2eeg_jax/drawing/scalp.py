@@ -11,6 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Circle, Ellipse
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 _LOG = logging.getLogger(__name__)
@@ -108,6 +109,48 @@ def draw_scalp(
     return dots
 
 
+def map_weights(positions: NDArray, n_pixels: int) -> NDArray[np.float64]:
+    """Returns what turns values of electrodes into a map, by one product.
+
+    The map interpolates by multiquadrics as wide as electrodes are apart, which are
+    linear in the values: whoever has the weights draws maps at all times.
+
+    Args:
+      positions: f64[channel, 2] of `positions_of`, none of them NaN.
+      n_pixels: height and width of the square around the head (`on_square`).
+
+    Returns:
+      f64[pixel row, from the top, pixel column, channel]; NaN outside of the head and
+      far from all electrodes, and everywhere of too few electrodes for a map.
+    """
+    weights = np.full((n_pixels, n_pixels, len(positions)), np.nan)
+    if len(positions) < _MIN_MAP_CHANNELS:
+        return weights
+    x, y, _, radius = _HEAD_SPHERE_M
+    along = (np.arange(n_pixels) + 0.5) / n_pixels * 2 - 1
+    pixels = np.stack(np.meshgrid(along, -along), axis=-1) * radius + (x, y)
+    from_middle = np.linalg.norm(pixels - (x, y), axis=-1)
+    is_drawn = (from_middle <= radius) & ~_is_far(positions, pixels)
+    # The least smoothing keeps two electrodes at one place from having no solution.
+    interpolate = RBFInterpolator(
+        positions / _neighbour_m(positions),
+        np.eye(len(positions)),
+        kernel="multiquadric",
+        epsilon=1.0,
+        degree=0,
+        smoothing=1e-9,
+    )
+    weights[is_drawn] = interpolate(pixels[is_drawn] / _neighbour_m(positions))
+    return weights
+
+
+def on_square(positions: NDArray) -> NDArray[np.float64]:
+    """Returns f64[channel, 2], x from the left and y from the top of the head, 0..1."""
+    x, y, _, radius = _HEAD_SPHERE_M
+    right, up = ((positions - (x, y)) / (2 * radius) + 0.5).T
+    return np.stack([right, 1 - up], axis=1)
+
+
 def colours_of(positions: NDArray) -> NDArray:
     """Returns f64[channel, 3], RGB that tells places apart; grey of unknown ones."""
     x, y, _, radius = _HEAD_SPHERE_M
@@ -161,15 +204,24 @@ def _draw_map(axes: Axes, values: NDArray, positions: NDArray) -> AxesImage:
         show=False,
     )
     axes.set(xlim=limits[0], ylim=limits[1])
-    electrodes = cKDTree(positions)
-    neighbour_m = np.median(electrodes.query(positions, k=2)[0][:, 1])
     left, right, bottom, top = image.get_extent()
     pixels = np.meshgrid(
         np.linspace(left, right, _MAP_PIXELS), np.linspace(bottom, top, _MAP_PIXELS)
     )
-    distance_m, _ = electrodes.query(np.stack(pixels, axis=-1))
-    is_far = distance_m > _MAP_REACH * neighbour_m
+    is_far = _is_far(positions, np.stack(pixels, axis=-1))
     image.set_data(np.ma.masked_where(is_far, image.get_array()))
     x, y, _, radius = _HEAD_SPHERE_M
     image.set_clip_path(Circle((x, y), radius, transform=axes.transData))
     return image
+
+
+def _neighbour_m(positions: NDArray) -> float:
+    """Returns how far a typical electrode is from the next one."""
+    distance_m, _ = cKDTree(positions).query(positions, k=2)
+    return float(np.median(distance_m[:, 1]))
+
+
+def _is_far(positions: NDArray, points: NDArray) -> NDArray[np.bool_]:
+    """Tells of points f64[..., 2] whether a map does not reach them."""
+    distance_m, _ = cKDTree(positions).query(points)
+    return distance_m > _MAP_REACH * _neighbour_m(positions)

@@ -138,11 +138,24 @@ def _flat(eeg: ArrayLike) -> NDArray:
 
 def _half_weights(n_repetitions: int, n_splits: int, seed: int) -> NDArray[np.float64]:
     """Returns f64[2 * n_splits, repetition]: rows that average one half, then other."""
-    if n_splits < 1:
-        raise ValueError(f"`n_splits`: expected at least 1, found {n_splits}")
-    rng = np.random.default_rng(seed)
-    orders = rng.permuted(np.tile(np.arange(n_repetitions), (n_splits, 1)), axis=1)
+    orders = half_orders(n_repetitions, n_splits, seed)
     n_half = n_repetitions // 2
     in_half = np.zeros((n_splits, n_repetitions), bool)
     np.put_along_axis(in_half, orders[:, :n_half], True, axis=1)
     return np.concatenate([in_half / n_half, ~in_half / (n_repetitions - n_half)])
+
+
+def half_orders(n_repetitions: int, n_splits: int, seed: int) -> NDArray[np.int64]:
+    """Returns the halvings of `half_split_means` by the repetitions' numbers.
+
+    Returns:
+      i64[split, repetition]: each row holds all repetitions in random order, of which
+      the first n_repetitions // 2 are the half.
+
+    Raises:
+      ValueError: `n_splits` is below 1.
+    """
+    if n_splits < 1:
+        raise ValueError(f"`n_splits`: expected at least 1, found {n_splits}")
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(n_repetitions), (n_splits, 1)), axis=1)

@@ -8,6 +8,7 @@ its part.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _GIFFORD = "Gifford et al. 2022, NeuroImage 264:119754"
 
@@ -253,9 +254,237 @@ _COMPARISON = (
     ),
 )
 
+_NILI = "Nili et al. 2014, PLoS Comput Biol 10:e1003553"
+_DIEDRICHSEN = "Diedrichsen et al. 2021, Neurons Behav Data Anal Theory 5(3)"
+_ONE_SIDED = {"chance": 0.5, "range": (0.0, 1.0), "unit": "p, one-sided"}
+
+# Groups of RSA: all pairs of images, or as many of half of the repetitions.
+RDM, RDM_HALF, RDM_SUBJECTS = "RDMs", "RDMs of halves", "RDMs of subjects"
+
+
+def _rsa(
+    name: str, label: str, formula: str, against: str = RDM, **others: Any
+) -> Metric:
+    facts = {"unit": "similarity", "source": "", **others}
+    return Metric(f"rsa_{name}", label, label, against, formula, part="rsa", **facts)
+
+
+_RSA = (
+    _rsa(
+        "spearman",
+        "RSA, Spearman",
+        "Spearman's rank correlation, over pairs of images, of a model's and the "
+        "measured dissimilarities",
+        source="Kriegeskorte et al. 2008, Front Syst Neurosci 2:4",
+    ),
+    _rsa(
+        "ci_low",
+        "RSA, lower end",
+        "lower end of the 95 % interval of `rsa_spearman`, images drawn with "
+        "replacement; pairs of an image with itself are left out",
+    ),
+    _rsa("ci_high", "RSA, upper end", "upper end of the same interval"),
+    _rsa(
+        "p",
+        "p of RSA",
+        "share of the permutations of the model's images, the true order among them, "
+        "whose `rsa_spearman` is at least as high",
+        **_ONE_SIDED,
+    ),
+    _rsa(
+        "p_max",
+        "p of RSA, all times",
+        "the same against the highest of all times: corrected for their number",
+        **_ONE_SIDED,
+    ),
+    _rsa("peak", "RSA, peak", "the highest `rsa_spearman` of all times"),
+    _rsa(
+        "peak_time_s",
+        "RSA, time of the peak",
+        "the time of `rsa_peak`",
+        chance="any time",
+        range=(-math.inf, math.inf),
+        unit="s",
+    ),
+    _rsa(
+        "tau_a",
+        "RSA, Kendall's τ-a",
+        "as `rsa_spearman`, by τ-a: ties are no agreement",
+        source=_NILI,
+    ),
+    _rsa(
+        "cosine",
+        "RSA, cosine",
+        "cosine of the dissimilarities; of dissimilarities that are all positive it "
+        "is high by chance, too",
+        chance="above 0, but for cross-validated distances",
+    ),
+    _rsa(
+        "whitened_cosine",
+        "RSA, whitened cosine",
+        "cosine of dissimilarities whose dependence through common images is removed",
+        chance="0 for cross-validated distances",
+        source=_DIEDRICHSEN,
+    ),
+    _rsa(
+        "split_half",
+        "RSA, split half",
+        "Spearman's r of the measured dissimilarities of both halves of the "
+        "repetitions, mean over random halvings; no ceiling, for all repetitions are "
+        "less noisy",
+        RDM_HALF,
+    ),
+    _rsa(
+        "ceiling_lower",
+        "RSA, lower ceiling",
+        "mean similarity of a subject with the mean of the others",
+        RDM_SUBJECTS,
+        source=_NILI,
+    ),
+    _rsa(
+        "ceiling_upper",
+        "RSA, upper ceiling",
+        "mean similarity of a subject with the mean of all, which contains it",
+        RDM_SUBJECTS,
+        chance="above 0: 1 / root of the number of subjects",
+        source=_NILI,
+    ),
+    _rsa(
+        "partial",
+        "RSA, partial",
+        "`rsa_spearman` without what another network's same layer explains of both",
+    ),
+    _rsa(
+        "unique",
+        "RSA, unique share",
+        "by how much the other network's layer alone explains less variance of the "
+        "ranks (R²) than both",
+        range=(0.0, 1.0),
+        unit="R²",
+    ),
+    _rsa(
+        "unique_of_other",
+        "RSA, unique share of the other",
+        "by how much this network's layer alone explains less than both",
+        range=(0.0, 1.0),
+        unit="R²",
+    ),
+    _rsa("common", "RSA, common share", "what either explains", unit="R²"),
+)
+
+_ACCURACY = {
+    "against": "decoding",
+    "chance": 0.5,
+    "range": (0.0, 1.0),
+    "unit": "share of pairs of images",
+    "source": _GIFFORD,
+    "part": "decoding",
+}
+
+_DECODING = (
+    Metric(
+        "decoding_accuracy",
+        "decoding of predictions",
+        "decoding",
+        formula="pairs of images whose predictions a linear classifier (C = 1) of half "
+        "of the measured repetitions tells apart, mean over both images and halvings",
+        **_ACCURACY,
+    ),
+    Metric(
+        "decoding_ceiling_lower",
+        "decoding ceiling, lower",
+        "decoding of the other half",
+        formula="the same of the measured mean of the other half",
+        **_ACCURACY,
+    ),
+    Metric(
+        "decoding_ceiling_upper",
+        "decoding ceiling, upper",
+        "decoding of all repetitions",
+        formula="the same of the measured mean of all repetitions, which contain the "
+        "half: above 0.5 even of noise",
+        **_ACCURACY | {"chance": "above 0.5, of the half that was trained on"},
+    ),
+    Metric(
+        "decoding_p",
+        "p of decoding",
+        "p of decoding",
+        "decoding",
+        "the share of 1,000 random assignments of predictions to images, counting the "
+        "true one, with at least the true accuracy",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of one test",
+        part="decoding",
+    ),
+    Metric(
+        "decoding_p_corrected",
+        "p of decoding, corrected",
+        "p of decoding, corrected",
+        "decoding",
+        "as `decoding_p`, of the largest accuracy of all times",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of all times together",
+        part="decoding",
+    ),
+)
+
+_SHARE = {
+    "against": "identification",
+    "range": (0.0, 1.0),
+    "unit": "share of images",
+    "source": _GIFFORD,
+    "part": "identification",
+}
+
+_IDENTIFICATION = (
+    Metric(
+        "top1",
+        "identified (top 1)",
+        "top 1",
+        formula="test images whose measured response correlates most with their own "
+        "prediction out of a set, over the channel-times best predicted in training",
+        chance="1 / size of the set",
+        **_SHARE,
+    ),
+    Metric(
+        "top5",
+        "among the first five (top 5)",
+        "top 5",
+        formula="the same, among the five highest r",
+        chance="5 / size of the set",
+        **_SHARE,
+    ),
+    Metric(
+        "mean_rank",
+        "mean rank",
+        "mean rank",
+        "identification",
+        "rank of the right image among the test images, from 1, mean over images",
+        chance="(number of test images + 1) / 2",
+        range=(1.0, float("inf")),
+        unit="rank",
+        part="identification",
+    ),
+    Metric(
+        "identification_p",
+        "p of the mean rank",
+        "p of identification",
+        "identification",
+        "the share of 1,000 random assignments of predictions to images, counting the "
+        "true one, with at most the true mean rank",
+        chance=0.5,
+        range=(0.0, 1.0),
+        unit="p, one-sided, of one test",
+        part="identification",
+    ),
+)
+
 # Name → metric, in the order in which they are shown.
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_ENCODING, *_COMPARISON)
+    metric.name: metric
+    for metric in (*_ENCODING, *_COMPARISON, *_RSA, *_DECODING, *_IDENTIFICATION)
 }
 
 

@@ -12,9 +12,12 @@ brighter (dHash, Krawetz 2013). Of 128 bits together
   copies are not found.
 
 Pictures that were cut to one outline, such as faces, have close hashes, too; those of
-32x32 grey pixels that correlate by less than 0.9 are no copies.
+32x32 grey pixels that correlate by less than 0.9 are no copies. Neither are those of
+simple shapes whose colours differ: their chroma, where both have some, is to point the
+same way (cosine of 0.5 or more).
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -24,12 +27,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # See above.
-MAX_BITS, MIN_R = 20, 0.9
+MAX_BITS, MIN_R, MIN_CHROMA = 20, 0.9, 0.5
+
+# Chroma of less, of 128, is no colour.
+_GREY_BELOW = 4
 
 # Side of the grey pictures; of the lowest frequencies that pHash takes.
 _SIDE, _FREQUENCIES = 32, 8
 
 _IMAGES_AT_A_TIME = 256
+
+_SHAPES_OF_NONE = ((0, _SIDE, _SIDE), (0, 8, 9), (0, 8, 8, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +48,22 @@ class Fingerprints:
       hashes: u64[image, 2], pHash and dHash.
       pixels: f32[image, pixel], 32x32 grey values, centred, of length 1; 0 where all
         are equal.
+      chroma: f32[image, pixel], Cb and Cr of 8x8 pixels, as a vector of length 1; 0 of
+        pictures without colours.
     """
 
     hashes: NDArray[np.uint64]
     pixels: NDArray[np.float32]
+    chroma: NDArray[np.float32]
 
     @classmethod
     def of(cls, images: Iterable[NDArray[np.uint8]]) -> "Fingerprints":
         """Computes those of pictures, each u8[height, width, 3]."""
-        parts = [_fingerprints(block) for block in _blocks(map(_grey, images))]
-        hashes, pixels = zip(*parts, strict=True) if parts else ((), ())
-        return cls(
-            np.concatenate([np.empty((0, 2), np.uint64), *hashes]),
-            np.concatenate([np.empty((0, _SIDE**2), np.float32), *pixels]),
-        )
+        small = (_small(image) for image in images)
+        parts = [_fingerprints(*block) for block in _blocks(small)]
+        if not parts:
+            parts = [_fingerprints(*map(np.empty, _SHAPES_OF_NONE))]
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,9 @@ def near_duplicates(first: Fingerprints, second: Fingerprints) -> list[Pair]:
         for offset in np.flatnonzero([len(rows) for rows in close]):
             row, rows = start + int(offset), close[offset]
             r = second.pixels[rows] @ first.pixels[row]
+            chroma = second.chroma[rows] @ first.chroma[row]
+            # 0 says that one of both has no colours.
+            r = np.where((chroma != 0) & (chroma < MIN_CHROMA), -1, r)
             best = int(np.argmax(r))
             if r[best] >= MIN_R:
                 bits = int(n_bits[offset, rows[best]])
@@ -101,43 +114,42 @@ def near_duplicates(first: Fingerprints, second: Fingerprints) -> list[Pair]:
     return pairs
 
 
-def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns u8[32, 32]."""
-    picture = Image.fromarray(np.asarray(image)).convert("L")
-    return np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+def _small(image: NDArray[np.uint8]) -> tuple[NDArray, NDArray, NDArray]:
+    """Returns grey pixels u8[32, 32] and u8[8, 9], and chroma i16[8, 8, 2]."""
+    picture = Image.fromarray(np.asarray(image))
+    how = Image.Resampling.LANCZOS
+    grey = picture.convert("L").resize((_SIDE, _SIDE), how)
+    colours = picture.resize((8, 8), Image.Resampling.BOX).convert("YCbCr")
+    chroma = np.asarray(colours)[..., 1:].astype(np.int16) - 128
+    return np.asarray(grey), np.asarray(grey.resize((9, 8), how)), chroma
 
 
-def _blocks(images: Iterable[NDArray]) -> Iterator[NDArray]:
-    """Yields stacks of pictures."""
-    block = []
-    for image in images:
-        block.append(image)
-        if len(block) == _IMAGES_AT_A_TIME:
-            yield np.stack(block)
-            block = []
-    if block:
-        yield np.stack(block)
+def _blocks(rows: Iterable[tuple[NDArray, ...]]) -> Iterator[list[NDArray]]:
+    """Yields stacks of what belongs to pictures."""
+    rows = iter(rows)
+    while block := list(itertools.islice(rows, _IMAGES_AT_A_TIME)):
+        yield [np.stack(of) for of in zip(*block, strict=True)]
 
 
 def _fingerprints(
-    grey: NDArray[np.uint8],
-) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-    """Returns `hashes` and `pixels` of u8[image, 32, 32]."""
-    values = grey.astype(np.float64)
+    grey: NDArray, tiny: NDArray, chroma: NDArray
+) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.float32]]:
+    """Returns `hashes`, `pixels` and `chroma` of stacks of what `_small` returns."""
+    n_images, values = len(grey), grey.astype(np.float64)
     low = scipy.fft.dctn(values, axes=(1, 2), norm="ortho")
-    low = low[:, :_FREQUENCIES, :_FREQUENCIES].reshape(len(grey), -1)
+    low = low[:, :_FREQUENCIES, :_FREQUENCIES].reshape(n_images, _FREQUENCIES**2)
     # The first is the mean brightness, which is of another size.
     p_hash = low > np.median(low[:, 1:], axis=1, keepdims=True)
-    small = np.stack([_small(one) for one in grey])
-    d_hash = (small[..., 1:] > small[..., :-1]).reshape(len(grey), -1)
-    bits = np.stack([p_hash, d_hash], axis=1)
-    hashes = np.packbits(bits, axis=-1).view(np.uint64)[..., 0]
-    pixels = values.reshape(len(grey), -1)
+    d_hash = (tiny[..., 1:] > tiny[..., :-1]).reshape(n_images, 64)
+    hashes = np.packbits(np.stack([p_hash, d_hash], axis=1), axis=-1)
+    pixels = values.reshape(n_images, _SIDE**2)
+    chroma = chroma.reshape(n_images, 128).astype(np.float64)
+    chroma[np.abs(chroma).mean(axis=1) < _GREY_BELOW] = 0
     pixels = pixels - pixels.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(pixels, axis=1, keepdims=True)
-    return hashes, (pixels / np.where(length > 0, length, 1)).astype(np.float32)
+    return hashes.view(np.uint64)[..., 0], _unit(pixels), _unit(chroma)
 
 
-def _small(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns u8[8, 9]."""
-    return np.asarray(Image.fromarray(grey).resize((9, 8), Image.Resampling.LANCZOS))
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Scales rows to length 1; rows of 0 stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(length > 0, length, 1)).astype(np.float32)

@@ -14,7 +14,7 @@ from img2eeg_jax.data.layout import Label
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import comparison, group, protocol
 from img2eeg_jax.evaluation.evaluation import Evaluation
-from img2eeg_jax.evaluation.find import OF_EEG, Choices, find_parts
+from img2eeg_jax.evaluation.find import WITHOUT_EEG, Choices, find_parts
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.measured import load_measured
@@ -23,6 +23,9 @@ from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction.encoder import Encoder
 
 Log = Callable[[str], None]
+
+# Parts that are of one network, and have no mean.
+_OF_ONE = ("leaks", "training")
 
 
 def evaluate(
@@ -65,7 +68,7 @@ def evaluate(
             log(f"subject {asked}")
         one = load()
         material = _material(one, data, asked, how, log)
-        _tell(one.checkpoint, which, material, log)
+        _tell_weights(one.checkpoint, which, log)
         said = protocol.of_material(material, how)
         whose = said["scored"]["subject"]
         folder = _folder_of(cache, whose, len(networks))
@@ -209,7 +212,7 @@ def _material(
 ) -> Material:
     """Returns what the parts are made from; no EEG where none of them needs it."""
     checkpoint, measured = encoder.checkpoint, None
-    if any(part in OF_EEG for part in how.parts):
+    if {*how.parts} - {*WITHOUT_EEG}:
         signal = checkpoint.description.signal
         if not signal.is_eeg:
             found = f"one that predicts {signal.kind}, which has no EEG scores"
@@ -218,20 +221,20 @@ def _material(
         measured = load_measured(
             checkpoint, data_dir=data_dir, subject=subject, log=log
         )
+        if cut := signal.axes.cut(how.window_s):
+            log(cut)
     return Material(encoder, measured, how.window_s, how.seed, log)
 
 
-def _tell(checkpoint: Checkpoint, asked: str, material: Material, log: Log) -> None:
-    """Says in one line each what a reader of the scores should know."""
-    if checkpoint.config is not None:
-        weights = f"these are the weights of step {checkpoint.step}"
-        if not checkpoint.history:
-            log(f"no epoch has ended yet: {weights}")
-        elif checkpoint.which != asked:
-            log(f"no epoch could be selected as the best: {weights}, the last")
-    signal = checkpoint.description.signal
-    if material.measured is not None and (cut := signal.axes.cut(material.window_s)):
-        log(cut)
+def _tell_weights(checkpoint: Checkpoint, asked: str, log: Log) -> None:
+    """Says in one line if these are no weights of a finished or a selected epoch."""
+    if checkpoint.config is None:
+        return
+    weights = f"these are the weights of step {checkpoint.step}"
+    if not checkpoint.history:
+        log(f"no epoch has ended yet: {weights}")
+    elif checkpoint.which != asked:
+        log(f"no epoch could be selected as the best: {weights}, the last")
 
 
 def _made_from(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +269,7 @@ def _group(found: Mapping[Label, Mapping[str, Findings]]) -> dict[str, Findings]
     first, *others = found.values()
     together = {}
     for part in first:
-        if all(part in other for other in others):
+        if part not in _OF_ONE and all(part in other for other in others):
             try:
                 of_part = {whose: parts[part] for whose, parts in found.items()}
                 together[part] = group.group(of_part)

@@ -16,9 +16,11 @@ from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import synthetic
-from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation import networks
 from img2eeg_jax.evaluation.encoding import encoding_scores
+from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.permutations import permutation_test
+from img2eeg_jax.evaluation.run import evaluate_to_files
 from img2eeg_jax.prediction import encoder
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
 
@@ -146,11 +148,16 @@ def oracle(monkeypatch, data_dir):
         signal = SignalLayout.for_eeg(kind, axes, times_s)
         description = Description("realnet", {}, SIZE, signal=signal)
         loaded = Checkpoint(data_dir.parent, 5, description, {})
-        monkeypatch.setattr(report, "load_checkpoint", lambda *args: loaded)
+        monkeypatch.setattr(networks, "load_whole", lambda *args: loaded)
         monkeypatch.setattr(encoder.Encoder, "signal", signal_of)
-        return report.evaluate(
-            "unused", data_dir=data_dir, subject=1, output=output, log=lambda line: None
-        )
+        return evaluate_to_files(
+            ["unused"],
+            data_dir=data_dir,
+            subjects=1,
+            output=output,
+            only=("encoding",),
+            log=lambda line: None,
+        ).scores
 
     return score
 
@@ -173,7 +180,6 @@ def test_an_oracle_scores_1_from_files_to_metrics(oracle, tmp_path, kind):
 @pytest.mark.parametrize("axis", [0, 1, 2], ids=["images", "channels", "times"])
 def test_one_that_is_off_by_one_does_not(oracle, tmp_path, monkeypatch, axis):
     """The test above would see it if images, channels or times were shifted."""
-    for name in report.figures.__all__:
-        monkeypatch.setattr(report.figures, name, lambda *args, **options: None)
+    monkeypatch.setattr(Evaluation, "save", lambda *args: None)
     summary = oracle(CHANNELS_BY_TIMES, lambda x: np.roll(x, 1, axis), tmp_path)
     assert summary["encoding_r_all_repetitions"] < 0.99

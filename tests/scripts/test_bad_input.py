@@ -8,7 +8,7 @@ import pytest
 from helpers.commands import check_done, check_refused, tiny_config
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation.run import evaluate
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.training import experiment
 
@@ -132,7 +132,7 @@ VALUES = {
     ),
     "no areas": ({"areas": ()}, ["`areas`: expected.*V1, V2, V4, IT", "found"]),
     "unknown area": ({"areas": ("V1", "V3")}, ["`areas`", r"\('V1', 'V3'\)"]),
-    "no such folder": ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
+    "no such folder": ({"data": "nowhere"}, ["nowhere", "No such file"]),
     "no such teacher": (
         {"teacher": "nowhere", "task": "mse"},
         ["nowhere: expected a checkpoint", "found none"],
@@ -266,15 +266,15 @@ def test_damaged_config_of_a_work_directory(trained, snapshot):
 @pytest.mark.parametrize(
     ("flags", "patterns"),
     [
-        ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
-        ({"subject": 2}, ["sub-02", "found only these in .*: sub-01"]),
+        ({"data": "nowhere"}, ["nowhere", "No such file"]),
+        ({"subjects": 2}, ["sub-02", "found only these in .*: sub-01"]),
         ({"window_s": (2.0, 3.0)}, ["window: expected", "found 2.0 to 3.0 s"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_evaluation_refuses(flags, patterns, trained, snapshot):
     before = snapshot(trained)
-    check_refuses(lambda: report.evaluate(trained, **flags), patterns)
+    check_refuses(lambda: evaluate(trained, **flags), patterns)
     assert snapshot(trained) == before
 
 
@@ -283,7 +283,7 @@ def test_evaluation_of_damaged_data(name, trained, data_dir, snapshot):
     damaged, damage, patterns = DAMAGES[name]
     damage(data_dir, damaged)
     before = snapshot(data_dir.parent)
-    call = lambda: report.evaluate(trained, data_dir=data_dir)  # noqa: E731
+    call = lambda: evaluate(trained, data_dir)  # noqa: E731
     check_refuses(call, patterns)
     assert snapshot(data_dir.parent) == before
 
@@ -292,7 +292,7 @@ def test_evaluation_of_data_with_other_channels(trained, data_dir, snapshot):
     for name in (TRAINING, TEST):
         rewrite(data_dir, name, rename_channel)
     before = snapshot(trained)
-    call = lambda: report.evaluate(trained, data_dir=data_dir)  # noqa: E731
+    call = lambda: evaluate(trained, data_dir)  # noqa: E731
     check_refuses(call, ["shards: channels: expected", "Fpz", "found Pz"])
     assert snapshot(trained) == before
 
@@ -302,7 +302,7 @@ def test_evaluation_of_a_damaged_checkpoint(trained, snapshot):
         path.write_text(json.dumps({"kind": "realnet"}))
     before = snapshot(trained)
     patterns = [str(trained / "checkpoints"), "expected a checkpoint", "found"]
-    check_refuses(lambda: report.evaluate(trained), patterns)
+    check_refuses(lambda: evaluate(trained), patterns)
     assert snapshot(trained) == before
 
 
@@ -358,15 +358,9 @@ def test_train_tells_another_config_in_one_line(commands, trained, snapshot):
     assert snapshot(trained) == before
 
 
-@pytest.mark.parametrize(
-    ("script", "flags"),
-    [
-        ("eval.py", ["--checkpoint=x"]),
-        ("convert_torch_weights.py", ["--input=x", "--output=x"]),
-    ],
-)
-def test_several_subjects_where_one_makes_sense(script, flags, commands):
-    result = commands.run(script, *flags, "--subjects=1,2")
+def test_several_subjects_where_one_makes_sense(commands):
+    flags = ["--input=x", "--output=x", "--subjects=1,2"]
+    result = commands.run("convert_torch_weights.py", *flags)
     check_refused(result, "--subjects=1,2: expected one subject", status=2)
 
 

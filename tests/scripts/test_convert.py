@@ -17,7 +17,7 @@ from helpers.commands import INTERRUPT, KILL, check_done, check_refused, finish
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation.run import evaluate
 from img2eeg_jax.interop import transfer
 from img2eeg_jax.prediction import run
 
@@ -200,7 +200,7 @@ def test_eval_scores_a_converted_encoder(
 )
 def test_eval_refuses_what_predicts_no_eeg(converted, data_original, name, words):
     with pytest.raises(InputError, match=words):
-        report.evaluate(converted / name, data_dir=data_original)
+        evaluate(converted / name, data_original)
 
 
 @pytest.mark.parametrize(

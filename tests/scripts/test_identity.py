@@ -21,7 +21,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation.run import evaluate_to_files
 from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.training import experiment
 from img2eeg_jax.training.loop import Trainer
@@ -36,8 +36,9 @@ def run(trained):
 
 
 def score(workdir, **changes):
-    arguments = {"n_splits": 5, "log": lambda line: None}
-    return report.evaluate(workdir, **arguments | changes)
+    """Scores into the folder of the run."""
+    arguments = {"n_splits": 5, "only": ("encoding",), "log": lambda line: None}
+    return evaluate_to_files([workdir], **arguments | changes).scores
 
 
 def one_epoch_more(workdir):
@@ -219,7 +220,7 @@ def test_another_subject_s_score_says_whose_network_it_is(run, tmp_path):
     data_dir = tmp_path / "two"
     synthetic.write_synthetic(data_dir, test_repetitions=4, subjects=(1, 2), **sizes)
     own = score(workdir, data_dir=data_dir)
-    other = score(workdir, data_dir=data_dir, subject=2)
+    other = score(workdir, data_dir=data_dir, subjects=2)
     keys = ("subject", "trained_subject", "zscore_subject")
     assert [own[key] for key in keys] == [1, 1, 1]
     assert [other[key] for key in keys] == [2, 1, 1]
@@ -232,9 +233,9 @@ def test_another_subject_s_score_says_whose_network_it_is(run, tmp_path):
     # Subject 2 has no EEG in the checkpoint; its images must come as in training.
     order = rename_concept(data_dir, "test", 2, "zzz")
     with pytest.raises(InputError, match="found the same images in another order"):
-        score(workdir, data_dir=data_dir, subject=2)
+        score(workdir, data_dir=data_dir, subjects=2)
     permute_images(data_dir, "test", np.argsort(order))
-    score(workdir, data_dir=data_dir, subject=2)
+    score(workdir, data_dir=data_dir, subjects=2)
 
 
 def test_shards_alone_of_an_earlier_version_are_told(run):

@@ -11,8 +11,10 @@ import pytest
 from configs import n170
 from helpers.commands import ROOT, TINY, check_refused, config_flags, tiny_config
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.evaluation import report
+from img2eeg_jax.evaluation.run import evaluate
 from img2eeg_jax.training import experiment, plan
+
+QUICK = {"only": ("encoding",), "n_splits": 5}
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_relative_data_folder_holds_from_anywhere(
     experiment.train(quick_config("data"), tmp_path / "run")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert report.evaluate(tmp_path / "run")["n_images"] == 8
+    assert evaluate(tmp_path / "run", **QUICK).scores["n_images"] == 8
 
 
 def test_evaluation_follows_data_that_moved(
@@ -46,7 +48,7 @@ def test_evaluation_follows_data_that_moved(
     moved = shutil.move(data_dir, tmp_path / "moved")
     # Nothing is left to train, but the run learns where its data are.
     experiment.train(quick_config(moved), tmp_path / "run")
-    assert report.evaluate(tmp_path / "run")["n_images"] == 8
+    assert evaluate(tmp_path / "run", **QUICK).scores["n_images"] == 8
 
 
 def test_data_that_may_not_be_written_to(quick_config, data_dir, tmp_path, snapshot):
@@ -54,7 +56,7 @@ def test_data_that_may_not_be_written_to(quick_config, data_dir, tmp_path, snaps
     data_dir.chmod(0o555)
     before = snapshot(data_dir)
     experiment.train(quick_config(data_dir), tmp_path / "run")
-    report.evaluate(tmp_path / "run")
+    evaluate(tmp_path / "run", **QUICK)
     data_dir.chmod(0o755)
     assert snapshot(data_dir) == before
     assert (tmp_path / "run" / "shards").is_dir()
@@ -65,7 +67,7 @@ def test_evaluation_adds_nothing_but_shards_to_the_data(trained, data_dir, snaps
     shutil.rmtree(data_dir / "shards" / "teacher_logits", ignore_errors=True)
     before = snapshot(data_dir)
     shutil.rmtree(data_dir / "shards")
-    report.evaluate(trained, data_dir=data_dir)
+    evaluate(trained, data_dir, **QUICK)
     after = snapshot(data_dir)
     assert after.keys() == before.keys()
     for name, content in before.items():
@@ -77,7 +79,7 @@ def test_evaluation_on_data_that_may_not_be_written_to(trained, data_dir, snapsh
     shutil.rmtree(data_dir / "shards")
     data_dir.chmod(0o555)
     before = snapshot(data_dir)
-    report.evaluate(trained, data_dir=data_dir)
+    evaluate(trained, data_dir, **QUICK)
     data_dir.chmod(0o755)
     assert snapshot(data_dir) == before
     assert (trained / "eval" / "shards").is_dir()
@@ -86,7 +88,7 @@ def test_evaluation_on_data_that_may_not_be_written_to(trained, data_dir, snapsh
 def test_work_directory_with_a_space_and_an_accent(quick_config, data_dir, tmp_path):
     workdir = tmp_path / "ma première run #1"
     experiment.train(quick_config(data_dir), workdir)
-    assert report.evaluate(workdir)["checkpoint_step"] == 1
+    assert evaluate(workdir, **QUICK).scores["checkpoint_step"] == 1
 
 
 def test_work_directory_with_a_bracket_is_refused(quick_config, data_dir, tmp_path):
@@ -115,7 +117,7 @@ def test_evaluation_of_a_damaged_run(name, text, message, trained, snapshot):
     (trained / name).write_text(text)
     before = snapshot(trained)
     with pytest.raises(InputError, match=message):
-        report.evaluate(trained)
+        evaluate(trained)
     assert snapshot(trained) == before
 
 

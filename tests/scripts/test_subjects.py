@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from helpers.commands import KILL, check_done, check_refused
+from helpers.commands import KILL, check_done
 from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
+from img2eeg_jax.errors import InputError
+from img2eeg_jax.evaluation.run import evaluate, evaluate_to_files
 
 SUBJECTS = (1, 2)
 FOLDERS = ("sub-01", "sub-02")
@@ -167,10 +169,49 @@ def test_shared_backbone_is_scored_for_each_subject(commands, shared):
         check_done(commands.run("eval.py", *flags))
         scores = json.loads((shared / "eval" / name / "metrics.json").read_text())
         assert scores["subject"] == subject
-    result = commands.run("eval.py", f"--checkpoint={shared}")
-    check_refused(result, r"expected one of the subjects \[1, 2\].*--subjects names")
+    result = commands.run("eval.py", f"--checkpoint={shared}", "--n_splits=5")
+    check_done(result)
+    together = json.loads((shared / "eval" / "metrics.json").read_text())
+    assert together["subjects"]["2"]["encoding_r"] == scores["encoding_r"]
 
 
-def test_folder_of_several_runs_is_not_a_checkpoint(commands, alone):
-    result = commands.run("eval.py", f"--checkpoint={alone}")
-    check_refused(result, f"{alone}: expected a checkpoint", "sub-01, .*sub-02")
+def test_folder_of_several_runs_is_scored_as_a_group(alone, tmp_path):
+    lines, options = [], {"n_splits": 5, "only": ("encoding", "leaks")}
+    found = evaluate_to_files([alone], output=tmp_path, log=lines.append, **options)
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written == found.scores
+    for name, whose in zip(FOLDERS, SUBJECTS, strict=True):
+        own = json.loads((tmp_path / name / "metrics.json").read_text())
+        assert own["subject"] == own["trained_subject"] == whose
+        assert own["encoding_r"] == written["subjects"][str(whose)]["encoding_r"]
+        alone_found = evaluate(alone / name, log=lines.append, **options)
+        assert alone_found.scores["encoding_r"] == own["encoding_r"]
+        # What differs between them is told apart from what they have in common.
+        protocol = written["protocol"]
+        digest = alone_found.protocol["network"].pop("weights_sha256")
+        assert protocol["subjects"][str(whose)]["network"]["weights_sha256"] == digest
+    assert "weights_sha256" not in protocol["network"]
+    assert protocol["network"]["kind"] == "realnet"
+    with open(tmp_path / "tables" / "leaks.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["subject"] for row in rows] == ["1"] * 8 + ["2"] * 8
+    # Nothing is computed again.
+    lines.clear()
+    evaluate_to_files([alone], output=tmp_path, log=lines.append, **options)
+    assert sum("found before" in line for line in lines) == 4
+    assert not [line for line in lines if line.endswith("...")]
+
+
+def test_one_network_against_several_subjects(alone, changes, tmp_path):
+    options = {"n_splits": 5, "only": ("encoding",), "log": lambda line: None}
+    found = evaluate(alone / "sub-01", changes["data_dir"], subjects=(1, 2), **options)
+    assert {*found.subjects} == {1, 2}
+    scores = found.of_subject(2).scores
+    keys = ("subject", "trained_subject", "zscore_subject")
+    assert [scores[key] for key in keys] == [2, 1, 1]
+
+
+def test_a_subject_that_there_is_not(alone):
+    expected = f"{alone}: expected subjects out of 1, 2, found 7"
+    with pytest.raises(InputError, match=expected):
+        evaluate(alone, subjects=7)

@@ -1,0 +1,260 @@
+"""RSA: which layers see the images as the measured responses do, and when."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from img2eeg_jax.axes import WHITENED, Axes
+from img2eeg_jax.errors import InputError, unexpected
+from img2eeg_jax.evaluation import rsa
+from img2eeg_jax.evaluation.findings import Findings, NotApplicable, Table
+from img2eeg_jax.evaluation.layers import backbone_layers
+from img2eeg_jax.evaluation.material import Material
+from img2eeg_jax.evaluation.rsa_scores import Sampling, layer_rows, plain, time_rows
+
+PART = "rsa"
+
+# What stands beside the layers: the pattern over channels and times.
+PREDICTED = "predicted EEG"
+
+# Pairs of fewer images leave nothing to permute.
+_MIN_IMAGES = 6
+# A correlation over 2 channels is -1 or 1, whatever they hold.
+_MIN_CHANNELS = 3
+
+
+def find(
+    material: Material,
+    *,
+    n_permutations: int = 1000,
+    n_bootstraps: int = 500,
+    n_splits: int = 10,
+    against: str | os.PathLike | Mapping[str, ArrayLike] = "",
+    pairwise_accuracy: ArrayLike | None = None,
+) -> Findings:
+    """Compares the layers and the predicted EEG with the measured EEG of each time.
+
+    A layer's RDM is 1 minus Pearson's r of its activations; that of the predicted EEG
+    is of its z-scores over channels and times. The measured EEG's RDMs, one a time, are
+    of all its channels, in its own unit: "correlation", 1 minus r over channels of the
+    mean response ("euclidean" of fewer than 3 channels), and "crossnobis", see
+    `rsa.crossnobis`, with the covariance of the residuals unless the EEG is whitened.
+
+    Args:
+      material: the network and the data.
+      n_permutations: of the images, for p.
+      n_bootstraps: draws of images, for intervals.
+      n_splits: random halvings of the repetitions, for `rsa_split_half`.
+      against: another network, whose layers compete with those of the same name: a
+        checkpoint's folder (the CORnet-S from which training started, say), or layer →
+        f[image, ...]; "" for none.
+      pairwise_accuracy: f[pair, time], of pairwise decoding, all times of the measured
+        EEG: a third RDM, "decoding".
+
+    Returns:
+      Findings whose tables are `rsa`, a row for each measured RDM, layer and time;
+      `rsa_layers`, of the mean over the window and of the peak; `rsa_reliability`; and
+      `rsa_shares`, with `against`. `scores` are those of `rsa_layers`, by measured RDM
+      and layer. Arrays: `layer_rdms/LAYER` f32[pair], `eeg_rdms/NAME` f32[time, pair],
+      `times_s`.
+
+    Raises:
+      InputError: the other network does not fit.
+      NotApplicable: there are fewer than 6 test images.
+    """
+    eeg, axes = material.whole
+    if len(eeg) < _MIN_IMAGES:
+        raise NotApplicable(f"{len(eeg)} test images, {_MIN_IMAGES} are needed")
+    notes: list[str] = []
+    targets = dict(_measured(eeg, axes, notes))
+    if pairwise_accuracy is not None:
+        targets["decoding"] = np.asarray(pairwise_accuracy, np.float64).T
+    models = _models(material, notes)
+    sampling = Sampling(n_permutations, n_bootstraps, material.seed)
+    window = np.arange(len(axes.times_s))[axes.window(material.window_s)]
+    rows, of_layers = [], []
+    for name, measured in targets.items():
+        material.log(f"RSA: {len(models)} models, {name} of {len(measured)} times")
+        names, rdms = list(models), np.stack([*models.values()])
+        samples = sampling.draw(rdms, measured)
+        rows += time_rows(name, names, axes.times_s, rdms, measured, samples)
+        of_layers += layer_rows(name, names, axes.times_s, window, samples)
+    tables = {"rsa": _table(rows), "rsa_layers": _table(of_layers)}
+    if eeg.shape[1] > 1:
+        tables["rsa_reliability"] = _reliability(eeg, axes, n_splits, material.seed)
+    if against:
+        others = _others(material, against)
+        tables["rsa_shares"] = _shares(models, others, targets, axes.times_s)
+    return Findings(
+        PART,
+        scores=_scores(of_layers) | _protocol(material, axes, sampling, eeg, window),
+        tables=tables,
+        arrays=_arrays(models, targets, axes),
+        notes=tuple(notes),
+    )
+
+
+def subject_ceilings(by_subject: Mapping[Any, Findings]) -> Table:
+    """Bounds what any model's mean similarity over subjects can be, at each time.
+
+    Args:
+      by_subject: subject → what `find` found, of the same images, in the same order.
+
+    Returns:
+      A table with a row for each measured RDM that all have, and time:
+      `rsa_ceiling_lower` and `rsa_ceiling_upper`, of Spearman's r.
+
+    Raises:
+      InputError: there is one subject, or other times or images in some.
+    """
+    first, *others = by_subject.values()
+    rows = []
+    for name, of_first in first.arrays.items():
+        kind, _, eeg_rdm = name.partition("/")
+        theirs = [other.arrays[name] for other in others if name in other.arrays]
+        if kind != "eeg_rdms" or len(theirs) < len(others):
+            continue
+        shapes = {of.shape for of in (of_first, *theirs)}
+        if len(shapes) > 1:
+            raise unexpected("subjects", "the same times and images", sorted(shapes))
+        by_time = np.stack([of_first, *theirs], axis=1)
+        for time_s, rdms in zip(first.arrays["times_s"], by_time, strict=True):
+            lower, upper = rsa.subject_ceilings(rdms)
+            row = {"eeg_rdm": eeg_rdm, "time_s": float(time_s)}
+            rows.append(row | {"rsa_ceiling_lower": lower, "rsa_ceiling_upper": upper})
+    return _table(rows)
+
+
+def _measured(
+    eeg: NDArray, axes: Axes, notes: list[str]
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yields name, f64[time, pair] of the RDMs that these data can give."""
+    n_repetitions, n_channels = eeg.shape[1:3]
+    mean = eeg.mean(axis=1, dtype=np.float64)
+    if n_channels >= _MIN_CHANNELS:
+        yield "correlation", rsa.rdm_over_time(mean, "correlation")
+    else:
+        yield "euclidean", rsa.rdm_over_time(mean, "euclidean")
+        notes.append(
+            f"EEG of {n_channels} channel(s): no correlation over channels; the RDM is "
+            "of differences of the mean response, euclidean."
+        )
+    if n_repetitions < 2:
+        notes.append("One repetition: no cross-validated distances, no reliability.")
+        return
+    try:
+        covariance = None if axes.unit == WHITENED else rsa.residual_covariance(eeg)
+        yield "crossnobis", rsa.crossnobis(eeg, covariance)
+    except InputError as error:
+        notes.append(f"Cross-validated distances are left out: {error}")
+        return
+    kind = "the identity, for the EEG is whitened"
+    if covariance is not None:
+        kind = "Ledoit and Wolf's of the residuals"
+    notes.append(f"Noise covariance of crossnobis: {kind}.")
+
+
+def _models(material: Material, notes: list[str]) -> dict[str, NDArray[np.float64]]:
+    """Returns layer → f64[pair], and `PREDICTED`; notes which tell nothing."""
+    features = {**material.layers, PREDICTED: material.prediction.data}
+    models = {}
+    for name, of in features.items():
+        n_features = int(np.prod(np.shape(of)[1:]))
+        metric = "correlation" if n_features >= _MIN_CHANNELS else "euclidean"
+        models[name] = rsa.rdm(of, metric)
+        if np.isnan(models[name]).any():
+            notes.append(f"{name}: constant for some image: its RSA is undefined (NA).")
+        elif np.ptp(models[name]) == 0:
+            notes.append(f"{name}: the same for all images: its RSA is undefined (NA).")
+    return models
+
+
+def _others(
+    material: Material, against: str | os.PathLike | Mapping[str, ArrayLike]
+) -> dict[str, NDArray[np.float64]]:
+    """Returns layer → f64[pair] of the other network."""
+    if not isinstance(against, Mapping):
+        against = backbone_layers(against, np.stack([*material.measured.images]))
+    n_images = len(material.measured.names)
+    for layer, features in against.items():
+        if len(features) != n_images:
+            expected = f"{n_images} images of {layer}"
+            raise unexpected("`against`", expected, len(features))
+    return {layer: rsa.rdm(features) for layer, features in against.items()}
+
+
+def _shares(
+    models: Mapping[str, NDArray],
+    others: Mapping[str, NDArray],
+    targets: Mapping[str, NDArray],
+    times_s: NDArray,
+) -> Table:
+    """Returns what each layer explains that the other network's does not."""
+    rows = []
+    for name, measured in targets.items():
+        for layer in (layer for layer in models if layer in others):
+            pair = np.stack([models[layer], others[layer]])
+            found = rsa.shares(measured, pair)
+            columns = {
+                "rsa_partial": rsa.partial(measured, *pair),
+                "rsa_unique": found.unique[0],
+                "rsa_unique_of_other": found.unique[1],
+                "rsa_common": found.common,
+            }
+            for time, time_s in enumerate(times_s):
+                row = {"eeg_rdm": name, "layer": layer, "time_s": float(time_s)}
+                rows.append(row | {key: of[time] for key, of in columns.items()})
+    return _table(rows)
+
+
+def _reliability(eeg: NDArray, axes: Axes, n_splits: int, seed: int) -> Table:
+    """Returns how alike the RDMs of both halves of the repetitions are."""
+    metric = "correlation" if eeg.shape[2] >= _MIN_CHANNELS else "euclidean"
+    values = rsa.split_half_reliability(
+        eeg, n_splits, seed=seed, make_rdms=lambda half: rsa.rdm_over_time(half, metric)
+    )
+    names = np.full(len(values), metric)
+    return {"eeg_rdm": names, "time_s": axes.times_s, "rsa_split_half": values}
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _scores(of_layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns metric → measured RDM → layer → value, as JSON holds it."""
+    scores: dict[str, Any] = {}
+    for row in of_layers:
+        for name, value in row.items():
+            if name not in ("eeg_rdm", "layer"):
+                by_rdm = scores.setdefault(name, {}).setdefault(row["eeg_rdm"], {})
+                by_rdm[row["layer"]] = plain(value)
+    return scores
+
+
+def _protocol(
+    material: Material, axes: Axes, sampling: Sampling, eeg: NDArray, window: NDArray
+) -> dict[str, Any]:
+    return {
+        "window_s": axes.times_s[window][[0, -1]].tolist(),
+        "n_images": eeg.shape[0],
+        "n_repetitions": eeg.shape[1],
+        "n_channels": eeg.shape[2],
+        "n_permutations": sampling.n_permutations,
+        "n_bootstraps": sampling.n_bootstraps,
+        "smallest_p": 1 / (1 + sampling.n_permutations),
+        "seed": material.seed,
+    }
+
+
+def _arrays(
+    models: Mapping[str, NDArray], targets: Mapping[str, NDArray], axes: Axes
+) -> dict[str, NDArray]:
+    return {
+        **{f"layer_rdms/{name}": of.astype(np.float32) for name, of in models.items()},
+        **{f"eeg_rdms/{name}": of.astype(np.float32) for name, of in targets.items()},
+        "times_s": axes.times_s,
+    }
