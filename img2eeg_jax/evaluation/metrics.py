@@ -278,13 +278,6 @@ _RSA = (
         source="Kriegeskorte et al. 2008, Front Syst Neurosci 2:4",
     ),
     _rsa(
-        "ci_low",
-        "RSA, lower end",
-        "lower end of the 95 % interval of `rsa_spearman`, images drawn with "
-        "replacement; pairs of an image with itself are left out",
-    ),
-    _rsa("ci_high", "RSA, upper end", "upper end of the same interval"),
-    _rsa(
         "p",
         "p of RSA",
         "share of the permutations of the model's images, the true order among them, "
@@ -295,13 +288,19 @@ _RSA = (
         "p_max",
         "p of RSA, all times",
         "the same against the highest of all times: corrected for their number",
-        **_ONE_SIDED,
+        **_ONE_SIDED | {"chance": "above 0.5, of one time"},
     ),
-    _rsa("peak", "RSA, peak", "the highest `rsa_spearman` of all times"),
+    _rsa(
+        "peak",
+        "RSA, peak",
+        "the highest `rsa_spearman` of all times",
+        chance="above 0: the highest of many",
+    ),
     _rsa(
         "peak_time_s",
         "RSA, time of the peak",
         "the time of `rsa_peak`",
+        TIME,
         chance="any time",
         range=(-math.inf, math.inf),
         unit="s",
@@ -359,6 +358,7 @@ _RSA = (
         "RSA, unique share",
         "by how much the other network's layer alone explains less variance of the "
         "ranks (R²) than both",
+        chance="just above 0",
         range=(0.0, 1.0),
         unit="R²",
     ),
@@ -366,10 +366,17 @@ _RSA = (
         "unique_of_other",
         "RSA, unique share of the other",
         "by how much this network's layer alone explains less than both",
+        chance="just above 0",
         range=(0.0, 1.0),
         unit="R²",
     ),
-    _rsa("common", "RSA, common share", "what either explains", unit="R²"),
+    _rsa(
+        "common",
+        "RSA, common share",
+        "what either explains; below 0 where one hides what does not fit in the other",
+        chance="about 0",
+        unit="R²",
+    ),
 )
 
 _ACCURACY = {
