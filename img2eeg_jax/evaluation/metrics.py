@@ -22,7 +22,7 @@ SHUFFLED, TIME, DIFFERENCE = "each other, shuffled", "time", "difference"
 
 # What a name may end in, beside the metric: in `metrics.json` and in CSVs.
 SUFFIXES: Mapping[str, str] = {
-    "_ci_low": "lower end of the 95 % interval: of one subject a percentile bootstrap "
+    "_ci_low": "lower end of the 95 % interval: of one subject a bootstrap "
     "over images, of several t over subjects",
     "_ci_high": "its upper end",
     "_se": "standard error of the mean over subjects",
