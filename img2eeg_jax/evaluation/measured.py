@@ -114,6 +114,25 @@ def load_measured(
     return Measured(subject, images, names, eeg, noise_free, shards)
 
 
+def training_means(
+    checkpoint: Checkpoint, measured: Measured, rows: np.ndarray
+) -> np.ndarray:
+    """Reads the mean responses to some training images, as a network predicts them.
+
+    Args:
+      checkpoint: the network.
+      measured: of `load_measured`, whose subject's responses they are.
+      rows: i64[row], of the training partition.
+
+    Returns:
+      f32[row, channel, time], z-scored.
+    """
+    eeg, wanted = measured.shards.eeg(measured.subject), _wanted(checkpoint)
+    zscore = checkpoint.description.zscore or _fit_zscore(eeg, *wanted)
+    means = eeg.read_rows("training", rows, *wanted).mean(1, np.float64)
+    return checkpoint.description.signal.measured(zscore.apply(means))
+
+
 def _places(
     checkpoint: Checkpoint, data_dir: str | pathlib.Path
 ) -> tuple[pathlib.Path, str | pathlib.Path]:

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from img2eeg_jax.evaluation.statistics import TIE, image_draws, interval
+
 
 def accuracies_of_orders(
     wins: NDArray[np.float64], orders: NDArray[np.int64]
@@ -26,49 +28,40 @@ def accuracies_of_orders(
 def random_orders(n_images: int, n_orders: int, seed: int) -> NDArray[np.int64]:
     """Returns i64[1 + n_orders, image]: the true order, and random ones."""
     true = np.arange(n_images)
-    rng = np.random.default_rng((seed, 2))
+    rng = np.random.default_rng((seed, 3))
     random = rng.permuted(np.tile(true, (n_orders, 1)), axis=1)
     return np.concatenate([true[np.newaxis], random])
 
 
 def p_values(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns f64[...], one-sided p of the first of f64[order, ...] among all."""
-    return (scores >= scores[0] - 1e-12).mean(0)
+    return (scores >= scores[0] - TIE).mean(0)
 
 
 def mean_interval(
-    accuracy: NDArray[np.float64],
-    n_images: int,
-    *,
-    n_draws: int = 1000,
-    level: float = 0.95,
-    seed: int,
+    accuracy: NDArray[np.float64], n_images: int, *, n_draws: int = 1000, seed: int
 ) -> NDArray[np.float64]:
     """Bootstraps the mean over pairs over the images, because pairs share images.
 
-    Images are drawn with replacement; an image paired with itself does not count.
+    Images are drawn with replacement; an image paired with itself does not count, and
+    a draw of a single image is none.
 
     Args:
       accuracy: f64[pair, column], pairs in the order of `decoding.pairs_of`.
       n_images: how many images the pairs are of.
       n_draws: bootstrap samples.
-      level: of the interval.
       seed: of the draws.
 
     Returns:
-      f64[2, column], both ends.
+      f64[2, column], both ends of the interval of 95 %.
     """
-    rng = np.random.default_rng((seed, 3))
-    drawn = rng.multinomial(n_images, np.full(n_images, 1 / n_images), n_draws)
-    drawn = drawn.astype(np.float64)
+    drawn = image_draws(n_images, n_draws, seed)
     n_pairs = (n_images**2 - np.square(drawn).sum(1)) / 2
+    drawn, n_pairs = drawn[n_pairs > 0], n_pairs[n_pairs > 0, np.newaxis]
     first, second = np.triu_indices(n_images, 1)
-    means = np.empty((n_draws, accuracy.shape[1]))
     square = np.zeros((n_images, n_images))
+    sums = np.empty((len(drawn), accuracy.shape[1]))
     for column, values in enumerate(accuracy.T):
         square[first, second] = values
-        means[:, column] = np.einsum("di,di->d", drawn @ square, drawn)
-    tail = (1 - level) / 2
-    with np.errstate(invalid="ignore"):
-        means /= n_pairs[:, np.newaxis]
-    return np.nanquantile(means, [tail, 1 - tail], axis=0)
+        sums[:, column] = np.einsum("di,di->d", drawn @ square, drawn)
+    return np.stack(interval(sums / n_pairs))

@@ -14,7 +14,6 @@ from img2eeg_jax.drawing import canvas
 from img2eeg_jax.evaluation.findings import Table
 from img2eeg_jax.evaluation.metrics import METRICS
 from img2eeg_jax.evaluation.report_page import columns
-from img2eeg_jax.evaluation.report_page.columns import HIGH, LOW
 
 # Of lines, in their order: those of Okabe and Ito that show on white and on black.
 _COLOURS = (
@@ -112,7 +111,7 @@ def curves_by(
     return _chart(key, curves, [name], where, len(tables))
 
 
-def heat_map(tables: Mapping[Any, Table], name: str) -> Chart:
+def heat_map(tables: Mapping[Any, Table], name: str, where: str = "") -> Chart:
     """Draws a metric by channel and time, mean over subjects."""
     axes, values = zip(
         *(columns.grid(t, ("channel", "time_s"), name) for t in tables.values()),
@@ -144,7 +143,7 @@ def heat_map(tables: Mapping[Any, Table], name: str) -> Chart:
             f"Highest: {mean[at]:.3f} at {channels[at[0]]}, {times_ms[at[1]]:.0f} ms. "
         )
     height = 140 + 16 * max(12, len(channels))
-    title = f"{_capital(metric.short_label)} by channel and time"
+    title = f"{_capital(metric.short_label)} by channel and time{where}"
     return Chart(title, alt.strip(), _json([trace], layout), height)
 
 
@@ -157,8 +156,9 @@ def _curve(
     points = [len(np.unique(t[key])) == len(t[key]) for t in tables.values()]
     first = next(iter(tables.values()))
     # An interval of a mean is not the mean of intervals.
-    if len(tables) == 1 and all(points) and {name + LOW, name + HIGH} <= set(first):
-        low, high = (np.asarray(first[name + end], np.float64) for end in (LOW, HIGH))
+    ends = columns.interval_of(first, name)
+    if len(tables) == 1 and all(points) and ends:
+        low, high = (np.asarray(first[end], np.float64) for end in ends)
     dash = "dash" if "best_possible" in name else "solid"
     return _Curve(label, colour, x, y, low, high, dash=dash)
 

@@ -1,5 +1,6 @@
 """Tidy tables by their columns: which hold values, and their means over rows."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -18,11 +19,15 @@ KEYS = (
     "set_size",
     "n_repetitions",
     "rdm",
+    "eeg_rdm",
     "model",
 )
 
-# What ends the columns of an interval.
-LOW, HIGH = "_low", "_high"
+# What ends the columns of an interval, and what no figure draws: of a distribution its
+# ends and spread.
+LOW, HIGH = "_ci_low", "_ci_high"
+ENDS = ("_low", "_high")
+_UNDRAWN = ("_low", "_high", "_mean", "_sd")
 
 
 def metrics_of(table: Table) -> list[str]:
@@ -30,18 +35,39 @@ def metrics_of(table: Table) -> list[str]:
     return [name for name in METRICS if name in table and _is_numeric(table[name])]
 
 
-def groups_of(names: Iterable[str]) -> list[list[str]]:
-    """Sorts metrics into those that compare with each other; p is of no group.
+def interval_of(names: Iterable[str], name: str) -> tuple[str, str] | None:
+    """Returns the names of a score's interval, if it has one.
 
-    What images at random score is beside what they are random for.
+    They are NAME_ci_low and NAME_ci_high, or those of the family that NAME starts with,
+    as `rsa_ci_low` is of `rsa_spearman`.
     """
-    groups: dict[tuple[str, str], list[str]] = {}
+    family = name.split("_")[0]
+    for stem in (name, family if name == f"{family}_spearman" else name):
+        if {stem + LOW, stem + HIGH} <= set(names):
+            return stem + LOW, stem + HIGH
+    return None
+
+
+def groups_of(names: Iterable[str]) -> list[list[str]]:
+    """Sorts metrics that are drawn into those that compare with each other.
+
+    What images at random score is beside what they are random for. Neither p, nor
+    moments, nor ratios that noise sends anywhere are drawn.
+    """
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for name in names:
         metric = METRICS[name]
-        if not is_p(metric):
+        if is_drawn(metric):
             against = metric.against.split(", images at random")[0]
-            groups.setdefault((metric.part, against), []).append(name)
+            key = (metric.part, against, metric.unit)
+            groups.setdefault(key, []).append(name)
     return list(groups.values())
+
+
+def is_drawn(metric: Metric) -> bool:
+    """Tells whether figures draw a metric: see `groups_of`."""
+    is_bounded = all(map(math.isfinite, metric.range))
+    return is_bounded and not is_p(metric) and not metric.name.endswith(_UNDRAWN)
 
 
 def is_p(metric: Metric) -> bool:

@@ -50,11 +50,12 @@ def write_report(
     becomes lines over time, with `channel`, too, maps of the scalp, with `layer` a line
     a layer, with `set_size` or `n_repetitions` a curve; `image` is the table of images
     (CONCEPT/FILE, and numbers of each), whose best and worst are shown. Columns that
-    are in `metrics.METRICS` are values; NAME_low and NAME_high their interval.
+    are in `metrics.METRICS` are values; NAME_ci_low and NAME_ci_high their interval.
 
     Args:
       path: of the file, ``.html``; written whole or not at all.
-      subjects: subject → part → what was found.
+      subjects: subject → part → what was found; of several networks, which
+        `comparisons` compare, network → part → what was found.
       protocol: how the scores were made: JSON's own types, nested dicts become tables.
         Of `versions`, that of `img2eeg_jax` is the one to cite.
       group: part → what holds over subjects.
@@ -68,9 +69,10 @@ def write_report(
     """
     found = _by_part(subjects)
     audited = found.get(_AUDIT, {})
+    whose = "network" if comparisons else "subject"
     sections = [
         *(
-            section(part, of, [f for f in figures if f.part == part])
+            section(part, of, [f for f in figures if f.part == part], whose=whose)
             for part, of in found.items()
             if part != _AUDIT
         ),
@@ -81,6 +83,7 @@ def write_report(
     text = _template().render(
         title=title,
         subjects=[str(subject) for subject in subjects],
+        whose=whose,
         audit=audit_rows(audited, images) if audited else [],
         audit_words=PARTS[_AUDIT],
         audit_notes=dict.fromkeys(n for f in audited.values() for n in f.notes),
@@ -89,7 +92,7 @@ def write_report(
         image_table=image_table(subjects, images),
         protocol=protocol,
         metrics=_metrics(found),
-        limits=limits_of(list(found)),
+        limits=limits_of(list(found), bool(group)),
         bibtex=bibtex(_version(protocol), list(found), bool(group)),
         plotly=Markup(plotly_script()) if _has_charts(sections) else "",
     )
@@ -140,6 +143,7 @@ def _over_subjects(group: Mapping[str, Findings]) -> list[Section]:
             intro=intro,
         )
         for part, findings in group.items()
+        if findings.scores or findings.tables
     ]
 
 

@@ -38,12 +38,15 @@ class ScalpMaps:
     data: str
 
 
-def scalp_maps(tables: Mapping[Any, Table], names: Sequence[str]) -> ScalpMaps | None:
+def scalp_maps(
+    tables: Mapping[Any, Table], names: Sequence[str], where: str = ""
+) -> ScalpMaps | None:
     """Makes maps of metrics by channel and time, mean over subjects.
 
     Args:
       tables: subject → table with `channel` and `time_s`.
       names: the metrics; those that are undefined everywhere are left out.
+      where: of which rows, in words.
 
     Returns:
       None if fewer than 2 channels have a known place, or nothing is defined.
@@ -78,7 +81,8 @@ def scalp_maps(tables: Mapping[Any, Table], names: Sequence[str]) -> ScalpMaps |
         "metrics": metrics,
         **_weights(positions),
     }
-    return ScalpMaps("Maps of the scalp over time", alt_text, json.dumps(data))
+    title = f"Maps of the scalp over time{where}"
+    return ScalpMaps(title, alt_text, json.dumps(data))
 
 
 def _metric(name: str, values: NDArray[np.float64]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the page shows of one part: scores, charts, maps, figures, tables and notes."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,12 @@ class Section:
 
 
 def section(
-    key: str, found: Mapping[Any, Findings], figures: Sequence[Figure], **words: str
+    key: str,
+    found: Mapping[Any, Findings],
+    figures: Sequence[Figure],
+    *,
+    whose: str = "subject",
+    **words: str,
 ) -> Section:
     """Makes a section of what a part found.
 
@@ -96,39 +101,76 @@ def section(
       key: of the section, unique in the page.
       found: subject → findings of this part.
       figures: those of this part.
+      whose: "subject"; or "network", of which no means are made.
       **words: `title` and `intro`, if they are not those of the part.
     """
     part = next(iter(found.values())).part
     charts, maps, grids = [], [], []
+    drawn: set[str] = set()
     for name in _table_names(found):
         tables = {s: f.tables[name] for s, f in found.items() if name in f.tables}
-        charts += _charts(tables)
-        if chosen := _maps(tables):
-            maps.append(chosen)
-        if grid := _grid(name, tables):
+        for where, some in _apart(tables, whose):
+            charts += _charts(some, where, drawn)
+            if chosen := _maps(some, where):
+                maps.append(chosen)
+        if grid := _grid(name, tables, whose):
             grids.append(grid)
-    if len(found) > 1:
-        grids.insert(0, _scores_by_subject(found))
+    if len(found) > 1 and (scores := _scores_by_subject(found, whose)).head[1:]:
+        grids.insert(0, scores)
     return Section(
         key=key,
         title=words.get("title", part_title(part)),
         intro=words.get("intro", PARTS.get(part, ("", ""))[1]),
-        scores=_scores(found),
+        scores=_scores(found, whose),
         facts=_facts(found),
         charts=charts,
         maps=maps,
         pictures=[Picture(f.title, f.alt_text, figure_uri(f.path)) for f in figures],
         grids=grids,
-        notes=_notes(found),
+        notes=_notes(found, whose),
     )
 
 
+def _apart(
+    tables: Mapping[Any, Table], whose: str
+) -> Iterator[tuple[str, Mapping[Any, Table]]]:
+    """Yields what is drawn by itself: each network, each kind of measured RDM."""
+    for label, some in (
+        [("", tables)] if whose == "subject" else _each_alone(tables).items()
+    ):
+        first = next(iter(some.values()))
+        for kind in columns.unique(first, "eeg_rdm") if "eeg_rdm" in first else [""]:
+            where = "".join(f", {of}" for of in (label, kind) if of)
+            rows = some
+            if kind:
+                rows = {
+                    s: columns.rows_where(t, "eeg_rdm", kind) for s, t in some.items()
+                }
+            yield where, rows
+
+
+def _each_alone(tables: Mapping[Any, Table]) -> dict[str, Mapping[Any, Table]]:
+    return {
+        str(name) if len(tables) > 1 else "": {name: table}
+        for name, table in tables.items()
+    }
+
+
 def _table_names(found: Mapping[Any, Findings]) -> list[str]:
-    return list(dict.fromkeys(name for f in found.values() for name in f.tables))
+    """Returns the tables, those of channels last: means of them bring intervals."""
+    names = dict.fromkeys(name for f in found.values() for name in f.tables)
+    columns_of = {name: of for f in found.values() for name, of in f.tables.items()}
+    return sorted(names, key=lambda name: "channel" in columns_of[name])
 
 
-def _charts(tables: Mapping[Any, Table]) -> list[Chart]:
-    """Returns the charts that the columns of a table make sense of."""
+def _charts(tables: Mapping[Any, Table], where: str, drawn: set[str]) -> list[Chart]:
+    """Returns the charts that the columns of a table make sense of.
+
+    Args:
+      tables: subject → table.
+      where: of which rows, in words.
+      drawn: titles of charts that the page has; added to.
+    """
     first = next(iter(tables.values()))
     names = columns.metrics_of(first)
     over = [key for key in _OVER if key in first and len(np.unique(first[key])) > 1]
@@ -137,58 +179,97 @@ def _charts(tables: Mapping[Any, Table]) -> list[Chart]:
     by = next((key for key in _BY if key in first), None)
     charts = []
     for key in over:
-        rows, where = tables, ""
+        rows, of_rows = tables, where
         # Of two axes, one is shown at the largest value of the other.
         for other in over:
             if other != key:
                 most = np.max(first[other])
                 rows = {s: columns.rows_where(t, other, most) for s, t in rows.items()}
-                where += f", {most:g} {other.removeprefix('n_').replace('_', ' ')}"
+                spoken = other.removeprefix("n_").replace("_", " ")
+                of_rows += f", {spoken} {most:g}"
         for group in columns.groups_of(names):
             if by is None:
-                charts.append(curves_over(key, rows, group, where))
+                charts.append(curves_over(key, rows, group, of_rows))
             else:
-                charts += [curves_by(by, key, rows, name, where) for name in group]
-    if "channel" in first and len(np.unique(first["channel"])) > 1:
-        charts.append(heat_map(tables, names[0]))
-    return charts
+                charts.append(curves_by(by, key, rows, group[0], of_rows))
+    is_many = "channel" in first and len(np.unique(first["channel"])) > 1
+    if is_many and "time_s" in over and columns.is_drawn(METRICS[names[0]]):
+        charts.append(heat_map(tables, names[0], where))
+    # Means over channels may come in a table of their own, before or after.
+    new = [chart for chart in charts if chart.title not in drawn]
+    drawn |= {chart.title for chart in new}
+    return new
 
 
-def _maps(tables: Mapping[Any, Table]) -> ScalpMaps | None:
+def _maps(tables: Mapping[Any, Table], where: str) -> ScalpMaps | None:
     first = next(iter(tables.values()))
-    names = columns.metrics_of(first)
+    names = [n for n in columns.metrics_of(first) if columns.is_drawn(METRICS[n])]
     if not names or not {"channel", "time_s"} <= set(first) or "layer" in first:
         return None
-    return scalp_maps(tables, names)
+    return scalp_maps(tables, names, where)
 
 
-def _scores(found: Mapping[Any, Findings]) -> list[Score]:
+def _scores(found: Mapping[Any, Findings], whose: str) -> list[Score]:
     """Returns the scores that are metrics, of several subjects their mean."""
     first = next(iter(found.values())).scores
-    names = [n for n in METRICS if n in first and _is_number(first[n])]
+    names = [n for n in METRICS if n in first and not n.endswith(columns.ENDS)]
     scores = []
     for name in names:
-        values = np.array([_float(f.scores.get(name)) for f in found.values()])
-        metric = METRICS[name]
-        scores.append(
-            Score(
-                metric.label if metric.against != "all" else metric.short_label,
-                number(float(values.mean()) if len(values) > 1 else first[name], name),
-                _spread(first, name, values),
-                chance(name),
-                metric.formula,
-            )
-        )
+        if isinstance(first[name], Mapping):
+            scores += _highest(found, name)
+        elif _is_number(first[name]):
+            metric = METRICS[name]
+            value, spread = _value(found, name, whose)
+            is_all = metric.against == "all"
+            label = metric.short_label if is_all else metric.label
+            scores.append(Score(label, value, spread, chance(name), metric.formula))
     return scores
 
 
-def _spread(scores: Mapping[str, Any], name: str, values: np.ndarray) -> str:
-    if len(values) > 1:
-        return f"± {number(float(values.std(ddof=1) / len(values) ** 0.5))} (SE)"
-    interval = [scores.get(name + end) for end in (columns.LOW, columns.HIGH)]
-    if None in interval:
-        return ""
-    return "95 % CI {} to {}".format(*(number(end, name) for end in interval))
+def _value(found: Mapping[Any, Findings], name: str, whose: str) -> tuple[str, str]:
+    """Returns a score and its spread, in words."""
+    values = [f.scores.get(name) for f in found.values()]
+    if len(values) == 1:
+        scores = next(iter(found.values())).scores
+        ends = columns.interval_of(scores, name)
+        interval = [scores[end] for end in ends or ()]
+        if not interval or None in interval:
+            return number(values[0], name), ""
+        low, high = (number(end, name) for end in interval)
+        return number(values[0], name), f"95 % CI {low} to {high}"
+    if whose == "network":
+        return " · ".join(number(v, name) for v in values), " · ".join(map(str, found))
+    numbers = np.array([_float(value) for value in values])
+    error = numbers.std(ddof=1) / len(numbers) ** 0.5
+    return (
+        number(float(numbers.mean()), name),
+        f"± {number(float(error))} SE, mean of {len(numbers)} subjects",
+    )
+
+
+def _highest(found: Mapping[Any, Findings], name: str) -> list[Score]:
+    """Returns the highest of a metric that each layer has, for each measured RDM.
+
+    Only of similarity itself: the rest is in the table.
+    """
+    if not name.endswith("_spearman"):
+        return []
+    scores = []
+    for kind in next(iter(found.values())).scores[name]:
+        by_layer: dict[str, list[float]] = {}
+        for findings in found.values():
+            for layer, value in findings.scores[name].get(kind, {}).items():
+                by_layer.setdefault(layer, []).append(_float(value))
+        means = {layer: float(np.mean(of)) for layer, of in by_layer.items()}
+        means = {layer: mean for layer, mean in means.items() if np.isfinite(mean)}
+        if means:
+            best = max(means, key=means.__getitem__)
+            label = f"{METRICS[name].label}: {kind}"
+            spread = f"{best}, the highest of {len(by_layer)}"
+            formula = METRICS[name].formula
+            value = number(means[best], name)
+            scores.append(Score(label, value, spread, chance(name), formula))
+    return scores
 
 
 def _facts(found: Mapping[Any, Findings]) -> list[tuple[str, str]]:
@@ -196,36 +277,39 @@ def _facts(found: Mapping[Any, Findings]) -> list[tuple[str, str]]:
     first = next(iter(found.values())).scores
     facts = []
     for name, value in first.items():
-        is_end = name.endswith((columns.LOW, columns.HIGH))
+        is_end = name.endswith(columns.ENDS)
         if name in METRICS or is_end or not isinstance(value, int | float | str):
             continue
         values = dict.fromkeys(number(f.scores.get(name)) for f in found.values())
-        facts.append((name.replace("_", " "), ", ".join(values)))
+        facts.append((_spoken(name), ", ".join(values)))
     return facts
 
 
-def _scores_by_subject(found: Mapping[Any, Findings]) -> Grid:
-    names = [name for name in METRICS if any(name in f.scores for f in found.values())]
-    head = [("subject", False), *((METRICS[n].short_label, True) for n in names)]
+def _scores_by_subject(found: Mapping[Any, Findings], whose: str) -> Grid:
+    scores = [f.scores for f in found.values()]
+    names = [
+        name for name in METRICS if any(_is_number(of.get(name, "")) for of in scores)
+    ]
+    head = [(whose, False), *((METRICS[n].short_label, True) for n in names)]
     rows = [
         [(str(subject), str(subject)), *(_cell(f.scores.get(n), n) for n in names)]
         for subject, f in found.items()
     ]
-    return Grid("Scores by subject", head, rows)
+    return Grid(f"Scores by {whose}", head, rows)
 
 
-def _grid(name: str, tables: Mapping[Any, Table]) -> Grid | None:
+def _grid(name: str, tables: Mapping[Any, Table], whose: str) -> Grid | None:
     """Returns a short table as it is; those of several subjects below each other."""
     first = next(iter(tables.values()))
     n_rows = sum(len(next(iter(table.values()))) for table in tables.values())
     if n_rows > _MAX_ROWS or "image" in first or "time_s" in first:
         return None
     is_many = len(tables) > 1
-    head = [("subject", False)] if is_many else []
+    head = [(whose, False)] if is_many else []
     for column in first:
         is_number = np.asarray(first[column]).dtype.kind in "fiub"
         metric = METRICS.get(column)
-        label = metric.short_label if metric else column.replace("_", " ")
+        label = metric.short_label if metric else _spoken(column)
         head.append((label, is_number))
     rows = []
     for subject, table in tables.items():
@@ -233,7 +317,7 @@ def _grid(name: str, tables: Mapping[Any, Table]) -> Grid | None:
         for values in cells:
             row = [_cell(v, c) for v, c in zip(values, first, strict=True)]
             rows.append([(str(subject), str(subject)), *row] if is_many else row)
-    return Grid(name.replace("_", " ").capitalize(), head, rows)
+    return Grid(_title(name), head, rows)
 
 
 def _cell(value: Any, name: str) -> tuple[str, Any]:
@@ -241,16 +325,28 @@ def _cell(value: Any, name: str) -> tuple[str, Any]:
     return number(value, name), sorts_by
 
 
-def _notes(found: Mapping[Any, Findings]) -> list[str]:
+def _notes(found: Mapping[Any, Findings], whose: str) -> list[str]:
     """Returns each note once, with whose it is if it is not everybody's."""
-    whose: dict[str, list[str]] = {}
+    by_note: dict[str, list[str]] = {}
     for subject, findings in found.items():
         for note in findings.notes:
-            whose.setdefault(note, []).append(str(subject))
+            by_note.setdefault(note, []).append(str(subject))
     return [
-        note if len(of) == len(found) else f"Subject {', '.join(of)}: {note}"
-        for note, of in whose.items()
+        note
+        if len(of) == len(found)
+        else f"{whose.capitalize()} {', '.join(of)}: {note}"
+        for note, of in by_note.items()
     ]
+
+
+def _spoken(name: str) -> str:
+    """Returns a name that is no metric's as words: n_images are images."""
+    return name.removeprefix("n_").replace("_", " ")
+
+
+def _title(name: str) -> str:
+    spoken = _spoken(name)
+    return (spoken[:1].upper() + spoken[1:]).replace("Rsa", "RSA")
 
 
 def _is_number(value: Any) -> bool:

@@ -35,12 +35,25 @@ PARTS: Mapping[str, tuple[str, str]] = {
         "tells them apart in predicted EEG: 50 % is chance. The ceiling is the same "
         "classifier on measured EEG.",
     ),
+    "rsa_files": (
+        "Similarity to other measurements",
+        "How alike the dissimilarities of pictures are in each layer and in files that "
+        "were given: other brains, other methods, behaviour. Of several subjects in a "
+        "file the ceilings say what their differences allow.",
+    ),
     "identification": (
         "Zero-shot identification",
         "How often the image that was seen is the first, or among the first five, of "
         "a set of candidates, ranked by how well their predicted EEG fits the "
         "measured one. Chance falls with the size of the set.",
     ),
+    "images": (
+        "Best and worst predicted images",
+        "For each image, r over channels and times between predicted and measured "
+        "response. With noise, some images come out best and some worst by luck alone: "
+        "single ones prove nothing.",
+    ),
+    "training": ("Training", "The losses of the run that made these weights."),
 }
 
 # Part → what cannot be concluded from it; "" holds for all.
@@ -49,8 +62,6 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
         "Scores are of these images, these people and this preprocessing. Others "
         "differ, and scores of other evaluations compare only where the protocol "
         "(split, repetitions, whitening, choice of the epoch) is the same.",
-        "Where only one person was measured, p and intervals are over images: they "
-        "say nothing of other people.",
     ),
     "encoding": (
         "A significant cluster says that there is an effect, not where or when it "
@@ -79,9 +90,16 @@ def part_title(part: str) -> str:
     return PARTS.get(part, (part.replace("_", " ").capitalize(), ""))[0]
 
 
-def limits_of(parts: list[str]) -> list[str]:
+def limits_of(parts: list[str], has_group: bool) -> list[str]:
     """Returns what cannot be concluded from an evaluation of these parts."""
-    return [line for part in ("", *parts) for line in LIMITS.get(part, ())]
+    limits = [line for part in ("", *parts) for line in LIMITS.get(part, ())]
+    if not has_group:
+        limits.insert(
+            1,
+            "Each person is tested alone: p and intervals are over images, and say "
+            "nothing of other people.",
+        )
+    return limits
 
 
 def number(value: Any, metric: str = "") -> str:
