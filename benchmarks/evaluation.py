@@ -8,6 +8,10 @@
   timed and the rest counted.
 - `encoding`: all that the part finds of such a subject: also the permutations, the
   bootstrap, the ceiling's test and the latencies.
+- `rdms`: four RDMs of 200 images, of the size of CORnet-S's areas, beside double loops
+  over pairs (sampled).
+- `crossnobis`: 100 cross-validated RDMs of such a subject, and rsatoolbox's (one time
+  sampled), where it is installed.
 
 Have the machine to yourself. Times are medians of --runs.
 """
@@ -22,11 +26,12 @@ import numpy as np
 from absl import app, flags
 from scipy import stats
 
+from benchmarks import rsa_steps
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.evaluation.encoding import encoding_scores
 from img2eeg_jax.evaluation.parts import encoding as encoding_part
 
-NAMES = ("correlations", "encoding")
+NAMES = ("correlations", "encoding", "rdms", "crossnobis")
 N_IMAGES, N_REPETITIONS, N_CHANNELS, N_TIMES = 200, 80, 17, 100
 N_SPLITS = 100
 # Calls of SciPy that are timed, of all that the loop would make.
@@ -83,6 +88,16 @@ def encoding():
         seed=0,
     )
     yield {"seconds": round(median_seconds(lambda: encoding_part.find(material)), 2)}
+
+
+def rdms():
+    """Yields the seconds of RDMs of CORnet-S's areas."""
+    yield from rsa_steps.rdms()
+
+
+def crossnobis():
+    """Yields the seconds of cross-validated RDMs."""
+    yield from rsa_steps.crossnobis()
 
 
 def full_size_subject():
