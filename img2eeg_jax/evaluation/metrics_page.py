@@ -25,11 +25,11 @@ This page is made from `img2eeg_jax/evaluation/metrics.py`:
   In 2,000 simulated data sets they held the true `encoding_r`,
   `encoding_r_all_repetitions` and `noise_ceiling_lower` in 94 to 95 %, of 40 images and
   of 200.
-- An onset is the first time, from image onset on, from which r, averaged over channels,
-  is above `latency_threshold_r` for 2 samples in a row; the peak is the time at which it
-  is largest. Their intervals are wide: in 500 simulated data sets, of a response that
-  peaks at 100 ms and samples every 10 ms, they held the truth in 99.8 %. Where more than
-  2.5 % of the draws have no onset, the upper end is undefined.
+- An onset is the first time, from image onset on, from which r, averaged over
+  channels, is above `latency_threshold_r` for 2 samples in a row; the peak is the time
+  at which it is largest. Their intervals are wide: in 500 simulated data sets, of a
+  response that peaks at 100 ms and samples every 10 ms, they held the truth in 99.8 %.
+  Where more than 2.5 % of the draws have no onset, the upper end is undefined.
 - Averages of r over channels and times are plain means. `noise_normalised_r` and
   `explained_fraction` of an average are made of the averages of r and of the lower
   ceiling: where channels and times differ in reliability they are too low, rather than
