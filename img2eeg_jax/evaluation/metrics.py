@@ -338,8 +338,8 @@ _IMAGES = (
         "r within an image",
         "within-image r",
         "one image",
-        "predicted and measured responses over channels and times of one image, z-scored "
-        "over training images; of all repetitions; mean over images",
+        "predicted and measured responses over channels and times of one image, of all "
+        "repetitions, z-scored by training images; mean over images",
         part="images",
     ),
     Metric(
@@ -356,14 +356,8 @@ _IMAGES = (
 # Name → metric, in the order in which they are shown.
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
-    for metric in (
-        *_ENCODING,
-        *_COMPARISON,
-        *RSA,
-        *_DECODING,
-        *_IDENTIFICATION,
-        *_IMAGES,
-    )
+    for block in (_ENCODING, _COMPARISON, RSA, _DECODING, _IDENTIFICATION, _IMAGES)
+    for metric in block
 }
 
 
