@@ -332,10 +332,32 @@ _IDENTIFICATION = (
     ),
 )
 
+_IMAGES = (
+    Metric(
+        "pattern_r",
+        "r within an image",
+        "within-image r",
+        "one image",
+        "predicted and measured responses over channels and times of one image, of all "
+        "repetitions, z-scored by training images; mean over images",
+        part="images",
+    ),
+    Metric(
+        "split_half_pattern_r",
+        "r within an image, halves",
+        "within-image r, halves",
+        "one image",
+        "the same between repetitions at even and at odd places: how reliable the "
+        "image's response is",
+        part="images",
+    ),
+)
+
 # Name → metric, in the order in which they are shown.
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
-    for metric in (*_ENCODING, *_COMPARISON, *RSA, *_DECODING, *_IDENTIFICATION)
+    for block in (_ENCODING, _COMPARISON, RSA, _DECODING, _IDENTIFICATION, _IMAGES)
+    for metric in block
 }
 
 
