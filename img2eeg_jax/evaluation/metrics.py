@@ -63,6 +63,27 @@ _ENCODING = (
         source=_GIFFORD,
     ),
     Metric(
+        "best_possible_r",
+        "best possible r (noise-free)",
+        "best possible",
+        HALF,
+        "the noise-free response (synthetic data only)",
+    ),
+    Metric(
+        "encoding_r_all_repetitions",
+        "encoding r",
+        "encoding r (all repetitions)",
+        ALL,
+        "the prediction",
+    ),
+    Metric(
+        "best_possible_r_all_repetitions",
+        "best possible r (noise-free)",
+        "best possible (all repetitions)",
+        ALL,
+        "the noise-free response (synthetic data only)",
+    ),
+    Metric(
         "reliability",
         "reliability",
         "reliability of the mean",
@@ -85,34 +106,13 @@ _ENCODING = (
     ),
     Metric(
         "explained_fraction",
-        "fraction of explainable variance",
+        "explained fraction",
         "explained fraction",
         ALL,
         "no r but its square: noise-normalised r times its absolute value",
         range=(-math.inf, math.inf),
         unit="share of explainable variance",
         source="Schoppe et al. 2016, Front Comput Neurosci 10:10",
-    ),
-    Metric(
-        "best_possible_r",
-        "best possible r (noise-free)",
-        "best possible",
-        HALF,
-        "the noise-free response (synthetic data only)",
-    ),
-    Metric(
-        "encoding_r_all_repetitions",
-        "encoding r",
-        "encoding r (all repetitions)",
-        ALL,
-        "the prediction",
-    ),
-    Metric(
-        "best_possible_r_all_repetitions",
-        "best possible r (noise-free)",
-        "best possible (all repetitions)",
-        ALL,
-        "the noise-free response (synthetic data only)",
     ),
     Metric(
         "permutation_r_95",
@@ -332,10 +332,32 @@ _IDENTIFICATION = (
     ),
 )
 
+_IMAGES = (
+    Metric(
+        "pattern_r",
+        "r within an image",
+        "within-image r",
+        "one image",
+        "predicted and measured responses over channels and times of one image, of all "
+        "repetitions, z-scored by training images; mean over images",
+        part="images",
+    ),
+    Metric(
+        "split_half_pattern_r",
+        "r within an image, halves",
+        "within-image r, halves",
+        "one image",
+        "the same between repetitions at even and at odd places: how reliable the "
+        "image's response is",
+        part="images",
+    ),
+)
+
 # Name → metric, in the order in which they are shown.
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
-    for metric in (*_ENCODING, *_COMPARISON, *RSA, *_DECODING, *_IDENTIFICATION)
+    for block in (_ENCODING, _COMPARISON, RSA, _DECODING, _IDENTIFICATION, _IMAGES)
+    for metric in block
 }
 
 

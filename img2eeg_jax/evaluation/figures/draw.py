@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from img2eeg_jax.axes import Axes, Z
+from img2eeg_jax.evaluation.figures.decoding import plot_decoding
 from img2eeg_jax.evaluation.figures.encoding_maps import (
     has_scalp,
     plot_channel_by_time,
@@ -12,6 +13,7 @@ from img2eeg_jax.evaluation.figures.encoding_maps import (
 )
 from img2eeg_jax.evaluation.figures.evoked import plot_evoked
 from img2eeg_jax.evaluation.figures.figure import Figure
+from img2eeg_jax.evaluation.figures.identification import plot_identification
 from img2eeg_jax.evaluation.figures.losses import plot_history
 from img2eeg_jax.evaluation.figures.r_by_channel import plot_r_by_channel
 from img2eeg_jax.evaluation.figures.r_over_time import plot_r_over_time
@@ -103,6 +105,27 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "spaced over the predicted window, in one scale of colours.",
             plot_scalp_over_time,
             applies=has_scalp,
+        ),
+    ),
+    "decoding": (
+        Plot(
+            "decoding",
+            "Pairwise decoding over time",
+            "Lines over time after image onset: the share of pairs of test images that "
+            "classifiers of measured EEG tell apart by predicted EEG, with an interval "
+            "over images, and by the other half and all of the measured repetitions; "
+            "chance is 0.5. Squares mark times above chance.",
+            plot_decoding,
+        ),
+    ),
+    "identification": (
+        Plot(
+            "identification",
+            "Zero-shot identification",
+            "Two panels of lines: the share of test images that rank first, and among "
+            "the first five, falls with the number of images in the set and rises with "
+            "the number of repetitions averaged; dotted lines are chance.",
+            plot_identification,
         ),
     ),
     "images": (
