@@ -96,19 +96,20 @@ class Choices:
 
     def options(self, part: str) -> dict[str, Any]:
         """Returns the keyword arguments of a part's `find`; files are paths."""
-        candidates = pathlib.Path(self.candidates) if self.candidates else None
-        against = self.rsa_against and pathlib.Path(self.rsa_against)
+        candidates, against, images = (
+            pathlib.Path(path) if path else None
+            for path in (self.candidates, self.rsa_against, self.rsa_images)
+        )
+        orders = tuple(path and pathlib.Path(path) for path in self.rsa_orders)
         return {
             "encoding": {"n_splits": self.n_splits},
             "decoding": {"n_splits": self.decoding_halvings},
             "identification": {"candidates": candidates},
-            "rsa": {"against": against},
+            "rsa": {"against": against or ""},
             "rsa_files": {
-                "images": self.rsa_images and pathlib.Path(self.rsa_images),
+                "images": images or "",
                 "rdms": tuple(map(pathlib.Path, self.rsa_rdms)),
-                "orders": tuple(
-                    path and pathlib.Path(path) for path in self.rsa_orders
-                ),
+                "orders": orders,
             },
         }.get(part, {})
 

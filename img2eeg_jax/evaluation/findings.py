@@ -31,7 +31,7 @@ class Findings:
     """What one part of an evaluation found of one subject.
 
     Attributes:
-      part: its name, as in `eval.py --only`.
+      part: its name, as in `find.PARTS`.
       scores: name in `metrics.METRICS` → what `metrics.json` holds: JSON's own types,
         None where a number is undefined.
       tables: name of the CSV, without ending → table; tidy, its values under the names

@@ -1,6 +1,6 @@
 """Similarities of models with measured RDMs as rows of tables, with p and intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,8 +81,8 @@ def time_rows(
     low, high = rsa.interval(samples.drawn)
     columns = {
         "rsa_spearman": samples.true,
-        "rsa_ci_low": low,
-        "rsa_ci_high": high,
+        "rsa_spearman_ci_low": low,
+        "rsa_spearman_ci_high": high,
         "rsa_p": samples.permuted.p,
         "rsa_p_max": samples.permuted.p_max,
         **{
@@ -125,8 +125,8 @@ def layer_rows(
             "eeg_rdm": eeg_rdm,
             "layer": name,
             "rsa_spearman": float(mean[m]),
-            "rsa_ci_low": float(low[m]),
-            "rsa_ci_high": float(high[m]),
+            "rsa_spearman_ci_low": float(low[m]),
+            "rsa_spearman_ci_high": float(high[m]),
             "rsa_p": float(mean_p[m]),
             "rsa_peak": np.nan,
             "rsa_peak_time_s": np.nan,
@@ -141,6 +141,20 @@ def layer_rows(
     return rows
 
 
-def plain(value: Any) -> Any:
-    """Returns a number as JSON holds it: None for nan."""
-    return None if isinstance(value, float) and np.isnan(value) else value
+def nested(rows: Sequence[Mapping[str, Any]], by: str) -> dict[str, Any]:
+    """Returns rows as JSON holds them: value of a column → layer → metric → value.
+
+    Undefined numbers become None.
+
+    Args:
+      rows: with the columns `layer`, metrics and others, which are left out.
+      by: that column.
+    """
+    found: dict[str, Any] = {}
+    for row in rows:
+        found.setdefault(row[by], {})[row["layer"]] = {
+            name: None if np.isnan(value) else value
+            for name, value in row.items()
+            if name.startswith("rsa_")
+        }
+    return found

@@ -38,7 +38,7 @@ _RSA_IMAGES = common.define_path(
 )
 _RSA_RDMS = common.define_paths(
     "rsa_rdms",
-    "File of dissimilarities to compare with: .npy, .mat, or rsatoolbox's .hdf5 or .h5; "
+    "Dissimilarities to compare with: .npy, .mat, or rsatoolbox's .hdf5 or .h5; "
     "may be given several times.",
 )
 _RSA_ORDERS = common.define_paths(

@@ -94,8 +94,8 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
         Plot(
             "r_channel_by_time",
             "Encoding accuracy of each channel at each time",
-            "Colours: Pearson r, a row a channel and a column a time; dots where it is "
-            "not above chance.",
+            "Colours: Pearson r, a row a channel and a column a time; dots where "
+            "its p is above 0.05.",
             plot_channel_by_time,
         ),
         Plot(

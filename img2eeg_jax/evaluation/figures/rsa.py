@@ -159,7 +159,12 @@ def plot_rsa_files(path: str | os.PathLike, findings: Findings) -> None:
                 lower, upper, color=canvas.LIGHT_GREY, label="subject ceilings"
             )
         axes.axhline(0, color="black", lw=0.6)
-        axes.vlines(at, rows["rsa_ci_low"], rows["rsa_ci_high"], color=canvas.BLUE)
+        axes.vlines(
+            at,
+            rows["rsa_spearman_ci_low"],
+            rows["rsa_spearman_ci_high"],
+            color=canvas.BLUE,
+        )
         style = {"color": canvas.BLUE, "ls": "", "marker": "o"}
         is_sure = rows["rsa_p"] < _ALPHA
         axes.plot(at[is_sure], r[is_sure], label="p < .05", **style)
@@ -178,7 +183,7 @@ def _draw_layer(axes: Axes, rows: dict[str, NDArray], number: int, layer: str) -
     times_ms = 1e3 * rows["time_s"]
     colour = _COLOURS[number % len(_COLOURS)]
     if len(times_ms) > 1:
-        low, high = rows["rsa_ci_low"], rows["rsa_ci_high"]
+        low, high = rows["rsa_spearman_ci_low"], rows["rsa_spearman_ci_high"]
         axes.fill_between(times_ms, low, high, color=colour, alpha=0.12, lw=0)
     canvas.line(axes, times_ms, rows["rsa_spearman"], color=colour, label=layer)
     # Below the axis of r, a row a layer: in parts of the panel's height.

@@ -160,7 +160,7 @@ def _scores(ranking: Ranking, of_all: NDArray[np.bool_], seed: int) -> dict:
             of_image = ranking.top(k, size)[of_all]
             scores[f"{prefix}top{k}"] = float(of_image.mean())
             for end, value in zip(
-                ("low", "high"), interval(draws @ of_image), strict=True
+                ("low", "high"), interval(draws @ of_image, len(of_image)), strict=True
             ):
                 scores[f"{prefix}top{k}_ci_{end}"] = float(value)
             scores[f"{prefix}top{k}_chance"] = min(1.0, k / size)

@@ -13,7 +13,7 @@ from img2eeg_jax.evaluation import rsa
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable, Table
 from img2eeg_jax.evaluation.layers import backbone_layers
 from img2eeg_jax.evaluation.material import Material
-from img2eeg_jax.evaluation.rsa_scores import Sampling, layer_rows, plain, time_rows
+from img2eeg_jax.evaluation.rsa_scores import Sampling, layer_rows, nested, time_rows
 
 PART = "rsa"
 
@@ -57,8 +57,9 @@ def find(
     Returns:
       Findings whose tables are `rsa`, a row for each measured RDM, layer and time;
       `rsa_layers`, of the mean over the window and of the peak; `rsa_reliability`; and
-      `rsa_shares`, with `against`. `scores` are those of `rsa_layers`, by measured RDM
-      and layer. Arrays: `layer_rdms/LAYER` f32[pair], `eeg_rdms/NAME` f32[time, pair],
+      `rsa_shares`, with `against`. `scores` are those of `rsa_layers`: of the
+      predicted EEG and the first RDM, and in `per_layer` all, RDM → layer → metric →
+      value. Arrays: `layer_rdms/LAYER` f32[pair], `eeg_rdms/NAME` f32[time, pair],
       `times_s`.
 
     Raises:
@@ -225,14 +226,11 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _scores(of_layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns metric → measured RDM → layer → value, as JSON holds it."""
-    scores: dict[str, Any] = {}
-    for row in of_layers:
-        for name, value in row.items():
-            if name not in ("eeg_rdm", "layer"):
-                by_rdm = scores.setdefault(name, {}).setdefault(row["eeg_rdm"], {})
-                by_rdm[row["layer"]] = plain(value)
-    return scores
+    """Returns those of the predicted EEG and the first RDM, and all of them nested."""
+    by_rdm = nested(of_layers, "eeg_rdm")
+    first = next(iter(by_rdm))
+    about = {"eeg_rdm": first, "layer": PREDICTED}
+    return {**by_rdm[first][PREDICTED], **about, "per_layer": by_rdm}
 
 
 def _protocol(

@@ -14,7 +14,7 @@ from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.parts.rsa import PREDICTED
 from img2eeg_jax.evaluation.rsa.rdm_files import RDMs, places, read_order, read_rdms
-from img2eeg_jax.evaluation.rsa_scores import Sampling, plain
+from img2eeg_jax.evaluation.rsa_scores import Sampling, nested
 from img2eeg_jax.prediction.encoder import LAYERS
 from img2eeg_jax.prediction.pictures import Pictures
 
@@ -22,9 +22,6 @@ PART = "rsa_files"
 
 # Of which an RDM has enough pairs to permute.
 _MIN_IMAGES = 6
-
-# Columns that say which row it is; the others are metrics.
-_KEYS = ("rdm", "layer", "n_images", "n_rdms")
 
 
 def find(
@@ -105,7 +102,8 @@ def compare_layers(
                     f"{layer}: constant for {rdms.name}: its RSA is undefined."
                 )
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    scores = _scores(rows) | {
+    scores = {
+        "per_file": nested(rows, "rdm"),
         "n_permutations": sampling.n_permutations,
         "n_bootstraps": sampling.n_bootstraps,
         "smallest_p": 1 / (1 + sampling.n_permutations),
@@ -121,8 +119,8 @@ def _rows(
     low, high = rsa.interval(samples.drawn.mean(axis=2))
     columns = {
         "rsa_spearman": samples.true.mean(axis=1),
-        "rsa_ci_low": low,
-        "rsa_ci_high": high,
+        "rsa_spearman_ci_low": low,
+        "rsa_spearman_ci_high": high,
         "rsa_p": samples.permuted.mean_p,
         **{
             f"rsa_{method}": rsa.compare(models, rdms.values, method).mean(axis=1)
@@ -141,16 +139,6 @@ def _rows(
         | {column: float(values[m]) for column, values in columns.items()}
         for m, name in enumerate(names)
     ]
-
-
-def _scores(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns metric → file → layer → value, as JSON holds it."""
-    scores: dict[str, Any] = {}
-    for row in rows:
-        for name in row.keys() - set(_KEYS):
-            by_file = scores.setdefault(name, {}).setdefault(row["rdm"], {})
-            by_file[row["layer"]] = plain(row[name])
-    return dict(sorted(scores.items()))
 
 
 def _read(

@@ -113,11 +113,9 @@ def curves_by(
 
 def heat_map(tables: Mapping[Any, Table], name: str, where: str = "") -> Chart:
     """Draws a metric by channel and time, mean over subjects."""
-    axes, values = zip(
-        *(columns.grid(t, ("channel", "time_s"), name) for t in tables.values()),
-        strict=True,
+    (channels, times_s), mean = columns.mean_grid(
+        tables.values(), ("channel", "time_s"), name
     )
-    (channels, times_s), mean = axes[0], np.mean(values, axis=0)
     limit = float(np.nanmax(np.abs(mean), initial=1e-9))
     times_ms = np.round(np.asarray(times_s) * 1e3, 3)
     metric = METRICS[name]
@@ -158,7 +156,7 @@ def _curve(
     # An interval of a mean is not the mean of intervals.
     ends = columns.interval_of(first, name)
     if len(tables) == 1 and all(points) and ends:
-        low, high = (np.asarray(first[end], np.float64) for end in ends)
+        low, high = (columns.mean_by(first, key, end)[1] for end in ends)
     dash = "dash" if "best_possible" in name else "solid"
     return _Curve(label, colour, x, y, low, high, dash=dash)
 

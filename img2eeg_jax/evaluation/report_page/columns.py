@@ -1,7 +1,7 @@
 """Tidy tables by their columns: which hold values, and their means over rows."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,16 +84,12 @@ def mean_by(table: Table, key: str, values: str) -> tuple[NDArray, NDArray[np.fl
       values: column of numbers.
 
     Returns:
-      The values of `key`, in the order in which they come first, and the plain mean of
-      `values` for each, f64; nan where one is.
+      The values of `key`, ascending, and the plain mean of `values` for each, f64; nan
+      where one is.
     """
-    found, first, which = np.unique(
-        np.asarray(table[key]), return_index=True, return_inverse=True
-    )
+    found, which = np.unique(np.asarray(table[key]), return_inverse=True)
     sums = np.bincount(which, np.asarray(table[values], np.float64))
-    means = sums / np.bincount(which)
-    order = np.argsort(first)
-    return found[order], means[order]
+    return found, sums / np.bincount(which)
 
 
 def rows_where(table: Table, key: str, value: object) -> Table:
@@ -107,32 +103,33 @@ def unique(table: Table, key: str) -> list:
     return list(dict.fromkeys(np.asarray(table[key]).tolist()))
 
 
-def grid(
-    table: Table, keys: Sequence[str], values: str
+def mean_grid(
+    tables: Iterable[Table], keys: Sequence[str], values: str
 ) -> tuple[list[list], NDArray[np.float64]]:
-    """Turns rows into an array.
+    """Turns the rows of tables into one array, the mean over tables.
 
     Args:
-      table: tidy, at most one row for each combination of the keys.
+      tables: tidy, at most one row for each combination of the keys, in any order.
       keys: columns, one an axis.
       values: column of numbers.
 
     Returns:
-      The values of each key, and f64[key, ...]; nan where there is no row.
+      The values of each key, in the order of the first table, and f64[key, ...]; nan
+      where a table has no row.
     """
-    axes = [unique(table, key) for key in keys]
-    array = np.full([len(axis) for axis in axes], np.nan)
-    at = []
-    for key, axis in zip(keys, axes, strict=True):
-        index = {value: i for i, value in enumerate(axis)}
-        at.append([index[value] for value in np.asarray(table[key]).tolist()])
-    array[tuple(at)] = np.asarray(table[values], np.float64)
-    return axes, array
-
-
-def mean_over(tables: Mapping[object, Table], name: str) -> NDArray[np.float64]:
-    """Returns the mean over subjects of a column, row by row."""
-    return np.mean([np.asarray(t[name], np.float64) for t in tables.values()], axis=0)
+    first, *others = tables
+    axes = [unique(first, key) for key in keys]
+    places = [{value: i for i, value in enumerate(axis)} for axis in axes]
+    total = np.zeros([len(axis) for axis in axes])
+    for table in (first, *others):
+        array = np.full(total.shape, np.nan)
+        rows = zip(*(np.asarray(table[k]).tolist() for k in keys), strict=True)
+        for row, value in zip(rows, np.asarray(table[values]).tolist(), strict=True):
+            at = tuple(place.get(of) for place, of in zip(places, row, strict=True))
+            if None not in at:
+                array[at] = value
+        total += array
+    return axes, total / (1 + len(others))
 
 
 def _is_numeric(column: NDArray) -> bool:

@@ -59,12 +59,8 @@ def scalp_maps(
         return None
     metrics, times_s, shown = [], [], []
     for name in names:
-        axes, values = zip(
-            *(columns.grid(t, ("channel", "time_s"), name) for t in tables.values()),
-            strict=True,
-        )
-        times_s = np.asarray(axes[0][1])
-        mean = np.mean(values, axis=0)[is_known]
+        axes, mean = columns.mean_grid(tables.values(), ("channel", "time_s"), name)
+        times_s, mean = np.asarray(axes[1]), mean[is_known]
         if np.isfinite(mean).any():
             metrics.append(_metric(name, mean))
             shown.append(mean)

@@ -219,6 +219,9 @@ def _scores(found: Mapping[Any, Findings], whose: str) -> list[Score]:
             scores += _highest(found, name)
         elif _is_number(first[name]):
             metric = METRICS[name]
+            # The mean of p is the p of nothing.
+            if len(found) > 1 and columns.is_p(metric):
+                continue
             value, spread = _value(found, name, whose)
             is_all = metric.against == "all"
             label = metric.short_label if is_all else metric.label
@@ -240,6 +243,8 @@ def _value(found: Mapping[Any, Findings], name: str, whose: str) -> tuple[str, s
     if whose == "network":
         return " · ".join(number(v, name) for v in values), " · ".join(map(str, found))
     numbers = np.array([_float(value) for value in values])
+    if np.isnan(numbers).any():
+        return number(None), f"in {np.isnan(numbers).sum()} of {len(numbers)} subjects"
     error = numbers.std(ddof=1) / len(numbers) ** 0.5
     return (
         number(float(numbers.mean()), name),

@@ -59,20 +59,23 @@ class TestKnownTruth:
             assert (of["rsa_p_max"][is_there] == 1 / 100).all()
             assert (np.abs(of["rsa_spearman"][~is_there]) < 0.35).all()
             assert (of["rsa_p_max"] >= of["rsa_p"] - 1e-12).all()
-            assert found.scores["rsa_peak_time_s"][eeg_rdm][layer] == time_s
-            assert found.scores["rsa_p_max"][eeg_rdm][layer] == 1 / 100
+            assert (
+                found.scores["per_layer"][eeg_rdm][layer]["rsa_peak_time_s"] == time_s
+            )
+            assert found.scores["per_layer"][eeg_rdm][layer]["rsa_p_max"] == 1 / 100
 
     def test_the_window_is_the_mean_of_its_times(self, found, eeg_rdm):
         of = rows(found, eeg_rdm=eeg_rdm, layer="late")
         inside = (of["time_s"] > 0.09) & (of["time_s"] < 0.21)
-        mean = found.scores["rsa_spearman"][eeg_rdm]["late"]
+        mean = found.scores["per_layer"][eeg_rdm]["late"]["rsa_spearman"]
         assert mean == pytest.approx(of["rsa_spearman"][inside].mean())
         (layer,) = rows(found, "rsa_layers", eeg_rdm=eeg_rdm, layer="late")[
             "rsa_spearman"
         ]
         assert layer == mean
         low, high = (
-            found.scores[f"rsa_ci_{end}"][eeg_rdm]["late"] for end in ("low", "high")
+            found.scores["per_layer"][eeg_rdm]["late"][f"rsa_spearman_ci_{end}"]
+            for end in ("low", "high")
         )
         assert low < mean < high
 
@@ -99,10 +102,13 @@ def test_numbers_are_the_librarys(found, layers, eeg):
 
 def test_all_names_are_metrics(found):
     keys = {"eeg_rdm", "layer", "time_s"}
+    ends = {"rsa_spearman_ci_low", "rsa_spearman_ci_high"}
     for table in found.tables.values():
-        assert set(table) - keys <= set(METRICS)
+        assert set(table) - keys <= {*METRICS, *ends}
     scores = {name for name in found.scores if name.startswith("rsa_")}
-    assert scores <= set(METRICS)
+    assert scores <= {*METRICS, *ends}
+    of_prediction = found.scores["per_layer"]["correlation"][part.PREDICTED]
+    assert of_prediction == {name: found.scores[name] for name in scores}
     json.dumps(found.scores, allow_nan=False)
 
 
@@ -143,10 +149,21 @@ def test_a_constant_prediction_is_told(layers, eeg, tmp_path):
     constant = np.tile(1e-6 * np.arange(6.0)[:, None], (24, 1, 1))
     found = part.find(material_of(layers, eeg, constant), **QUICK)
     of = rows(found, layer=part.PREDICTED)
-    for name in ("rsa_spearman", "rsa_p", "rsa_p_max", "rsa_ci_low", "rsa_cosine"):
+    for name in (
+        "rsa_spearman",
+        "rsa_p",
+        "rsa_p_max",
+        "rsa_spearman_ci_low",
+        "rsa_cosine",
+    ):
         assert np.isnan(of[name]).all()
-    assert found.scores["rsa_spearman"]["correlation"][part.PREDICTED] is None
-    assert found.scores["rsa_peak_time_s"]["correlation"][part.PREDICTED] is None
+    assert (
+        found.scores["per_layer"]["correlation"][part.PREDICTED]["rsa_spearman"] is None
+    )
+    assert (
+        found.scores["per_layer"]["correlation"][part.PREDICTED]["rsa_peak_time_s"]
+        is None
+    )
     assert "predicted EEG: the same for all images" in "".join(found.notes)
     for plot in PLOTS:
         plot(tmp_path / "x.png", found)

@@ -48,10 +48,15 @@ def test_the_true_layer_is_found(known):
     np.testing.assert_allclose(table["rsa_ceiling_lower"], lower)
     np.testing.assert_allclose(table["rsa_ceiling_upper"], upper)
     assert table["rsa_p"][0] == 1 / 100 < 0.05 < table["rsa_p"][1]
-    assert table["rsa_ci_low"][0] < expected[0] < table["rsa_ci_high"][0]
-    assert found.scores["rsa_spearman"]["fMRI"]["one"] == pytest.approx(expected[0])
+    assert (
+        table["rsa_spearman_ci_low"][0] < expected[0] < table["rsa_spearman_ci_high"][0]
+    )
+    assert found.scores["per_file"]["fMRI"]["one"]["rsa_spearman"] == pytest.approx(
+        expected[0]
+    )
     json.dumps(found.scores, allow_nan=False)
-    assert {name for name in table if name.startswith("rsa")} <= set(METRICS)
+    ends = {"rsa_spearman_ci_low", "rsa_spearman_ci_high"}
+    assert {name for name in table if name.startswith("rsa")} <= {*METRICS, *ends}
 
 
 def test_rows_in_any_order_and_of_some_images(known, rng):
@@ -65,7 +70,7 @@ def test_rows_in_any_order_and_of_some_images(known, rng):
         SAMPLING,
     )
     assert found.scores == expected.scores
-    assert found.scores["rsa_spearman"]["some"]["one"] > 0.8
+    assert found.scores["per_file"]["some"]["one"]["rsa_spearman"] > 0.8
 
 
 def test_a_constant_layer_is_told(known):
@@ -73,7 +78,7 @@ def test_a_constant_layer_is_told(known):
     layers["other"] = np.tile(layers["other"][:1], (20, 1))
     found = part.compare_layers(layers, [(subjects, np.arange(20))], SAMPLING)
     assert np.isnan(found.tables["rsa_files"]["rsa_spearman"][1])
-    assert found.scores["rsa_p"]["fMRI"]["other"] is None
+    assert found.scores["per_file"]["fMRI"]["other"]["rsa_p"] is None
     assert found.notes == ("other: constant for fMRI: its RSA is undefined.",)
 
 
@@ -123,7 +128,10 @@ class TestFiles:
             orders=[tmp_path / "order.txt", ""],
             **QUICK,
         )
-        scores = found.scores["rsa_spearman"]
+        scores = {
+            file: {layer: of["rsa_spearman"] for layer, of in by_layer.items()}
+            for file, by_layer in found.scores["per_file"].items()
+        }
         assert scores["v4"]["V4"] == pytest.approx(1, abs=1e-6)
         assert {*scores["random"]} == {*LAYERS, "predicted EEG"}
         predicted = rsa.rdm(found_signal(material, pictures))

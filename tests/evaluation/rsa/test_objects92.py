@@ -61,7 +61,7 @@ def found(objects92_dir, alexnet_dir, measured):
 
 def print_table(table):
     """Prints the rows of docs/results.md."""
-    names = ("spearman", "ci_low", "ci_high", "p", "tau_a")
+    names = ("spearman", "spearman_ci_low", "spearman_ci_high", "p", "tau_a")
     columns = (table["rdm"], table["layer"], *(table[f"rsa_{n}"] for n in names))
     for rdm, layer, r, low, high, p, tau in zip(*columns, strict=True):
         interval = f"{low:.2f} to {high:.2f}"
@@ -76,8 +76,8 @@ def test_alexnet(found):
         assert [*table["layer"][is_it]] == [f"conv{i}" for i in range(1, 6)]
         r = table["rsa_spearman"][is_it]
         np.testing.assert_allclose(r, expected, atol=0.01)
-        assert (table["rsa_ci_low"][is_it] < r).all()
-        assert (r < table["rsa_ci_high"][is_it]).all()
+        assert (table["rsa_spearman_ci_low"][is_it] < r).all()
+        assert (r < table["rsa_spearman_ci_high"][is_it]).all()
         # The smallest that 1,000 permutations can give.
         np.testing.assert_allclose(table["rsa_p"][is_it], 1 / 1001)
 
