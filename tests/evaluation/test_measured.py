@@ -14,7 +14,7 @@ from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
-from img2eeg_jax.evaluation.measured import load_measured
+from img2eeg_jax.evaluation.measured import load_measured, training_means
 from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
 
 CHANNELS, WINDOW_S = ("O2", "Pz"), (0.1, 0.13)
@@ -198,3 +198,18 @@ def test_refusals(original, tmp_path):
     finer = with_signal(Axes(CHANNELS, np.arange(100, 131, 4) / 1000))
     with pytest.raises(InputError, match=r"times: expected 8 in 0.1..0.128 s, found 4"):
         load_measured(finer, data_dir=original)
+
+
+@pytest.mark.parametrize("kind", [CHANNELS_BY_TIMES, CHANNEL_MEAN])
+def test_training_means(original, tmp_path, kind):
+    """Of the rows asked for, of the subject that is scored, as the network predicts."""
+    own = checkpoint(tmp_path, 2, kind)
+    measured = load_measured(own, data_dir=original, subject=2, log=ignore)
+    rows = np.array([4, 1])
+    found = training_means(own, measured, rows)
+    zscore = own.description.zscore
+    expected = select(original, 2, "training")[rows].mean(1)
+    expected = (expected - zscore.mean) / zscore.std
+    if kind == CHANNEL_MEAN:
+        expected = expected.mean(1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
