@@ -75,7 +75,8 @@ class Findings:
         """
         kinds = (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
         with expecting(path, "findings of an evaluation", *kinds):
-            with np.load(path, allow_pickle=False) as file:
+            # NumPy leaves a damaged file open that it opened itself.
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 said = json.loads(str(file["said"]))
                 made_from = said.pop("made_from")
                 said["notes"] = tuple(said["notes"])
