@@ -41,7 +41,7 @@ HOMES = {
         "prediction/",
         "evaluation/",
     ),
-    "orbax": ("checkpoints/store.py",),
+    "orbax": ("checkpoints/store.py", "checkpoints/array_handler.py"),
     "tensorstore": ("checkpoints/store.py",),
     "torch": ("interop/", "linear/features.py"),
     "absl.flags": ("scripts/",),

@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 import tensorstore
 from orbax.checkpoint import checkpoint_managers
 
-from img2eeg_jax.checkpoints import trees
+from img2eeg_jax.checkpoints import array_handler, trees
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.errors import InputError, expecting, naming, unexpected
 from img2eeg_jax.files import check_room
@@ -42,6 +42,8 @@ _DOCUMENTS = ("description", "progress", "checksums")
 
 # Orbax warns of what it was asked for, and logs errors before it raises them.
 logging.getLogger("absl").addFilter(lambda record: "/orbax/" not in record.pathname)
+
+array_handler.register()
 
 
 class DamagedError(InputError):

@@ -81,6 +81,17 @@ class TestRoundTrip:
             restored, *_ = store.restore(before)
         assert_bit_identical(restored, before)
 
+    @pytest.mark.parametrize("process", [0, 1])
+    def test_whichever_process_saves(self, process, monkeypatch, tmp_path):
+        """Subjects that are shared out to processes are saved where they are trained."""
+        state = small_state(3)
+        with monkeypatch.context() as patch:
+            patch.setattr(jax, "process_index", lambda *_: process)
+            save(tmp_path, state)
+        with CheckpointStore(tmp_path) as store:
+            restored, *_ = store.restore(small_state(0))
+        assert_bit_identical(restored, state)
+
     def test_numpy_state_that_changes(self, tmp_path):
         before, state = small_state(3), small_state(3)
         with CheckpointStore(tmp_path) as store:

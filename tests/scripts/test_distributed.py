@@ -15,6 +15,7 @@ from helpers.commands import (
     free_port,
     n_rows,
 )
+from img2eeg_jax.checkpoints.load import load_checkpoint
 
 CHANGES = {"task": "none"}
 # Long enough to be stopped in.
@@ -98,6 +99,9 @@ def test_subjects_are_shared_out(commands, tmp_path):
     check_done(commands.train(alone, changes))
     for name in ("sub-01", "sub-02", "sub-03"):
         assert n_rows(workdir / name) == 2
+        # Whichever process trained it has saved it.
+        assert load_checkpoint(workdir / name).variables
+        assert (workdir / name / "trust.npz").is_file()
     expected = (alone / "metrics.csv").read_bytes()
     assert (workdir / "sub-03" / "metrics.csv").read_bytes() == expected
 

@@ -320,8 +320,8 @@ def test_two_thousand_steps_need_no_more_memory(tmp_path):
         Workdir.finish_epoch = original
         jax.monitoring.unregister_event_duration_listener(on_duration)
     assert epochs[-1] == 2000
-    assert compiled
-    assert max(compiled) == 0
+    # How far to trust the network is measured after the last epoch.
+    assert {*compiled} == {0, len(epochs)}
     # In the second half: what the first epochs need is given back only later.
     growth_mb = resident[-1] - resident[9]
     print(f"{resident[9]:.0f} MB after 1000 steps, {growth_mb:.1f} MB more at the end")

@@ -115,5 +115,5 @@ def content(data_dir, snapshot, ignored):
     return {
         name: value
         for name, value in snapshot(data_dir).items()
-        if value is not None and not name.endswith((".lock", *ignored))
+        if value is not None and not name.endswith((".lock", ".in_use", *ignored))
     }
