@@ -83,7 +83,7 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize("process", [0, 1])
     def test_whichever_process_saves(self, process, monkeypatch, tmp_path):
-        """Subjects that are shared out to processes are saved where they are trained."""
+        """Subjects that are shared out are saved by the process that trains them."""
         state = small_state(3)
         with monkeypatch.context() as patch:
             patch.setattr(jax, "process_index", lambda *_: process)
