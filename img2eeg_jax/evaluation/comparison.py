@@ -95,9 +95,11 @@ class _Pair:
             draws = np.subtract(self._draws(0, name), self._draws(1, name), dtype=float)
             label = f"{name}_difference"
             mean = values[:, inside].mean(), draws[:, :, inside].mean((1, 2))
-            scores |= {k: plain(v) for k, v in _described(label, *mean).items()}
-            at_times |= _described(label, values.mean(0), draws.mean(1))
-            cells |= _described(label, values.ravel(), draws.reshape(len(draws), -1))
+            scores |= {k: plain(v) for k, v in self._described(label, *mean).items()}
+            at_times |= self._described(label, values.mean(0), draws.mean(1))
+            cells |= self._described(
+                label, values.ravel(), draws.reshape(len(draws), -1)
+            )
         n_channels, n_times = len(self.ch_names), len(self.times_s)
         return Findings(
             "comparison",
@@ -122,17 +124,18 @@ class _Pair:
             ),
         )
 
+    def _described(
+        self, name: str, value: ArrayLike, draws: ArrayLike
+    ) -> dict[str, NDArray]:
+        """Returns a difference with its interval and p, under their names."""
+        low, high = interval(draws, len(self.both[0].arrays["images"]))
+        p = p_of_draws(draws)
+        described = {"": value, "_ci_low": low, "_ci_high": high, "_p": p}
+        if np.ndim(p):
+            described["_p_fdr"] = false_discovery(p)
+        return {name + suffix: np.asarray(of) for suffix, of in described.items()}
+
 
 def _axes(findings: Findings) -> tuple[list[str], NDArray[np.float64]]:
     scores = findings.scores
     return scores["ch_names"], np.array(scores["per_time"]["times_s"], np.float64)
-
-
-def _described(name: str, value: ArrayLike, draws: ArrayLike) -> dict[str, NDArray]:
-    """Returns a difference with its interval and p, under their names."""
-    low, high = interval(draws)
-    p = p_of_draws(draws)
-    described = {"": value, "_ci_low": low, "_ci_high": high, "_p": p}
-    if np.ndim(p):
-        described["_p_fdr"] = false_discovery(p)
-    return {name + suffix: np.asarray(of) for suffix, of in described.items()}

@@ -12,24 +12,37 @@ from typing import Any
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
-from img2eeg_jax.evaluation.parts import encoding, images, leaks, training
+from img2eeg_jax.evaluation.parts import (
+    decoding,
+    encoding,
+    identification,
+    images,
+    leaks,
+    rsa,
+    rsa_files,
+    training,
+)
 from img2eeg_jax.provenance import digest_of, sha256_of
 
 # Part → what finds it, in the order in which they are shown.
 PARTS: Mapping[str, Callable[..., Findings]] = {
+    "leaks": leaks.find,
     "encoding": encoding.find,
     "images": images.find,
-    "leaks": leaks.find,
+    "identification": identification.find,
+    "decoding": decoding.find,
+    "rsa": rsa.find,
+    "rsa_files": rsa_files.find,
     "training": training.find,
 }
 
 PARTS_FOLDER = "parts"
 
-# Decoding takes long.
-DEFAULT_PARTS = tuple(part for part in PARTS if part != "decoding")
+# Parts that are for those who ask: decoding takes long, the other needs files.
+ON_DEMAND = ("decoding", "rsa_files")
 
-# Parts that compare with measured EEG.
-OF_EEG = tuple(part for part in PARTS if part not in ("rsa_files", "training"))
+# Parts that need no measured EEG.
+WITHOUT_EEG = ("rsa_files", "training")
 
 # Seconds from which on it is told how long a part took.
 _LONG_S = 1.0
@@ -40,16 +53,29 @@ class Choices:
     """How an evaluation is done.
 
     Attributes:
-      only: names of the parts; None for all that are not slow.
+      only: names of the parts; None for all but decoding, which takes long, and
+        `rsa_files`, which needs files.
       window_s: first and last time of the mean scores, seconds.
       n_splits: random halvings of the repetitions.
+      decoding_halvings: the same, of pairwise decoding.
       seed: of everything random.
+      candidates: folder of pictures that test images are told from, too.
+      rsa_images: folder of pictures that `rsa_rdms` are of.
+      rsa_rdms: files of RDMs, see `rsa.rdm_files`.
+      rsa_orders: for each of `rsa_rdms` the file that says which picture a row is.
+      rsa_against: another network, whose layers compete with those of this one.
     """
 
     only: tuple[str, ...] | None = None
     window_s: tuple[float, float] = (0.1, 0.3)
     n_splits: int = 100
+    decoding_halvings: int = 1
     seed: int = 0
+    candidates: str | os.PathLike = ""
+    rsa_images: str | os.PathLike = ""
+    rsa_rdms: tuple[str | os.PathLike, ...] = ()
+    rsa_orders: tuple[str | os.PathLike, ...] = ()
+    rsa_against: str | os.PathLike = ""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -58,15 +84,34 @@ class Choices:
         Raises:
           InputError: there is no such part.
         """
-        wanted = DEFAULT_PARTS if self.only is None else self.only
+        wanted = self.only
+        if wanted is None:
+            has_files = bool(self.rsa_images or self.rsa_rdms)
+            left = [part for part in ON_DEMAND if part != "rsa_files" or not has_files]
+            wanted = [part for part in PARTS if part not in left]
         for part in wanted:
             if part not in PARTS:
                 raise unexpected("`only`", f"parts out of {', '.join(PARTS)}", part)
         return tuple(part for part in PARTS if part in wanted)
 
     def options(self, part: str) -> dict[str, Any]:
-        """Returns the keyword arguments of a part's `find`."""
-        return {"encoding": {"n_splits": self.n_splits}}.get(part, {})
+        """Returns the keyword arguments of a part's `find`; files are paths."""
+        candidates, against, images = (
+            pathlib.Path(path) if path else None
+            for path in (self.candidates, self.rsa_against, self.rsa_images)
+        )
+        orders = tuple(path and pathlib.Path(path) for path in self.rsa_orders)
+        return {
+            "encoding": {"n_splits": self.n_splits},
+            "decoding": {"n_splits": self.decoding_halvings},
+            "identification": {"candidates": candidates},
+            "rsa": {"against": against or ""},
+            "rsa_files": {
+                "images": images or "",
+                "rdms": tuple(map(pathlib.Path, self.rsa_rdms)),
+                "orders": orders,
+            },
+        }.get(part, {})
 
 
 def find_parts(

@@ -31,7 +31,7 @@ class Findings:
     """What one part of an evaluation found of one subject.
 
     Attributes:
-      part: its name, as in `eval.py --only`.
+      part: its name, as in `find.PARTS`.
       scores: name in `metrics.METRICS` → what `metrics.json` holds: JSON's own types,
         None where a number is undefined.
       tables: name of the CSV, without ending → table; tidy, its values under the names
@@ -75,7 +75,8 @@ class Findings:
         """
         kinds = (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
         with expecting(path, "findings of an evaluation", *kinds):
-            with np.load(path, allow_pickle=False) as file:
+            # NumPy leaves a damaged file open that it opened itself.
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 said = json.loads(str(file["said"]))
                 made_from = said.pop("made_from")
                 said["notes"] = tuple(said["notes"])

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable, Table
-from img2eeg_jax.evaluation.metrics import METRICS, RANDOM, TIME
+from img2eeg_jax.evaluation.metrics import METRICS, RANDOM, SUFFIXES, TIME
 from img2eeg_jax.evaluation.statistics import false_discovery, sign_flip_p
 from img2eeg_jax.evaluation.summary import plain
 
@@ -133,8 +133,10 @@ def _metric_of(name: str) -> str | None:
 
 
 def _is_averaged(name: str) -> bool:
-    """Tells whether it is a metric; a mean of p is not one."""
-    return name in METRICS and not METRICS[name].unit.startswith("p,")
+    """Tells whether it is a metric; a mean of p, or of ends of intervals, is none."""
+    if name not in METRICS or name.endswith(tuple(SUFFIXES)):
+        return False
+    return not METRICS[name].unit.startswith("p,")
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

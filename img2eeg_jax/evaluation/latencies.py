@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from img2eeg_jax.evaluation.statistics import expanded_tail
+
 # Samples in a row that are above the threshold from the onset on.
 _IN_A_ROW = 2
 
@@ -83,13 +85,16 @@ def peaks(r: ArrayLike, times_s: ArrayLike) -> NDArray[np.float64]:
     return times_s[np.where(times_s >= 0, r, -np.inf).argmax(-1)]
 
 
-def latency(time_s: ArrayLike, draws_s: ArrayLike) -> Latency:
-    """Puts a percentile interval of bootstrap draws beside a time.
+def latency(time_s: ArrayLike, draws_s: ArrayLike, n: int) -> Latency:
+    """Puts a bootstrap interval beside a time.
 
     Args:
       time_s: seconds, of the sample.
       draws_s: f[draw], seconds, of bootstrap draws; inf where there is none.
+      n: of how many images a draw is; see `statistics.interval`.
     """
-    ends = np.quantile(draws_s, (0.025, 0.975), method="inverted_cdf")
+    tail = expanded_tail(n)
+    # A time that was drawn: what lies between 0.1 s and never has no meaning.
+    ends = np.quantile(draws_s, (tail, 1 - tail), method="inverted_cdf")
     time_s = float(time_s)
     return Latency(time_s if np.isfinite(time_s) else np.nan, *map(float, ends))

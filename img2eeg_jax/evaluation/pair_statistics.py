@@ -64,4 +64,4 @@ def mean_interval(
     for column, values in enumerate(accuracy.T):
         square[first, second] = values
         sums[:, column] = np.einsum("di,di->d", drawn @ square, drawn)
-    return np.stack(interval(sums / n_pairs))
+    return np.stack(interval(sums / n_pairs, n_images))

@@ -5,7 +5,7 @@ from typing import Any
 
 from img2eeg_jax.errors import counted
 from img2eeg_jax.evaluation.evaluation import Evaluation
-from img2eeg_jax.evaluation.metrics import ALL, HALF, METRICS, RANDOM
+from img2eeg_jax.evaluation.metrics import ALL, HALF, METRICS, RANDOM, SHUFFLED, TIME
 
 # In `metrics.json`: whose EEG, whose network, whose z-score.
 _WHOSE = ("subject", "trained_subject", "zscore_subject")
@@ -44,6 +44,8 @@ def encoding_table(scores: Mapping[str, Any]) -> str:
         HALF: f"against the mean of half of the repetitions, {halvings}:",
         ALL: "against the mean of all repetitions:",
         RANDOM: f"images at random, {permutations}:",
+        SHUFFLED: "images shuffled within repetitions:",
+        TIME: "r over time, mean of the channels, from image onset on:",
     }
     if not scores["n_splits"]:
         del heads[HALF]
@@ -54,7 +56,8 @@ def encoding_table(scores: Mapping[str, Any]) -> str:
         f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
     ]
     for group, head in heads.items():
-        lines += [head, *_numbers(scores, group)]
+        if numbers := _numbers(scores, group):
+            lines += [head, *numbers]
     return "\n".join(lines)
 
 
@@ -97,10 +100,16 @@ def _of_parts(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _numbers(scores: Mapping[str, Any], group: str | None = None) -> list[str]:
     """Returns a line a metric; of one group, or of all."""
     return [
-        f"  {metric.label:<{_WIDTH}}{_number(scores[name])}"
+        f"  {metric.label:<{_WIDTH}}{_number(scores[name])}{_interval(scores, name)}"
         for name, metric in METRICS.items()
         if name in scores and group in (None, metric.against) and _is_one(scores[name])
     ]
+
+
+def _interval(scores: Mapping[str, Any], name: str) -> str:
+    """Returns the 95 % interval behind a score; nothing where there is none."""
+    ends = [scores.get(f"{name}_ci_{end}") for end in ("low", "high")]
+    return "" if None in ends else f"  [{ends[0]:.3f}, {ends[1]:.3f}]"
 
 
 def _is_one(value: Any) -> bool:

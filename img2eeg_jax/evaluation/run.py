@@ -14,7 +14,7 @@ from img2eeg_jax.data.layout import Label
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation import comparison, group, protocol
 from img2eeg_jax.evaluation.evaluation import Evaluation
-from img2eeg_jax.evaluation.find import OF_EEG, Choices, find_parts
+from img2eeg_jax.evaluation.find import WITHOUT_EEG, Choices, find_parts
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.measured import load_measured
@@ -23,6 +23,9 @@ from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction.encoder import Encoder
 
 Log = Callable[[str], None]
+
+# Parts that are of one network, and have no mean.
+_OF_ONE = ("leaks", "training")
 
 
 def evaluate(
@@ -209,7 +212,7 @@ def _material(
 ) -> Material:
     """Returns what the parts are made from; no EEG where none of them needs it."""
     checkpoint, measured = encoder.checkpoint, None
-    if any(part in OF_EEG for part in how.parts):
+    if {*how.parts} - {*WITHOUT_EEG}:
         signal = checkpoint.description.signal
         if not signal.is_eeg:
             found = f"one that predicts {signal.kind}, which has no EEG scores"
@@ -266,7 +269,7 @@ def _group(found: Mapping[Label, Mapping[str, Findings]]) -> dict[str, Findings]
     first, *others = found.values()
     together = {}
     for part in first:
-        if all(part in other for other in others):
+        if part not in _OF_ONE and all(part in other for other in others):
             try:
                 of_part = {whose: parts[part] for whose, parts in found.items()}
                 together[part] = group.group(of_part)

@@ -63,7 +63,7 @@ class Evidence:
                 name: r[:, channels][:, :, times].mean((1, 2), np.float64)
                 for name, r in vars(self.draws).items()
             }
-            values |= with_intervals(drawn | self._normalised(drawn))
+            values |= self._intervals(drawn)
         if self.agreement is not None:
             agreement = self.agreement[:, channels][:, :, times]
             p = ceiling_p(agreement.mean((1, 2), np.float64))
@@ -76,10 +76,22 @@ class Evidence:
         cells["permutation_p_fdr"] = false_discovery(cells["permutation_p"])
         if self.draws is not None:
             drawn = vars(self.draws)
-            cells |= with_intervals(drawn | self._normalised(drawn))
+            cells |= self._intervals(drawn)
         if self.agreement is not None:
             cells["noise_ceiling_p"] = ceiling_p(self.agreement)
         return cells
+
+    def _intervals(self, draws: Mapping[str, ArrayLike]) -> dict[str, NDArray]:
+        """Returns the ends of intervals: metric and `_ci_low`, `_ci_high` → f64[...].
+
+        Args:
+          draws: metric → f[draw, ...].
+        """
+        ends = {}
+        for name, of in (draws | self._normalised(draws)).items():
+            both = interval(of, self.scores.n_images)
+            ends[f"{name}_ci_low"], ends[f"{name}_ci_high"] = both
+        return ends
 
     def _normalised(self, of: Mapping[str, ArrayLike]) -> dict[str, NDArray]:
         """Returns what is made of averages: a ratio of averages, not one of ratios."""
@@ -146,18 +158,6 @@ def summarise(
         "per_channel": per_channel,
         "per_time": {"times_s": axes.times_s.tolist(), **_json(per_time)},
     }
-
-
-def with_intervals(draws: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
-    """Returns the ends of 95 % intervals: metric and `_ci_low`, `_ci_high` → f64[...].
-
-    Args:
-      draws: metric → f[draw, ...].
-    """
-    ends = {}
-    for name, of in draws.items():
-        ends[f"{name}_ci_low"], ends[f"{name}_ci_high"] = interval(of)
-    return ends
 
 
 def known_scores(scores: EncodingScores) -> dict[str, NDArray[np.float64]]:

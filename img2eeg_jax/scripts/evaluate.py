@@ -19,12 +19,37 @@ _OUTPUT = common.define_path(
 _ONLY = flags.DEFINE_list(
     "only",
     None,
-    "Parts: encoding, rsa, decoding, identification, images, leaks, training; default: "
-    "all but decoding, which takes long. What other parts found before stays.",
+    "Parts: leaks, encoding, images, identification, decoding, rsa, rsa_files, "
+    "training; default: all but decoding, which takes long, and rsa_files without its "
+    "files. What was found before of other parts stays.",
 )
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint.")
 _N_SPLITS = flags.DEFINE_integer(
     "n_splits", 100, "Halvings of the repetitions.", lower_bound=1
+)
+_DECODING_HALVINGS = flags.DEFINE_integer(
+    "decoding_halvings", 1, "The same, of pairwise decoding.", lower_bound=1
+)
+_CANDIDATES = common.define_path(
+    "candidates", "", "Folder of pictures that test images are told from, too."
+)
+_RSA_IMAGES = common.define_path(
+    "rsa_images", "", "Folder of pictures that --rsa_rdms are of."
+)
+_RSA_RDMS = common.define_paths(
+    "rsa_rdms",
+    "Dissimilarities to compare with: .npy, .mat, or rsatoolbox's .hdf5 or .h5; "
+    "may be given several times.",
+)
+_RSA_ORDERS = common.define_paths(
+    "rsa_orders",
+    "Text file that says which picture each row of a --rsa_rdms is, one for each; "
+    "default: sorted paths.",
+)
+_RSA_AGAINST = common.define_path(
+    "rsa_against",
+    "",
+    "Another checkpoint, whose layers compete with these: the one training began with.",
 )
 _WINDOW = common.define(
     "window",
@@ -52,6 +77,12 @@ def main() -> None:
         which=_WHICH.value,
         only=_ONLY.value,
         n_splits=_N_SPLITS.value,
+        decoding_halvings=_DECODING_HALVINGS.value,
+        candidates=_CANDIDATES.value,
+        rsa_images=_RSA_IMAGES.value,
+        rsa_rdms=tuple(_RSA_RDMS.value or ()),
+        rsa_orders=tuple(_RSA_ORDERS.value or ()),
+        rsa_against=_RSA_AGAINST.value,
         window_s=_WINDOW.value,
         seed=_SEED.value,
         log=common.say,
@@ -69,4 +100,4 @@ def run() -> None:
     flags.register_validator(
         "checkpoint", lambda paths: bool(paths), "expected a folder"
     )
-    common.run(main, {"window_s": "window"})
+    common.run(main, {"window_s": "window", "orders": "rsa_orders"})

@@ -86,6 +86,47 @@ def test_scores_of_known_signal_to_noise(rng):
         assert getattr(scores, name).mean() == pytest.approx(r, abs=0.015), name
 
 
+@pytest.mark.parametrize("n_repetitions", [4, 5, 40])
+def test_ceilings_and_reliability_are_those_of_the_generator(rng, n_repetitions):
+    """Of signal with variance 1 and noise of 4, whatever prediction is scored."""
+    signal = rng.standard_normal((800, 4, 10))
+    noise = 2 * rng.standard_normal((800, n_repetitions, 4, 10))
+    prediction = 0.6 * signal + 0.8 * rng.standard_normal(signal.shape)
+    eeg = signal[:, None] + noise
+    scores = encoding.encoding_scores(
+        prediction, eeg, n_splits=20, seed=0, noise_free=signal
+    )
+    half, all_of_them = n_repetitions // 2, n_repetitions
+    variance = {n: 1 + 4 / n for n in (half, n_repetitions - half, all_of_them)}
+    of_half, of_all = variance[half], variance[all_of_them]
+    lower = 1 / math.sqrt(of_half * variance[n_repetitions - half])
+    upper = math.sqrt(of_all / of_half)
+    expected = {
+        "noise_ceiling_lower": lower,
+        "noise_ceiling_upper": upper,
+        "reliability": 1 / of_all,
+        "best_possible_r_all_repetitions": math.sqrt(1 / of_all),
+        # Without noise the prediction's r with the signal is 0.6.
+        "noise_normalised_r": 0.6,
+        "explained_fraction": 0.36,
+    }
+    for name, value in expected.items():
+        found = getattr(scores, name).mean()
+        assert found == pytest.approx(value, abs=0.02), name
+
+
+def test_reliability_by_hand():
+    # Of halves that agree by 1/2: 2 · 1/2 / (1 + 1/2).
+    assert encoding.reliability_of_mean(0.5, 8) == pytest.approx(2 / 3)
+    assert encoding.reliability_of_mean(-0.2, 8) == pytest.approx(-0.5)
+    assert np.isnan(encoding.reliability_of_mean(0.5, 1))
+    # Above 1 and below 0 as it comes.
+    r = encoding.noise_normalised([0.5, -0.5, 0.5, 0.5], [0.04, 0.25, 0, -0.5])
+    np.testing.assert_allclose(r, [2.5, -1, np.nan, np.nan])
+    found = encoding.explained_fraction(r)
+    np.testing.assert_allclose(found, [6.25, -1, np.nan, np.nan])
+
+
 def test_single_repetition_has_no_halves(rng):
     prediction, signal, eeg = simulate(rng, n_repetitions=1)
     scores = encoding.encoding_scores(prediction, eeg, seed=0, noise_free=signal)

@@ -8,7 +8,8 @@ from scipy import stats
 
 from helpers.scores import halvings, simulate
 from img2eeg_jax.evaluation import halvings as module
-from img2eeg_jax.evaluation.halvings import half_split_means
+from img2eeg_jax.evaluation.correlation import correlate_over_images, unit_columns
+from img2eeg_jax.evaluation.halvings import half_split_means, halves
 
 
 @pytest.mark.parametrize("n_repetitions", [2, 5, 8])
@@ -51,3 +52,33 @@ def test_half_means_refuse_what_has_no_halves(shape):
 def test_half_means_refuse_no_splits():
     with pytest.raises(ValueError, match="`n_splits`: expected at least 1, found 0"):
         next(half_split_means(np.zeros((4, 2, 1, 1)), 0, 0))
+
+
+def test_r_of_halves_equals_that_of_their_means(rng, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_VALUES", 100)
+    prediction, _, eeg = simulate(rng, n_repetitions=5)
+    # Far from 0, as a baseline would be, and constant in one column.
+    eeg = eeg + 1e3
+    eeg[:, :, 1, 2] = 0.7
+    unit = unit_columns(prediction.reshape(len(prediction), -1))
+    blocks = [*halves(eeg, 3, 1)]
+    assert len(blocks) > 1
+    ((_, half, other),) = half_split_means_of_all(eeg)
+    expected = [
+        correlate_over_images(unit[:, None], half).mean(0),
+        correlate_over_images(other, half).mean(0),
+    ]
+    for part in blocks:
+        found = part.mean_r(unit[:, part.columns]), part.mean_r_of_others()
+        for values, of in zip(found, expected, strict=True):
+            np.testing.assert_allclose(values, of[part.columns], atol=1e-9)
+        mean = unit_columns(half[..., part.columns]).mean(axis=1)
+        np.testing.assert_allclose(part.mean_unit(), mean, atol=1e-9)
+    assert np.isnan(blocks[-1].mean_r_of_others()[-1])
+
+
+def half_split_means_of_all(eeg):
+    """Returns the means of the halves in one block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK_VALUES", 10**6)
+        return [*half_split_means(eeg, 3, 1)]

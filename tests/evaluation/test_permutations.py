@@ -61,7 +61,7 @@ def test_p_by_hand():
 def test_p_is_uniform_where_nothing_is_predicted(rng):
     """p below 0.05 comes in one of twenty tests, however images and times depend."""
     p = []
-    for _ in range(400):
+    for _ in range(500):
         prediction = rng.standard_normal((15, 1, 3)).cumsum(-1)
         eeg = rng.standard_normal((15, 2, 1, 3)).cumsum(-1)
         test = permutation_test(
@@ -90,6 +90,25 @@ def test_a_constant_prediction_is_no_better_than_at_random(rng):
         "permutation_r_sd": 0,
         "permutation_r_95": 0,
     }
+
+
+def test_the_null_is_described_as_it_is(rng):
+    """Of each channel and time as of an average; mean 0, SD 1 / sqrt(n - 1)."""
+    prediction, _, eeg = simulate(rng, n_images=50)
+    test = permutation_test(prediction, eeg, **QUICK)
+    cells = test.cells()
+    for channel, time in itertools.product(range(2), range(3)):
+        part = np.array([channel]), np.array([time])
+        np.testing.assert_allclose(
+            cells[:, channel, time], test.scores(*part), atol=1e-12
+        )
+    summary = test.summary(np.array([0]), np.array([0]))
+    assert summary["permutation_r_mean"] == pytest.approx(0, abs=0.02)
+    # The half's r with a whole prediction: the null of r with a mean of halves.
+    assert summary["permutation_r_sd"] == pytest.approx(1 / 7, rel=0.15)
+    random = cells[1:, 0, 0]
+    assert summary["permutation_r_sd"] == pytest.approx(random.std())
+    assert summary["permutation_r_95"] == pytest.approx(np.quantile(random, 0.95))
 
 
 def test_constant_eeg_is_undefined(rng):

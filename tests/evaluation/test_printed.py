@@ -37,6 +37,8 @@ def test_table_of_one_of_each():
     """One channel is no "1 channels"; one repetition has no halves to score against."""
     counts = {"n_images": 1, "n_repetitions": 1, "n_splits": 0, "n_permutations": 1}
     scores = {"encoding_r": None, "encoding_r_all_repetitions": 0.25}
+    scores |= {"permutation_p": 0.5, "onset_s": 0.08}
+    scores |= {"onset_s_ci_low": 0.07, "onset_s_ci_high": 0.1}
     summary = {"ch_names": ["O1"], "window_s": [0.1, 0.2], **counts, **scores}
     lines = printed.encoding_table(summary).splitlines()
     assert lines[:3] == [
@@ -46,6 +48,7 @@ def test_table_of_one_of_each():
     ]
     assert "images at random, 1 permutation:" in lines
     assert not [line for line in lines if "half" in line]
+    assert lines[-1] == "  onset                          0.080  [0.070, 0.100]"
 
 
 def scored(**whose):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from img2eeg_jax.axes import Axes, Z
+from img2eeg_jax.evaluation.figures.decoding import plot_decoding
 from img2eeg_jax.evaluation.figures.encoding_maps import (
     has_scalp,
     plot_channel_by_time,
@@ -12,9 +13,17 @@ from img2eeg_jax.evaluation.figures.encoding_maps import (
 )
 from img2eeg_jax.evaluation.figures.evoked import plot_evoked
 from img2eeg_jax.evaluation.figures.figure import Figure
+from img2eeg_jax.evaluation.figures.identification import plot_identification
 from img2eeg_jax.evaluation.figures.losses import plot_history
 from img2eeg_jax.evaluation.figures.r_by_channel import plot_r_by_channel
 from img2eeg_jax.evaluation.figures.r_over_time import plot_r_over_time
+from img2eeg_jax.evaluation.figures.rsa import (
+    plot_file_rdms,
+    plot_rdms,
+    plot_rsa_files,
+    plot_rsa_map,
+    plot_rsa_over_time,
+)
 from img2eeg_jax.evaluation.findings import Findings
 from img2eeg_jax.prediction.prediction import Prediction
 
@@ -58,6 +67,11 @@ def _losses(path: pathlib.Path, findings: Findings) -> None:
     plot_history(path, history, int(findings.arrays["best_step"]))
 
 
+def _is_of_one(findings: Findings) -> bool:
+    """Tells whether it is what was found of one subject, not of a group."""
+    return bool(findings.arrays)
+
+
 # Part → its figures.
 PLOTS: Mapping[str, Sequence[Plot]] = {
     "encoding": (
@@ -80,8 +94,8 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
         Plot(
             "r_channel_by_time",
             "Encoding accuracy of each channel at each time",
-            "Colours: Pearson r, a row a channel and a column a time; dots where it is "
-            "not above chance.",
+            "Colours: Pearson r, a row a channel and a column a time; dots where "
+            "its p is above 0.05.",
             plot_channel_by_time,
         ),
         Plot(
@@ -93,6 +107,27 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             applies=has_scalp,
         ),
     ),
+    "decoding": (
+        Plot(
+            "decoding",
+            "Pairwise decoding over time",
+            "Lines over time after image onset: the share of pairs of test images that "
+            "classifiers of measured EEG tell apart by predicted EEG, with an interval "
+            "over images, and by the other half and all of the measured repetitions; "
+            "chance is 0.5. Squares mark times above chance.",
+            plot_decoding,
+        ),
+    ),
+    "identification": (
+        Plot(
+            "identification",
+            "Zero-shot identification",
+            "Two panels of lines: the share of test images that rank first, and among "
+            "the first five, falls with the number of images in the set and rises with "
+            "the number of repetitions averaged; dotted lines are chance.",
+            plot_identification,
+        ),
+    ),
     "images": (
         Plot(
             "evoked",
@@ -101,6 +136,51 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "above the measured and the predicted response of one channel and of the "
             "mean of all.",
             _evoked,
+            applies=_is_of_one,
+        ),
+    ),
+    "rsa": (
+        Plot(
+            "rsa_over_time",
+            "Representational similarity over time",
+            "Lines over time, one a layer and one of the predicted EEG: Spearman's r "
+            "between its dissimilarities of the test images and those of the measured "
+            "EEG, with intervals of 95 %; marks at the foot where p is below .05.",
+            plot_rsa_over_time,
+            applies=_is_of_one,
+        ),
+        Plot(
+            "rsa_map",
+            "Representational similarity: time by layer",
+            "Colours: the same values, a row a layer and a column a time.",
+            plot_rsa_map,
+            applies=_is_of_one,
+        ),
+        Plot(
+            "rdms",
+            "Dissimilarities of the test images",
+            "Square pictures, a row and a column an image: ranks of dissimilarities of "
+            "each layer, and of the measured EEG at the time of the best fit.",
+            plot_rdms,
+            applies=_is_of_one,
+        ),
+    ),
+    "rsa_files": (
+        Plot(
+            "rsa_files",
+            "Representational similarity with measurements from files",
+            "Points, one a layer: Spearman's r with the dissimilarities of each file, "
+            "with intervals of 95 % and ceilings; filled where p is below .05.",
+            plot_rsa_files,
+            applies=_is_of_one,
+        ),
+        Plot(
+            "rsa_files_rdms",
+            "Dissimilarities from files",
+            "Square pictures, a row and a column an image: ranks of dissimilarities of "
+            "each file, before those of the layer that is most alike.",
+            plot_file_rdms,
+            applies=_is_of_one,
         ),
     ),
     "training": (
@@ -110,6 +190,7 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "Lines over epochs: each loss on training and on validation images, with "
             "the epoch whose weights were kept.",
             _losses,
+            applies=_is_of_one,
         ),
     ),
 }

@@ -26,8 +26,8 @@ _LEVEL = 0.05
 def plot_channel_by_time(path: str | os.PathLike, findings: Findings) -> None:
     """Draws r of each channel (rows) at each time (columns).
 
-    Dots mark where r is not above chance: p adjusted for all channels and times (of a
-    group over subjects) above 0.05.
+    Dots mark where p, adjusted for all channels and times, is above 0.05: of images at
+    random, in a group of sign flips over subjects, of which few cannot be below.
 
     Args:
       path: PNG or SVG to write or replace.
@@ -45,7 +45,7 @@ def plot_channel_by_time(path: str | os.PathLike, findings: Findings) -> None:
     p = columns.get("permutation_p_fdr", columns.get(f"{name}_p_fdr"))
     if p is not None and not np.isnan(p).all():
         rows, at = np.nonzero(~(p <= _LEVEL))
-        label = "not above chance (false discovery rate 0.05)"
+        label = "p above 0.05 (false discovery rate)"
         style = {"color": canvas.GREY, "lw": 0, "marker": ".", "ms": 2}
         axes.plot(times_ms[at], rows, label=label, **style)
         if len(rows):

@@ -49,7 +49,10 @@ def numbers(values: ArrayLike) -> NDArray[np.float64]:
 
 def title(summary: Mapping[str, Any]) -> str:
     """Returns how many images, repetitions and channels a summary is of."""
+    n_subjects = summary.get("n_subjects", 1)
+    subjects = f"{counted(n_subjects, 'subject')}, " if n_subjects > 1 else ""
     return (
+        f"{subjects}"
         f"{counted(summary['n_images'], 'image')}, "
         f"{counted(summary['n_repetitions'], 'repetition')}, "
         f"{counted(len(summary['ch_names']), 'channel')}"

@@ -33,7 +33,7 @@ def find(
       Findings whose `decoding` table has a row a time: accuracies, the interval of 95 %
       of the first over images, and p. Scores are means of the window. The array
       `accuracy` f32[3, pair] has the window's means of single pairs, in the order of
-      the scores; `n_images` and `times_s` are others.
+      the scores.
 
     Raises:
       NotApplicable: there is one repetition, or one image.
@@ -52,14 +52,14 @@ def find(
     orders = random_orders(n_images, n_permutations, seed)
     by_name = {name: getattr(scores, name) for name in _ACCURACIES}
     in_window = {name: of[:, inside].mean(1) for name, of in by_name.items()}
-    interval = mean_interval(
-        in_window["decoding_accuracy"][:, np.newaxis], n_images, seed=seed
-    )
+    of_pairs = in_window["decoding_accuracy"][:, np.newaxis]
+    low, high = mean_interval(of_pairs, n_images, seed=seed)[:, 0]
     return Findings(
         PART,
         scores={
             **{name: float(of.mean()) for name, of in in_window.items()},
-            "decoding_accuracy_ci": interval[:, 0].tolist(),
+            "decoding_accuracy_ci_low": float(low),
+            "decoding_accuracy_ci_high": float(high),
             **_tests(scores.wins, orders, inside),
             "window_s": prediction.axes.times_s[inside][[0, -1]].tolist(),
             "n_images": n_images,

@@ -96,11 +96,13 @@ def _latencies(evidence: Evidence, axes: Axes) -> dict[str, Any]:
     if not (times_s >= 0).any() or not all(np.isfinite(of).all() for of in (one, null)):
         return nothing
     limit = latencies.threshold(null, times_s)
-    onset = latencies.latency(
-        latencies.onsets(one, times_s, limit), latencies.onsets(drawn, times_s, limit)
-    )
-    peak = latencies.latency(
-        latencies.peaks(one, times_s), latencies.peaks(drawn, times_s)
+    n_images = evidence.scores.n_images
+    onset, peak = (
+        latencies.latency(find_time(one), find_time(drawn), n_images)
+        for find_time in (
+            lambda r: latencies.onsets(r, times_s, limit),
+            lambda r: latencies.peaks(r, times_s),
+        )
     )
     found = [*dataclasses.astuple(onset), *dataclasses.astuple(peak), limit]
     plain = [float(value) if np.isfinite(value) else None for value in found]

@@ -28,7 +28,7 @@ def find(
     *,
     candidates: str | os.PathLike | None = None,
     n_features: int = N_FEATURES,
-    n_draws: int = 10,
+    n_draws: int = 5,
 ) -> Findings:
     """Identifies each test image among the others, and among candidates.
 
@@ -159,8 +159,10 @@ def _scores(ranking: Ranking, of_all: NDArray[np.bool_], seed: int) -> dict:
         for k in (1, 5):
             of_image = ranking.top(k, size)[of_all]
             scores[f"{prefix}top{k}"] = float(of_image.mean())
-            ends = interval(draws @ of_image)
-            scores[f"{prefix}top{k}_ci"] = [float(end) for end in ends]
+            for end, value in zip(
+                ("low", "high"), interval(draws @ of_image, len(of_image)), strict=True
+            ):
+                scores[f"{prefix}top{k}_ci_{end}"] = float(value)
             scores[f"{prefix}top{k}_chance"] = min(1.0, k / size)
     return scores
 
