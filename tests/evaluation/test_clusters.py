@@ -47,6 +47,17 @@ def test_one_effect_is_one_cluster(rng):
     np.testing.assert_array_equal(both[:3, 4:8] < 0.02, True)
 
 
+def test_clusters_grow_over_neighbours_only(rng):
+    """A short effect is part of a neighbour's long one, or is alone and small."""
+    values = 0.2 * rng.standard_normal((9, 2, 12))
+    values[:, 0, 2:10] += 1
+    values[:, 1, 5] += 1
+    of_neighbours = cluster_p(values, ["Oz", "O1"])
+    assert of_neighbours[1, 5] == of_neighbours[0, 5] < 0.05
+    of_strangers = cluster_p(values, ["A", "B"])
+    assert of_strangers[1, 5] > of_strangers[0, 5]
+
+
 def test_times_alone_and_subjects_that_are_alike(rng):
     values = 0.2 * rng.standard_normal((8, 12))
     values[:, 4:8] += 1
