@@ -64,6 +64,10 @@ class _Curve:
     is_thin: bool = False
     dash: str = "solid"
 
+    def bare(self) -> "_Curve":
+        """Returns the same without its interval."""
+        return dataclasses.replace(self, low=None, high=None)
+
 
 def curves_over(
     key: str, tables: Mapping[Any, Table], names: Sequence[str], where: str = ""
@@ -81,7 +85,9 @@ def curves_over(
     """
     curves = []
     for name, colour in zip(names, _colours_of(names), strict=True):
-        curves.append(_curve(key, tables, name, METRICS[name].short_label, colour))
+        curve = _curve(key, tables, name, METRICS[name].short_label, colour)
+        # Bounds overlap each other: they have no band.
+        curves.append(curve if name == names[0] else curve.bare())
     if len(tables) > 1:
         for subject, table in tables.items():
             x, y = columns.mean_by(table, key, names[0])
@@ -107,7 +113,8 @@ def curves_by(
     for i, value in enumerate(columns.unique(first, by)):
         rows = {s: columns.rows_where(t, by, value) for s, t in tables.items()}
         colour = _COLOURS[i % len(_COLOURS)]
-        curves.append(_curve(key, rows, name, str(value), colour))
+        # A band around each line would hide the others.
+        curves.append(_curve(key, rows, name, str(value), colour).bare())
     return _chart(key, curves, [name], where, len(tables))
 
 

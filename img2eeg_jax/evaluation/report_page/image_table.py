@@ -71,7 +71,7 @@ def image_table(
                 uri=thumbnail_uri(images[names[row]]) if names[row] in images else "",
                 concept=concept.lstrip("0123456789").lstrip("_").replace("_", " "),
                 file=file,
-                cells=[(number(float(v[row]), n), v[row]) for n, v in values.items()],
+                cells=[(_written(float(v[row])), v[row]) for v in values.values()],
             )
         )
     head = [METRICS[n].short_label if n in METRICS else _spoken(n) for n in values]
@@ -85,7 +85,8 @@ def _values(
     names: list[str] = []
     by_subject: dict[str, list[NDArray]] = {}
     for parts in subjects.values():
-        for part, findings in parts.items():
+        # The part that is of images comes first: the order of the table is its own.
+        for part, findings in sorted(parts.items(), key=lambda of: of[0] != "images"):
             for table in findings.tables.values():
                 if part == "leaks" or not _is_of_images(table):
                     continue
@@ -97,8 +98,7 @@ def _values(
         column: np.mean(values, axis=0, dtype=np.float64)
         for column, values in by_subject.items()
     }
-    metrics = [name for name in METRICS if name in means]
-    return names, {n: means[n] for n in dict.fromkeys([*metrics, *means])}
+    return names, means
 
 
 def _is_of_images(table: Table) -> bool:
@@ -114,6 +114,11 @@ def _numbers(table: Table) -> list[str]:
         for name, column in table.items()
         if name not in columns.KEYS and np.asarray(column).dtype.kind in "fiu"
     ]
+
+
+def _written(value: float) -> str:
+    """Returns a number; ranks as whole ones."""
+    return number(int(value) if value.is_integer() else value)
 
 
 def _spoken(name: str) -> str:

@@ -235,7 +235,7 @@ def _value(found: Mapping[Any, Findings], name: str, whose: str) -> tuple[str, s
     if len(values) == 1:
         scores = next(iter(found.values())).scores
         ends = columns.interval_of(scores, name)
-        interval = [scores[end] for end in ends or ()]
+        interval = scores.get(f"{name}_ci") or [scores[end] for end in ends or ()]
         if not interval or None in interval:
             return number(values[0], name), ""
         low, high = (number(end, name) for end in interval)
@@ -313,8 +313,7 @@ def _grid(name: str, tables: Mapping[Any, Table], whose: str) -> Grid | None:
     head = [(whose, False)] if is_many else []
     for column in first:
         is_number = np.asarray(first[column]).dtype.kind in "fiub"
-        metric = METRICS.get(column)
-        label = metric.short_label if metric else _spoken(column)
+        label = _column_label(column)
         head.append((label, is_number))
     rows = []
     for subject, table in tables.items():
@@ -342,6 +341,15 @@ def _notes(found: Mapping[Any, Findings], whose: str) -> list[str]:
         else f"{whose.capitalize()} {', '.join(of)}: {note}"
         for note, of in by_note.items()
     ]
+
+
+def _column_label(column: str) -> str:
+    """Returns a column's heading: of a metric, or of an end of its interval."""
+    for end, words in (("", ""), (columns.LOW, ", CI from"), (columns.HIGH, ", CI to")):
+        metric = METRICS.get(column.removesuffix(end))
+        if column.endswith(end) and metric:
+            return metric.short_label + words
+    return _spoken(column)
 
 
 def _spoken(name: str) -> str:

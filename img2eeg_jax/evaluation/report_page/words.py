@@ -115,6 +115,8 @@ def number(value: Any, metric: str = "") -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if np.isnan(value):
         return "undefined"
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
     if metric in METRICS and is_p(METRICS[metric]):
         return f"{value:.2g}"
     text = f"{value:.3f}" if abs(value) < 100 else f"{value:.5g}"
