@@ -1,0 +1,344 @@
+"""Ridge regression of all responses at once, each with the penalty that suits it."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from img2eeg_jax.errors import unexpected
+from img2eeg_jax.linear import pca, selection
+from img2eeg_jax.linear.design import Design, Features, Matrix, Rows, as_parts
+from img2eeg_jax.linear.moments import Basis, Moments, cross_moments
+from img2eeg_jax.linear.pca import Projection
+from img2eeg_jax.linear.products import cross_product, product
+
+# Penalties that are tried by default, over the mean eigenvalue of the Gram matrix.
+RELATIVE_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-3, 4, 10))
+# Whose penalties are one: of each response alone, of a channel's, or of all.
+PENALTY_PER = ("target", "channel", "all")
+# Without components, the smaller of images and features; for 2 GB of memory.
+LARGEST_SIDE = 8000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ridge:
+    """A linear map from features to responses.
+
+    Responses are `projection(features) @ coefficients + intercept`.
+
+    Attributes:
+      projection: standardises features, and projects them on components if there are.
+      coefficients: f32[component or feature, target].
+      intercept: f32[target].
+      shape: of an image's responses; targets are flattened, row-major.
+      alphas: f64[alpha], the penalties that were tried.
+      alpha: f64[*shape], the penalty of each response.
+      scores: f64[alpha, *shape], R² of responses to images that the fit did not see;
+        None of a single penalty.
+    """
+
+    projection: Projection
+    coefficients: np.ndarray
+    intercept: np.ndarray
+    shape: tuple[int, ...]
+    alphas: np.ndarray
+    alpha: np.ndarray
+    scores: np.ndarray | None = None
+
+    def predict(self, features: Features) -> np.ndarray:
+        """Returns f32[image, *shape], the responses to images.
+
+        Args:
+          features: f[image, feature], or layers by their names, as in the fit.
+
+        Raises:
+          InputError: another number of features.
+        """
+        design = self.projection.design(features)
+        predicted = np.concatenate(
+            [
+                product(self.projection.project(block), self.coefficients)
+                for _, block in design.blocks()
+            ]
+        )
+        predicted += self.intercept
+        return predicted.reshape(-1, *self.shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a fit needs of features alone: responses of many subjects can share it.
+
+    Attributes:
+      projection: see `Ridge`.
+      rows: the images' features after it, or after one whose components `folded` are.
+      folded: f32[feature, component]; coefficients of components times these are those
+        of features. None if `rows` are what the projection makes.
+      weights: f64[image].
+      basis: in which the Gram matrix of `rows` is diagonal.
+      chunks: i64[row] of each part of the images: the folds, and what is in none.
+      folds: held-out images, to choose penalties by; None for leave-one-out.
+    """
+
+    projection: Projection
+    rows: Rows
+    folded: np.ndarray | None
+    weights: np.ndarray
+    basis: Basis
+    chunks: tuple[np.ndarray, ...]
+    folds: tuple[selection.Fold, ...] | None
+
+    @property
+    def alphas(self) -> np.ndarray:
+        """f64[alpha], the penalties that are tried by default."""
+        return np.array(RELATIVE_ALPHAS) * (self.basis.values.mean() or 1.0)
+
+
+def fit(
+    features: Features | Prepared,
+    responses: np.ndarray,
+    alphas: ArrayLike | None = None,
+    n_components: int | None = None,
+    groups: ArrayLike | None = None,
+    *,
+    folds: int | Sequence[ArrayLike] = 5,
+    penalty_per: str = "target",
+    weights: ArrayLike | None = None,
+    standardise: bool = True,
+    seed: int = 0,
+) -> Ridge:
+    """Fits all responses by ridge regression on features.
+
+    Features are standardised and projected on components by all images, those held
+    out included: neither sees responses. The intercept is not penalised. Penalties are
+    those of scikit-learn's `Ridge`: of the sum of squares over (weighted) images.
+
+    Args:
+      features: f[image, feature], arrays or memory maps, or several layers by their
+        names; or what `prepare` made of them, for responses of another subject, whose
+        fit then takes `n_components`, `groups`, `folds`, `weights`, `standardise` and
+        `seed` from there.
+      responses: f[image, ...], such as [image, channel, time], in any unit.
+      alphas: penalties to choose from; None for `RELATIVE_ALPHAS`.
+      n_components: of PCA; None for ridge on the features themselves.
+      groups: of each image, such as its concept: penalties are chosen on whole groups
+        that are held out. None chooses them by exact leave-one-out.
+      folds: in how many parts groups are held out, or the rows of each part.
+      penalty_per: one of `PENALTY_PER`.
+      weights: f[image], see `repetition_weights`; None weighs all the same.
+      standardise: whether features are divided by their standard deviation.
+      seed: of which groups are held out together, and of randomised components.
+
+    Raises:
+      InputError: features and responses have different numbers of rows or are not
+        finite, or an argument does not fit.
+    """
+    if not isinstance(features, Prepared):
+        features = prepare(
+            features,
+            n_components,
+            groups,
+            folds=folds,
+            weights=weights,
+            standardise=standardise,
+            seed=seed,
+        )
+    alphas = _check_alphas(features.alphas if alphas is None else alphas)
+    responses, shape = _check_responses(responses, features.rows.shape[0])
+    mean = features.weights @ responses / features.weights.sum()
+    responses = (responses - mean).astype(np.float32)
+    crosses = [
+        cross_moments(features.rows, responses, chunk, features.weights)
+        for chunk in features.chunks
+    ]
+    toward = _toward(features.basis, sum(crosses))
+    scores, chosen = None, np.zeros(responses.shape[1], int)
+    if len(alphas) > 1:
+        scores = _scores(features, responses, crosses, toward, alphas)
+        chosen = _choose(scores, shape, penalty_per)
+        scores = scores.reshape(-1, *shape)
+    alpha = alphas[chosen]
+    coefficients, offset = _solve(features, toward, alpha)
+    return Ridge(
+        projection=features.projection,
+        coefficients=coefficients,
+        intercept=(mean - offset).astype(np.float32),
+        shape=shape,
+        alphas=alphas,
+        alpha=alpha.reshape(shape),
+        scores=scores,
+    )
+
+
+def prepare(
+    features: Features,
+    n_components: int | None = None,
+    groups: ArrayLike | None = None,
+    *,
+    folds: int | Sequence[ArrayLike] = 5,
+    weights: ArrayLike | None = None,
+    standardise: bool = True,
+    seed: int = 0,
+) -> Prepared:
+    """Does what a fit needs of features alone; see `fit` for the arguments.
+
+    Raises:
+      InputError: features are not finite, or an argument does not fit them.
+    """
+    design = Design.of(as_parts(features), standardise)
+    n_images, n_features = design.shape
+    if n_components is None and min(design.shape) > LARGEST_SIDE:
+        raise unexpected(
+            "features",
+            f"`n_components` or at most {LARGEST_SIDE} images or features",
+            f"{n_images} images × {n_features} features",
+        )
+    weights = _check_weights(weights, n_images)
+    index = selection.make_folds(groups, folds, n_images, seed)
+    projection, rows, folded = Projection(design.mean, design.scale), design, None
+    if n_components is not None or n_features > n_images:
+        components = pca.fit(design, n_components, seed=seed)
+        rows = Matrix(components.scores)
+        if n_components is None:
+            folded = components.projection.components
+        else:
+            projection = components.projection
+    chunks = _chunks(index, n_images)
+    moments = [Moments.of(rows, chunk, weights) for chunk in chunks]
+    total = sum(moments[1:], moments[0])
+    made = None
+    if index is not None:
+        made = tuple(
+            selection.Fold(chunk, Basis.of(total - of_chunk), of_chunk)
+            for chunk, of_chunk in zip(index, moments, strict=False)
+        )
+    return Prepared(projection, rows, folded, weights, Basis.of(total), chunks, made)
+
+
+def repetition_weights(n_repetitions: ArrayLike, reliability: float) -> np.ndarray:
+    """Weighs images by how far the noise of their repetitions has averaged out.
+
+    Args:
+      n_repetitions: of each image.
+      reliability: of a single repetition, the share of its variance that another
+        repetition has, too: its correlation with another.
+
+    Returns:
+      f64[image], 1 on average: the inverse of the variance of the mean response.
+
+    Raises:
+      InputError: no repetitions, or a reliability outside of 0 to 1.
+    """
+    n = np.asarray(n_repetitions, np.float64)
+    if not (n > 0).all():
+        raise unexpected("n_repetitions", "at least one of each image", n.min())
+    if not 0 <= reliability <= 1:
+        raise unexpected("reliability", "a number from 0 to 1", reliability)
+    weights = 1 / (reliability + (1 - reliability) / n)
+    return weights / weights.mean()
+
+
+def _chunks(
+    folds: tuple[np.ndarray, ...] | None, n_images: int
+) -> tuple[np.ndarray, ...]:
+    """Returns the parts of all images: the folds, and what is in none."""
+    everything = np.arange(n_images)
+    if folds is None:
+        return (everything,)
+    rest = np.setdiff1d(everything, np.concatenate(folds))
+    return (*folds, rest) if len(rest) else folds
+
+
+def _toward(basis: Basis, cross: np.ndarray) -> np.ndarray:
+    """Returns f32[direction, target]: centred responses need no centred columns."""
+    return cross_product(basis.vectors, cross)
+
+
+def _scores(
+    prepared: Prepared,
+    responses: np.ndarray,
+    crosses: Sequence[np.ndarray],
+    toward: np.ndarray,
+    alphas: np.ndarray,
+) -> np.ndarray:
+    """Returns f64[alpha, target], R² of images that are held out."""
+    rows, weights = prepared.rows, prepared.weights
+    if prepared.folds is None:
+        errors = selection.leave_one_out(
+            prepared.basis, rows, responses, toward, alphas, weights
+        )
+        return errors.r2
+    total = sum(crosses)
+    errors = [
+        selection.held_out(fold, rows, responses, cross, total - cross, alphas, weights)
+        for fold, cross in zip(prepared.folds, crosses, strict=False)
+    ]
+    return selection.Errors(
+        sum(one.squares for one in errors), sum(one.total for one in errors)
+    ).r2
+
+
+def _choose(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.ndarray:
+    """Returns i64[target], the place of the best penalty."""
+    if penalty_per not in PENALTY_PER:
+        raise unexpected("penalty_per", f"one of {', '.join(PENALTY_PER)}", penalty_per)
+    n_alphas, n_targets = scores.shape
+    n_sharing = {
+        "target": 1,
+        "channel": n_targets // shape[0] if len(shape) > 1 else 1,
+        "all": n_targets,
+    }[penalty_per]
+    shared = scores.reshape(n_alphas, -1, n_sharing).mean(-1)
+    return np.repeat(shared.argmax(0), n_sharing)
+
+
+def _solve(
+    prepared: Prepared, toward: np.ndarray, alpha: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns f32[column, target] coefficients, and their part f64 of the intercept."""
+    basis = prepared.basis
+    along = toward / (basis.values[:, np.newaxis] + alpha)
+    coefficients = product(basis.vectors, along)
+    offset = basis.mean @ coefficients
+    if prepared.folded is not None:
+        coefficients = product(prepared.folded, coefficients)
+    return coefficients, offset
+
+
+def _check_alphas(alphas: ArrayLike) -> np.ndarray:
+    alphas = np.atleast_1d(np.asarray(alphas, np.float64))
+    if (
+        alphas.ndim != 1
+        or not alphas.size
+        or not (np.isfinite(alphas) & (alphas >= 0)).all()
+    ):
+        raise unexpected("alphas", "penalties of 0 or more", alphas)
+    return alphas
+
+
+def _check_responses(
+    responses: np.ndarray, n_images: int
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Returns f[image, target] and the shape of an image's responses."""
+    responses = np.asarray(responses)
+    if len(responses) != n_images:
+        raise unexpected(
+            "features",
+            f"{len(responses)} rows, one for the responses of each image",
+            f"{n_images} rows",
+        )
+    shape = responses.shape[1:]
+    responses = responses.reshape(n_images, -1)
+    is_finite = np.isfinite(responses).all(1)
+    if not is_finite.all():
+        row = int(np.flatnonzero(~is_finite)[0])
+        raise unexpected("responses", "finite numbers", f"others in row {row}")
+    return responses, shape
+
+
+def _check_weights(weights: ArrayLike | None, n_images: int) -> np.ndarray:
+    weights = np.ones(n_images) if weights is None else np.asarray(weights, np.float64)
+    if weights.shape != (n_images,) or not (np.isfinite(weights) & (weights > 0)).all():
+        raise unexpected("weights", f"{n_images} numbers above 0", weights.shape)
+    return weights
