@@ -1,6 +1,5 @@
 """Ridge regression beside scikit-learn, and beside loops of the definition."""
 
-
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
