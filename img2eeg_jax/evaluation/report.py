@@ -161,7 +161,7 @@ def _tell_unselected(
     checkpoint: Checkpoint, asked: str, log: Callable[[str], None]
 ) -> None:
     """Says in one line if these are no weights of a finished or a selected epoch."""
-    if checkpoint.config is None:
+    if checkpoint.config is None or checkpoint.description.linear is not None:
         return
     weights = f"these are the weights of step {checkpoint.step}"
     if not checkpoint.history:

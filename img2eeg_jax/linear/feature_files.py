@@ -62,7 +62,7 @@ class FeatureFiles:
         of_test = self._arrays.get("test", self._arrays["training"])
         self.layers = tuple(one for one in self._arrays["training"] if one in of_test)
         self.digest = digest_of([sha256_of(path) for path in self.paths.values()])
-        self.name = f"features of {self.paths['training']}"
+        self.name = f"features in {self.paths['training'].name}"
         self.image_size = image_size
         if not self.layers:
             expected = f"a layer of {', '.join(self._arrays['training'])}"

@@ -219,10 +219,15 @@ def of_checkpoint(path: str | os.PathLike) -> OwnBackbone:
         variables,
         description.model.get("dtype", "float32"),
     )
-    label = {"cornet_s": "CORnet-S", "realnet": "CORnet-S of a ReAlNet"}
-    name = f"{label.get(description.kind, 'CORnet-S')}, {os.fspath(path)}"
+    # The last part of the path: a checkpoint is passed on to other machines.
+    whose = "" if description.kind == "cornet_s" else f" of the {description.kind}"
+    name = f"CORnet-S{whose} {os.path.basename(os.fspath(loaded.path))}"
     return OwnBackbone(
-        name, network, description.image_size, description.precision, os.fspath(path)
+        name,
+        network,
+        description.image_size,
+        description.precision,
+        os.path.abspath(loaded.path),
     )
 
 

@@ -26,7 +26,7 @@ class TimeMap:
     """r of several encoders at each channel and time.
 
     Attributes:
-      r: name of the encoder → f64[channel, time], Pearson r over the test images with
+      r: name of the encoder, that of all layers first, → f64[channel, time], Pearson r over the test images with
         the mean of all repetitions; nan where either is constant.
       axes: channels and times.
       ceiling: f64[time], the r that a perfect prediction would have; None where it is
@@ -102,15 +102,14 @@ class TimeMap:
                 lw=1,
                 label="perfect prediction",
             )
-        for place, (name, r) in enumerate(zip(names, means, strict=True)):
-            canvas.line(
-                lower,
-                times_ms,
-                r,
-                label=name,
-                color=_COLOURS[place % len(_COLOURS)],
-                ls=_STYLES[place // len(_COLOURS) % len(_STYLES)],
-            )
+        # Of several, the first reads all layers.
+        n_joint = int(len(names) > 1)
+        for place, (name, r) in enumerate(zip(names, means, strict=True), -n_joint):
+            color, style = "black", "-"
+            if place >= 0:
+                color = _COLOURS[place % len(_COLOURS)]
+                style = _STYLES[place // len(_COLOURS) % len(_STYLES)]
+            canvas.line(lower, times_ms, r, label=name, color=color, ls=style)
         lower.set_xlabel("time after image onset (ms)")
         lower.set_ylabel("Pearson r over images")
         canvas.tidy(lower)

@@ -138,7 +138,7 @@ def named(
             module = models.get_model(model, weights=None)
     if path:
         _load(torch, module, path)
-    weights = path or "random weights"
+    weights = os.path.basename(path) or "random weights"
     return TorchBackbone(
         module,
         name=f"{library}:{model}, {weights}",

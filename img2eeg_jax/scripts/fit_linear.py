@@ -7,8 +7,8 @@ from absl import flags
 from img2eeg_jax.scripts import common
 
 if TYPE_CHECKING:
-    from img2eeg_jax.linear.features import Backbone
     from img2eeg_jax.linear.feature_files import FeatureFiles
+    from img2eeg_jax.linear.features import Backbone
 
 
 def _read_alphas(text: str) -> tuple[float, ...]:
