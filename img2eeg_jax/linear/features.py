@@ -170,7 +170,8 @@ class OwnBackbone(JaxBackbone):
 
     Attributes:
       network: what it holds.
-      config: what precision it is computed in, as the config of a run says it.
+      path: of the checkpoint that it is of, or "".
+      precision: of its matrix products.
     """
 
     def __init__(
@@ -194,9 +195,9 @@ class OwnBackbone(JaxBackbone):
             logits, areas = model.apply(variables, images)
             return {**areas, LOGITS: logits, PIXELS: images}
 
-        super().__init__(
-            name, function, dict(network.variables), image_size, precision=precision
-        )
+        # Devices map nothing where there are no arrays.
+        variables = dict(network.variables) or {"none": np.zeros(1, np.float32)}
+        super().__init__(name, function, variables, image_size, precision=precision)
         # JAX sorts the keys of a dict.
         self.layers = (*AREAS, LOGITS, PIXELS) if width else (PIXELS,)
 

@@ -26,8 +26,9 @@ class TimeMap:
     """r of several encoders at each channel and time.
 
     Attributes:
-      r: name of the encoder, that of all layers first, → f64[channel, time], Pearson r over the test images with
-        the mean of all repetitions; nan where either is constant.
+      r: name of the encoder, that of all layers first → f64[channel, time], Pearson r
+        over the test images with the mean of all repetitions; nan where either is
+        constant.
       axes: channels and times.
       ceiling: f64[time], the r that a perfect prediction would have; None where it is
         not known.

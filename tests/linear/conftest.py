@@ -27,11 +27,6 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shared_shards(tmp_path_factory):
-    return tmp_path_factory.mktemp("shards")
-
-
-@pytest.fixture(scope="session")
 def own():
     """A narrow CORnet-S of random weights."""
     return random_cornet_s(2, SIZE, seed=5)

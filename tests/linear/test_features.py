@@ -1,6 +1,5 @@
 """Features of backbones in JAX: those of a network, of a function, of the pixels."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -35,7 +34,8 @@ def test_cornet_s(own, images):
     found = read(own, images, own.layers)
     for layer, values in {**areas, "logits": logits}.items():
         expected = np.asarray(values).reshape(5, -1)
-        np.testing.assert_allclose(found[layer], expected, rtol=1e-4, atol=1e-5)
+        error = np.linalg.norm(found[layer] - expected)
+        assert error <= 1e-4 * np.linalg.norm(expected)
     pixels = np.asarray(normalise_pixels(images)).reshape(5, -1)
     np.testing.assert_allclose(found["pixels"], pixels, rtol=1e-5, atol=1e-6)
 
@@ -92,9 +92,8 @@ def test_rows_are_checked():
     )
 
 
-def test_compiled_once(own, images):
-    read(own, images, ("V1",))
-    with jax.log_compiles(False):
-        run, _ = own._runs[(("V1",), "flat")]
-        read(own, images, ("V1",))
-    assert own._runs[(("V1",), "flat")][0] is run
+def test_compiled_once(gray, images):
+    read(gray, images, ("mean",))
+    run, _ = gray._runs[(("mean",), "flat")]
+    read(gray, images, ("mean",))
+    assert gray._runs[(("mean",), "flat")][0] is run
