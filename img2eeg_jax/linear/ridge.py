@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.linear import pca, selection
+from img2eeg_jax.linear import kernel, pca, selection
 from img2eeg_jax.linear.design import Design, Features, Matrix, Rows, as_parts
+from img2eeg_jax.linear.kernel import KernelProjection
 from img2eeg_jax.linear.moments import Basis, Moments, cross_moments
 from img2eeg_jax.linear.pca import Projection
 from img2eeg_jax.linear.products import cross_product, product
@@ -17,6 +18,13 @@ from img2eeg_jax.linear.products import cross_product, product
 RELATIVE_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-3, 4, 10))
 # Whose penalties are one: of each response alone, of a channel's, or of all.
 PENALTY_PER = ("target", "channel", "all")
+# Published encoders, as arguments of `fit`. The authors of THINGS-EEG2 (Gifford et al.
+# 2022, doi:10.1016/j.neuroimage.2022.119754) have least squares on components of a
+# polynomial kernel; the other is the same with the components of PCA.
+PRESETS = {
+    "gifford2022": {"n_components": 1000, "degree": 4, "alphas": (0.0,)},
+    "pca1000": {"n_components": 1000, "alphas": (0.0,)},
+}
 # Without components, the smaller of images and features; for 2 GB of memory.
 LARGEST_SIDE = 8000
 
@@ -28,7 +36,8 @@ class Ridge:
     Responses are `projection(features) @ coefficients + intercept`.
 
     Attributes:
-      projection: standardises features, and projects them on components if there are.
+      projection: standardises features, and projects them on components, of a kernel
+        maybe, if there are.
       coefficients: f32[component or feature, target].
       intercept: f32[target].
       shape: of an image's responses; targets are flattened, row-major.
@@ -38,7 +47,7 @@ class Ridge:
         None of a single penalty.
     """
 
-    projection: Projection
+    projection: Projection | KernelProjection
     coefficients: np.ndarray
     intercept: np.ndarray
     shape: tuple[int, ...]
@@ -81,7 +90,7 @@ class Prepared:
       folds: held-out images, to choose penalties by; None for leave-one-out.
     """
 
-    projection: Projection
+    projection: Projection | KernelProjection
     rows: Rows
     folded: np.ndarray | None
     weights: np.ndarray
@@ -104,6 +113,7 @@ def fit(
     *,
     folds: int | Sequence[ArrayLike] = 5,
     penalty_per: str = "target",
+    degree: int = 1,
     weights: ArrayLike | None = None,
     standardise: bool = True,
     seed: int = 0,
@@ -117,8 +127,7 @@ def fit(
     Args:
       features: f[image, feature], arrays or memory maps, or several layers by their
         names; or what `prepare` made of them, for responses of another subject, whose
-        fit then takes `n_components`, `groups`, `folds`, `weights`, `standardise` and
-        `seed` from there.
+        fit then takes the arguments of `prepare` from there.
       responses: f[image, ...], such as [image, channel, time], in any unit.
       alphas: penalties to choose from; None for `RELATIVE_ALPHAS`.
       n_components: of PCA; None for ridge on the features themselves.
@@ -126,6 +135,7 @@ def fit(
         that are held out. None chooses them by exact leave-one-out.
       folds: in how many parts groups are held out, or the rows of each part.
       penalty_per: one of `PENALTY_PER`.
+      degree: of the polynomial kernel whose components they are; 1 for PCA.
       weights: f[image], see `repetition_weights`; None weighs all the same.
       standardise: whether features are divided by their standard deviation.
       seed: of which groups are held out together, and of randomised components.
@@ -140,6 +150,7 @@ def fit(
             n_components,
             groups,
             folds=folds,
+            degree=degree,
             weights=weights,
             standardise=standardise,
             seed=seed,
@@ -177,6 +188,7 @@ def prepare(
     groups: ArrayLike | None = None,
     *,
     folds: int | Sequence[ArrayLike] = 5,
+    degree: int = 1,
     weights: ArrayLike | None = None,
     standardise: bool = True,
     seed: int = 0,
@@ -196,14 +208,7 @@ def prepare(
         )
     weights = _check_weights(weights, n_images)
     index = selection.make_folds(groups, folds, n_images, seed)
-    projection, rows, folded = Projection(design.mean, design.scale), design, None
-    if n_components is not None or n_features > n_images:
-        components = pca.fit(design, n_components, seed=seed)
-        rows = Matrix(components.scores)
-        if n_components is None:
-            folded = components.projection.components
-        else:
-            projection = components.projection
+    projection, rows, folded = _project(design, n_components, degree, seed)
     chunks = _chunks(index, n_images)
     moments = [Moments.of(rows, chunk, weights) for chunk in chunks]
     total = sum(moments[1:], moments[0])
@@ -237,6 +242,25 @@ def repetition_weights(n_repetitions: ArrayLike, reliability: float) -> np.ndarr
         raise unexpected("reliability", "a number from 0 to 1", reliability)
     weights = 1 / (reliability + (1 - reliability) / n)
     return weights / weights.mean()
+
+
+def _project(
+    design: Design, n_components: int | None, degree: int, seed: int
+) -> tuple[Projection | KernelProjection, Rows, np.ndarray | None]:
+    """Returns the first three fields of `Prepared`."""
+    n_images, n_features = design.shape
+    if degree > 1:
+        if n_components is None:
+            raise unexpected("n_components", "a number, with a kernel", "none")
+        components = kernel.fit(design, n_components, degree, seed=seed)
+        return components.projection, Matrix(components.scores), None
+    if n_components is None and n_features <= n_images:
+        return Projection(design.mean, design.scale), design, None
+    components = pca.fit(design, n_components, seed=seed)
+    projection, rows = components.projection, Matrix(components.scores)
+    if n_components is not None:
+        return projection, rows, None
+    return Projection(design.mean, design.scale), rows, projection.components
 
 
 def _chunks(
