@@ -155,22 +155,20 @@ def fit(
             standardise=standardise,
             seed=seed,
         )
-    alphas = _check_alphas(features.alphas if alphas is None else alphas)
-    responses, shape = _check_responses(responses, features.rows.shape[0])
-    mean = features.weights @ responses / features.weights.sum()
-    responses = (responses - mean).astype(np.float32)
+    alphas = check_alphas(features.alphas if alphas is None else alphas)
+    responses, mean, shape = centred(responses, features.weights)
     crosses = [
         cross_moments(features.rows, responses, chunk, features.weights)
         for chunk in features.chunks
     ]
-    toward = _toward(features.basis, sum(crosses))
+    toward = cross_product(features.basis.vectors, sum(crosses))
     scores, chosen = None, np.zeros(responses.shape[1], int)
     if len(alphas) > 1:
-        scores = _scores(features, responses, crosses, toward, alphas)
-        chosen = _choose(scores, shape, penalty_per)
+        scores = held_out_scores(features, responses, crosses, toward, alphas)
+        chosen = shared(scores, shape, penalty_per).argmax(0)
         scores = scores.reshape(-1, *shape)
     alpha = alphas[chosen]
-    coefficients, offset = _solve(features, toward, alpha)
+    coefficients, offset = solve(features, toward, alpha)
     return Ridge(
         projection=features.projection,
         coefficients=coefficients,
@@ -206,19 +204,31 @@ def prepare(
             f"`n_components` or at most {LARGEST_SIDE} images or features",
             f"{n_images} images × {n_features} features",
         )
-    weights = _check_weights(weights, n_images)
+    weights = check_weights(weights, n_images)
     index = selection.make_folds(groups, folds, n_images, seed)
     projection, rows, folded = _project(design, n_components, degree, seed)
-    chunks = _chunks(index, n_images)
+    chunks = partition(index, n_images)
     moments = [Moments.of(rows, chunk, weights) for chunk in chunks]
+    basis, made = diagonalise(chunks, moments, 0 if index is None else len(index))
+    return Prepared(projection, rows, folded, weights, basis, chunks, made)
+
+
+def diagonalise(
+    chunks: Sequence[np.ndarray], moments: Sequence[Moments], n_folds: int
+) -> tuple[Basis, tuple[selection.Fold, ...] | None]:
+    """Returns the basis of all images, and those without each fold.
+
+    Args:
+      chunks: i64[row] of each part of the images, folds first.
+      moments: of each part.
+      n_folds: how many of them are folds; None are returned of 0.
+    """
     total = sum(moments[1:], moments[0])
-    made = None
-    if index is not None:
-        made = tuple(
-            selection.Fold(chunk, Basis.of(total - of_chunk), of_chunk)
-            for chunk, of_chunk in zip(index, moments, strict=False)
-        )
-    return Prepared(projection, rows, folded, weights, Basis.of(total), chunks, made)
+    folds = tuple(
+        selection.Fold(chunk, Basis.of(total - of_chunk), of_chunk)
+        for chunk, of_chunk in zip(chunks[:n_folds], moments[:n_folds], strict=True)
+    )
+    return Basis.of(total), folds or None
 
 
 def repetition_weights(n_repetitions: ArrayLike, reliability: float) -> np.ndarray:
@@ -263,7 +273,7 @@ def _project(
     return Projection(design.mean, design.scale), rows, projection.components
 
 
-def _chunks(
+def partition(
     folds: tuple[np.ndarray, ...] | None, n_images: int
 ) -> tuple[np.ndarray, ...]:
     """Returns the parts of all images: the folds, and what is in none."""
@@ -274,12 +284,7 @@ def _chunks(
     return (*folds, rest) if len(rest) else folds
 
 
-def _toward(basis: Basis, cross: np.ndarray) -> np.ndarray:
-    """Returns f32[direction, target]: centred responses need no centred columns."""
-    return cross_product(basis.vectors, cross)
-
-
-def _scores(
+def held_out_scores(
     prepared: Prepared,
     responses: np.ndarray,
     crosses: Sequence[np.ndarray],
@@ -303,8 +308,12 @@ def _scores(
     ).r2
 
 
-def _choose(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.ndarray:
-    """Returns i64[target], the place of the best penalty."""
+def shared(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.ndarray:
+    """Returns f64[alpha, target], means over the targets that share a penalty.
+
+    Raises:
+      InputError: `penalty_per` is none of `PENALTY_PER`.
+    """
     if penalty_per not in PENALTY_PER:
         raise unexpected("penalty_per", f"one of {', '.join(PENALTY_PER)}", penalty_per)
     n_alphas, n_targets = scores.shape
@@ -313,11 +322,11 @@ def _choose(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.
         "channel": n_targets // shape[0] if len(shape) > 1 else 1,
         "all": n_targets,
     }[penalty_per]
-    shared = scores.reshape(n_alphas, -1, n_sharing).mean(-1)
-    return np.repeat(shared.argmax(0), n_sharing)
+    means = scores.reshape(n_alphas, -1, n_sharing).mean(-1)
+    return np.repeat(means, n_sharing, axis=1)
 
 
-def _solve(
+def solve(
     prepared: Prepared, toward: np.ndarray, alpha: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns f32[column, target] coefficients, and their part f64 of the intercept."""
@@ -330,7 +339,12 @@ def _solve(
     return coefficients, offset
 
 
-def _check_alphas(alphas: ArrayLike) -> np.ndarray:
+def check_alphas(alphas: ArrayLike) -> np.ndarray:
+    """Returns f64[alpha].
+
+    Raises:
+      InputError: none, or no penalties.
+    """
     alphas = np.atleast_1d(np.asarray(alphas, np.float64))
     if (
         alphas.ndim != 1
@@ -341,11 +355,18 @@ def _check_alphas(alphas: ArrayLike) -> np.ndarray:
     return alphas
 
 
-def _check_responses(
-    responses: np.ndarray, n_images: int
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Returns f[image, target] and the shape of an image's responses."""
-    responses = np.asarray(responses)
+def centred(
+    responses: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Subtracts the weighted mean over images.
+
+    Returns:
+      (f32[image, target] centred, f64[target] mean, shape of an image's responses).
+
+    Raises:
+      InputError: there is another number of images, or a response is not finite.
+    """
+    responses, n_images = np.asarray(responses), len(weights)
     if len(responses) != n_images:
         raise unexpected(
             "features",
@@ -358,10 +379,16 @@ def _check_responses(
     if not is_finite.all():
         row = int(np.flatnonzero(~is_finite)[0])
         raise unexpected("responses", "finite numbers", f"others in row {row}")
-    return responses, shape
+    mean = weights @ responses / weights.sum()
+    return (responses - mean).astype(np.float32), mean, shape
 
 
-def _check_weights(weights: ArrayLike | None, n_images: int) -> np.ndarray:
+def check_weights(weights: ArrayLike | None, n_images: int) -> np.ndarray:
+    """Returns f64[image].
+
+    Raises:
+      InputError: there is another number of them, or one is not above 0.
+    """
     weights = np.ones(n_images) if weights is None else np.asarray(weights, np.float64)
     if weights.shape != (n_images,) or not (np.isfinite(weights) & (weights > 0)).all():
         raise unexpected("weights", f"{n_images} numbers above 0", weights.shape)
