@@ -7,12 +7,13 @@ Random features with a spectrum like a network's, responses with a little signal
 
 - `ridge`: penalties of each target by exact leave-one-out, beside scikit-learn's
   `RidgeCV(alpha_per_target=True)`; and by five folds, beside himalaya's `RidgeCV` with
-  NumPy and PyTorch (left out where not installed). In turns, in this process. `of_floor`
-  is our time over that of as many operations in matrix products of the same sizes.
+  NumPy and PyTorch (left out where not installed). In turns, in this process.
+  `of_floor` is our time over that of as many operations in matrix products of the same
+  sizes; an eigendecomposition counts as 10 p³.
 - `subjects`: responses of ten subjects to the same images: they share what is of
   features alone; beside ten fits.
-- `banded`: a draw of the penalties of four layers, beside himalaya's kernel solver, which
-  takes products of all pairs of images: have fewer of them.
+- `banded`: a draw of the penalties of four layers, beside himalaya's kernel solver,
+  which takes products of all pairs of images: have fewer of them.
 - `memory`: 1,000 components of 16,540 × --wide features in a memory map on disk, in a
   process of its own: seconds, and the most memory that it took.
 
