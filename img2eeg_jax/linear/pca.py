@@ -1,11 +1,12 @@
 """Principal components of features, exact or randomised, in bounded memory."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.linear.design import Design, Features, as_parts
+from img2eeg_jax.linear.design import Design, Features, as_parts, slices
 from img2eeg_jax.linear.products import cross_product, gram, product
 
 # Where images and features are more than this, components are found by a random sketch.
@@ -13,7 +14,7 @@ EXACT_SIDE = 4000
 # Directions with less of the largest one's variance are rounding.
 LEAST_VARIANCE = 1e-10
 
-_POWER_ITERATIONS = 6
+_POWER_ITERATIONS = 5
 _OVERSAMPLING = 0.1
 
 
@@ -118,18 +119,21 @@ def fit(
     return PCA(projection, projection.scores(design), squares, total)
 
 
-def largest(matrix: np.ndarray, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def largest(
+    matrix: np.ndarray, n: int | None = None, least: float = LEAST_VARIANCE
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the largest eigenvalues of f64[m, m], descending, and their vectors.
 
     Args:
       matrix: symmetric, positive but for rounding.
       n: how many; None for all that are not rounding.
+      least: what is rounding, as a share of the largest.
 
     Returns:
       (f64[k] values, f64[m, k] vectors), without those that are rounding.
     """
     values, vectors = np.linalg.eigh(matrix)
-    n_real = int(np.sum(values > max(values[-1], 0) * LEAST_VARIANCE))
+    n_real = int(np.sum(values > max(values[-1], 0) * least))
     n = n_real if n is None else min(n, n_real)
     kept = slice(None, -n - 1, -1) if n else slice(0, 0)
     return values[kept], vectors[:, kept]
@@ -154,20 +158,49 @@ def _of_images(design: Design, n: int | None) -> tuple[np.ndarray, np.ndarray, f
 def _randomised(
     design: Design, n: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    n_features = design.shape[1]
-    size = min(n + max(10, round(_OVERSAMPLING * n)), *design.shape)
-    rng = np.random.default_rng(seed)
-    basis = rng.standard_normal((n_features, size), np.float32)
-    for _ in range(_POWER_ITERATIONS):
-        basis, _ = np.linalg.qr(basis)
-        sketch = np.zeros_like(basis)
+    def apply(basis: np.ndarray) -> np.ndarray:
+        applied = np.zeros_like(basis)
         for _, block in design.blocks():
-            sketch += cross_product(block, product(block, basis))
-        basis = sketch
-    basis, _ = np.linalg.qr(basis)
-    small, total = np.zeros((size, size)), 0.0
+            applied += cross_product(block, product(block, basis))
+        return applied
+
+    basis = sketch(apply, design.shape[1], min(n, *design.shape), seed)
+    small, total = 0.0, 0.0
     for _, block in design.blocks():
-        small += gram(product(block, basis))
+        small = small + gram(product(block, basis))
         total += float(np.square(block, dtype=np.float64).sum())
     squares, vectors = largest(small, n)
     return product(basis, vectors), squares, total
+
+
+def sketch(
+    apply: Callable[[np.ndarray], np.ndarray], n_rows: int, n: int, seed: int
+) -> np.ndarray:
+    """Finds a space that holds the largest eigenvectors of a symmetric matrix.
+
+    Args:
+      apply: f32[n_rows, k] → f32[n_rows, k], the product with the matrix.
+      n_rows: of the matrix.
+      n: how many eigenvectors are wanted.
+      seed: of the random start.
+
+    Returns:
+      f32[n_rows, n and some more], orthonormal columns.
+    """
+    size = min(n + max(10, round(_OVERSAMPLING * n)), n_rows)
+    basis = np.random.default_rng(seed).standard_normal((n_rows, size), np.float32)
+    for _ in range(_POWER_ITERATIONS):
+        basis = _orthonormal(apply(basis))
+    return basis
+
+
+def _orthonormal(basis: np.ndarray) -> np.ndarray:
+    """Returns orthonormal f32[row, column] that span the same, without rounding.
+
+    Twice, because float32 keeps the first result from being orthonormal.
+    """
+    for _ in range(2):
+        products = sum(gram(basis[rows]) for rows in slices(*basis.shape))
+        values, vectors = largest(products)
+        basis = product(basis, vectors / np.sqrt(values))
+    return basis

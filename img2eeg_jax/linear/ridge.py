@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.linear import pca, selection
+from img2eeg_jax.linear import kernel, pca, selection
 from img2eeg_jax.linear.design import Design, Features, Matrix, Rows, as_parts
+from img2eeg_jax.linear.kernel import KernelProjection
 from img2eeg_jax.linear.moments import Basis, Moments, cross_moments
 from img2eeg_jax.linear.pca import Projection
 from img2eeg_jax.linear.products import cross_product, product
@@ -17,6 +18,13 @@ from img2eeg_jax.linear.products import cross_product, product
 RELATIVE_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-3, 4, 10))
 # Whose penalties are one: of each response alone, of a channel's, or of all.
 PENALTY_PER = ("target", "channel", "all")
+# Published encoders, as arguments of `fit`. The authors of THINGS-EEG2 (Gifford et al.
+# 2022, doi:10.1016/j.neuroimage.2022.119754) have least squares on components of a
+# polynomial kernel; the other is the same with the components of PCA.
+PRESETS = {
+    "gifford2022": {"n_components": 1000, "degree": 4, "alphas": (0.0,)},
+    "pca1000": {"n_components": 1000, "alphas": (0.0,)},
+}
 # Without components, the smaller of images and features; for 2 GB of memory.
 LARGEST_SIDE = 8000
 
@@ -28,7 +36,8 @@ class Ridge:
     Responses are `projection(features) @ coefficients + intercept`.
 
     Attributes:
-      projection: standardises features, and projects them on components if there are.
+      projection: standardises features, and projects them on components, of a kernel
+        maybe, if there are.
       coefficients: f32[component or feature, target].
       intercept: f32[target].
       shape: of an image's responses; targets are flattened, row-major.
@@ -38,7 +47,7 @@ class Ridge:
         None of a single penalty.
     """
 
-    projection: Projection
+    projection: Projection | KernelProjection
     coefficients: np.ndarray
     intercept: np.ndarray
     shape: tuple[int, ...]
@@ -81,7 +90,7 @@ class Prepared:
       folds: held-out images, to choose penalties by; None for leave-one-out.
     """
 
-    projection: Projection
+    projection: Projection | KernelProjection
     rows: Rows
     folded: np.ndarray | None
     weights: np.ndarray
@@ -104,6 +113,7 @@ def fit(
     *,
     folds: int | Sequence[ArrayLike] = 5,
     penalty_per: str = "target",
+    degree: int = 1,
     weights: ArrayLike | None = None,
     standardise: bool = True,
     seed: int = 0,
@@ -117,8 +127,7 @@ def fit(
     Args:
       features: f[image, feature], arrays or memory maps, or several layers by their
         names; or what `prepare` made of them, for responses of another subject, whose
-        fit then takes `n_components`, `groups`, `folds`, `weights`, `standardise` and
-        `seed` from there.
+        fit then takes the arguments of `prepare` from there.
       responses: f[image, ...], such as [image, channel, time], in any unit.
       alphas: penalties to choose from; None for `RELATIVE_ALPHAS`.
       n_components: of PCA; None for ridge on the features themselves.
@@ -126,6 +135,7 @@ def fit(
         that are held out. None chooses them by exact leave-one-out.
       folds: in how many parts groups are held out, or the rows of each part.
       penalty_per: one of `PENALTY_PER`.
+      degree: of the polynomial kernel whose components they are; 1 for PCA.
       weights: f[image], see `repetition_weights`; None weighs all the same.
       standardise: whether features are divided by their standard deviation.
       seed: of which groups are held out together, and of randomised components.
@@ -140,26 +150,25 @@ def fit(
             n_components,
             groups,
             folds=folds,
+            degree=degree,
             weights=weights,
             standardise=standardise,
             seed=seed,
         )
-    alphas = _check_alphas(features.alphas if alphas is None else alphas)
-    responses, shape = _check_responses(responses, features.rows.shape[0])
-    mean = features.weights @ responses / features.weights.sum()
-    responses = (responses - mean).astype(np.float32)
+    alphas = check_alphas(features.alphas if alphas is None else alphas)
+    responses, mean, shape = centred(responses, features.weights)
     crosses = [
         cross_moments(features.rows, responses, chunk, features.weights)
         for chunk in features.chunks
     ]
-    toward = _toward(features.basis, sum(crosses))
+    toward = cross_product(features.basis.vectors, sum(crosses))
     scores, chosen = None, np.zeros(responses.shape[1], int)
     if len(alphas) > 1:
-        scores = _scores(features, responses, crosses, toward, alphas)
-        chosen = _choose(scores, shape, penalty_per)
+        scores = held_out_scores(features, responses, crosses, toward, alphas)
+        chosen = shared(scores, shape, penalty_per).argmax(0)
         scores = scores.reshape(-1, *shape)
     alpha = alphas[chosen]
-    coefficients, offset = _solve(features, toward, alpha)
+    coefficients, offset = solve(features, toward, alpha)
     return Ridge(
         projection=features.projection,
         coefficients=coefficients,
@@ -177,6 +186,7 @@ def prepare(
     groups: ArrayLike | None = None,
     *,
     folds: int | Sequence[ArrayLike] = 5,
+    degree: int = 1,
     weights: ArrayLike | None = None,
     standardise: bool = True,
     seed: int = 0,
@@ -194,26 +204,31 @@ def prepare(
             f"`n_components` or at most {LARGEST_SIDE} images or features",
             f"{n_images} images × {n_features} features",
         )
-    weights = _check_weights(weights, n_images)
+    weights = check_weights(weights, n_images)
     index = selection.make_folds(groups, folds, n_images, seed)
-    projection, rows, folded = Projection(design.mean, design.scale), design, None
-    if n_components is not None or n_features > n_images:
-        components = pca.fit(design, n_components, seed=seed)
-        rows = Matrix(components.scores)
-        if n_components is None:
-            folded = components.projection.components
-        else:
-            projection = components.projection
-    chunks = _chunks(index, n_images)
+    projection, rows, folded = _project(design, n_components, degree, seed)
+    chunks = partition(index, n_images)
     moments = [Moments.of(rows, chunk, weights) for chunk in chunks]
+    basis, made = diagonalise(chunks, moments, 0 if index is None else len(index))
+    return Prepared(projection, rows, folded, weights, basis, chunks, made)
+
+
+def diagonalise(
+    chunks: Sequence[np.ndarray], moments: Sequence[Moments], n_folds: int
+) -> tuple[Basis, tuple[selection.Fold, ...] | None]:
+    """Returns the basis of all images, and those without each fold.
+
+    Args:
+      chunks: i64[row] of each part of the images, folds first.
+      moments: of each part.
+      n_folds: how many of them are folds; None are returned of 0.
+    """
     total = sum(moments[1:], moments[0])
-    made = None
-    if index is not None:
-        made = tuple(
-            selection.Fold(chunk, Basis.of(total - of_chunk), of_chunk)
-            for chunk, of_chunk in zip(index, moments, strict=False)
-        )
-    return Prepared(projection, rows, folded, weights, Basis.of(total), chunks, made)
+    folds = tuple(
+        selection.Fold(chunk, Basis.of(total - of_chunk), of_chunk)
+        for chunk, of_chunk in zip(chunks[:n_folds], moments[:n_folds], strict=True)
+    )
+    return Basis.of(total), folds or None
 
 
 def repetition_weights(n_repetitions: ArrayLike, reliability: float) -> np.ndarray:
@@ -239,7 +254,26 @@ def repetition_weights(n_repetitions: ArrayLike, reliability: float) -> np.ndarr
     return weights / weights.mean()
 
 
-def _chunks(
+def _project(
+    design: Design, n_components: int | None, degree: int, seed: int
+) -> tuple[Projection | KernelProjection, Rows, np.ndarray | None]:
+    """Returns the first three fields of `Prepared`."""
+    n_images, n_features = design.shape
+    if degree > 1:
+        if n_components is None:
+            raise unexpected("n_components", "a number, with a kernel", "none")
+        components = kernel.fit(design, n_components, degree, seed=seed)
+        return components.projection, Matrix(components.scores), None
+    if n_components is None and n_features <= n_images:
+        return Projection(design.mean, design.scale), design, None
+    components = pca.fit(design, n_components, seed=seed)
+    projection, rows = components.projection, Matrix(components.scores)
+    if n_components is not None:
+        return projection, rows, None
+    return Projection(design.mean, design.scale), rows, projection.components
+
+
+def partition(
     folds: tuple[np.ndarray, ...] | None, n_images: int
 ) -> tuple[np.ndarray, ...]:
     """Returns the parts of all images: the folds, and what is in none."""
@@ -250,12 +284,7 @@ def _chunks(
     return (*folds, rest) if len(rest) else folds
 
 
-def _toward(basis: Basis, cross: np.ndarray) -> np.ndarray:
-    """Returns f32[direction, target]: centred responses need no centred columns."""
-    return cross_product(basis.vectors, cross)
-
-
-def _scores(
+def held_out_scores(
     prepared: Prepared,
     responses: np.ndarray,
     crosses: Sequence[np.ndarray],
@@ -279,8 +308,12 @@ def _scores(
     ).r2
 
 
-def _choose(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.ndarray:
-    """Returns i64[target], the place of the best penalty."""
+def shared(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.ndarray:
+    """Returns f64[alpha, target], means over the targets that share a penalty.
+
+    Raises:
+      InputError: `penalty_per` is none of `PENALTY_PER`.
+    """
     if penalty_per not in PENALTY_PER:
         raise unexpected("penalty_per", f"one of {', '.join(PENALTY_PER)}", penalty_per)
     n_alphas, n_targets = scores.shape
@@ -289,11 +322,11 @@ def _choose(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.
         "channel": n_targets // shape[0] if len(shape) > 1 else 1,
         "all": n_targets,
     }[penalty_per]
-    shared = scores.reshape(n_alphas, -1, n_sharing).mean(-1)
-    return np.repeat(shared.argmax(0), n_sharing)
+    means = scores.reshape(n_alphas, -1, n_sharing).mean(-1)
+    return np.repeat(means, n_sharing, axis=1)
 
 
-def _solve(
+def solve(
     prepared: Prepared, toward: np.ndarray, alpha: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns f32[column, target] coefficients, and their part f64 of the intercept."""
@@ -306,7 +339,12 @@ def _solve(
     return coefficients, offset
 
 
-def _check_alphas(alphas: ArrayLike) -> np.ndarray:
+def check_alphas(alphas: ArrayLike) -> np.ndarray:
+    """Returns f64[alpha].
+
+    Raises:
+      InputError: none, or no penalties.
+    """
     alphas = np.atleast_1d(np.asarray(alphas, np.float64))
     if (
         alphas.ndim != 1
@@ -317,11 +355,18 @@ def _check_alphas(alphas: ArrayLike) -> np.ndarray:
     return alphas
 
 
-def _check_responses(
-    responses: np.ndarray, n_images: int
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Returns f[image, target] and the shape of an image's responses."""
-    responses = np.asarray(responses)
+def centred(
+    responses: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Subtracts the weighted mean over images.
+
+    Returns:
+      (f32[image, target] centred, f64[target] mean, shape of an image's responses).
+
+    Raises:
+      InputError: there is another number of images, or a response is not finite.
+    """
+    responses, n_images = np.asarray(responses), len(weights)
     if len(responses) != n_images:
         raise unexpected(
             "features",
@@ -334,10 +379,16 @@ def _check_responses(
     if not is_finite.all():
         row = int(np.flatnonzero(~is_finite)[0])
         raise unexpected("responses", "finite numbers", f"others in row {row}")
-    return responses, shape
+    mean = weights @ responses / weights.sum()
+    return (responses - mean).astype(np.float32), mean, shape
 
 
-def _check_weights(weights: ArrayLike | None, n_images: int) -> np.ndarray:
+def check_weights(weights: ArrayLike | None, n_images: int) -> np.ndarray:
+    """Returns f64[image].
+
+    Raises:
+      InputError: there is another number of them, or one is not above 0.
+    """
     weights = np.ones(n_images) if weights is None else np.asarray(weights, np.float64)
     if weights.shape != (n_images,) or not (np.isfinite(weights) & (weights > 0)).all():
         raise unexpected("weights", f"{n_images} numbers above 0", weights.shape)
