@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from img2eeg_jax.errors import unexpected
-from img2eeg_jax.linear import ridge
+from img2eeg_jax.linear import banded, ridge
+from img2eeg_jax.linear.kernel import KernelProjection
 from img2eeg_jax.linear.readout import LinearMap
 
-RIDGE, PCA1000 = "ridge", "pca1000"
-PRESETS = (RIDGE, PCA1000)
+RIDGE, BANDED = "ridge", "banded"
+PRESETS = (RIDGE, BANDED, *ridge.PRESETS)
 
 # Components of features that are too many for an exact decomposition.
 _N_COMPONENTS = 1000
@@ -24,8 +25,10 @@ class Regression:
     """How EEG is regressed on features.
 
     Attributes:
-      preset: "ridge" on all features; "pca1000" on 1,000 principal components.
-      alphas: penalties to choose from; () for nine around the mean eigenvalue.
+      preset: "ridge" on all features; "banded", with a penalty for each layer; or one
+        of `ridge.PRESETS`.
+      alphas: penalties to choose from; () for those of the preset, or ten around the
+        mean eigenvalue.
       penalty_per: a penalty for each "target" (channel and time), each "channel", or
         for "all".
       n_components: principal components; None for those of the preset.
@@ -48,7 +51,11 @@ class Regression:
 
     def without_bands(self) -> "Regression":
         """Returns the same regression of a single layer."""
-        return self
+        return dataclasses.replace(self, preset=RIDGE) if self._is_banded else self
+
+    @property
+    def _is_banded(self) -> bool:
+        return self.preset == BANDED
 
     def prepare(self, features: Features, concepts: Sequence[str]) -> Any:
         """Does what a fit needs of features alone.
@@ -58,18 +65,17 @@ class Regression:
           concepts: of each image; penalties are chosen on concepts held out.
         """
         n_images, n_features = len(concepts), sum(p.shape[1] for p in features.values())
-        n_components = self.n_components
-        is_large = min(n_images, n_features) > ridge.LARGEST_SIDE
-        if n_components is None and (self.preset == PCA1000 or is_large):
-            n_components = min(_N_COMPONENTS, n_images, n_features)
-        by_concept = self.n_folds > 0
-        return ridge.prepare(
-            features,
-            n_components,
-            np.asarray(concepts) if by_concept else None,
-            folds=min(self.n_folds, len(set(concepts))) if by_concept else 5,
-            seed=self.seed,
-        )
+        preset = ridge.PRESETS.get(self.preset, {})
+        n_components = self.n_components or preset.get("n_components")
+        if n_components is None and min(n_images, n_features) > ridge.LARGEST_SIDE:
+            n_components = _N_COMPONENTS
+        arguments: dict[str, Any] = {"n_components": n_components, "seed": self.seed}
+        if self.n_folds:
+            arguments["groups"] = np.asarray(concepts)
+            arguments["folds"] = min(self.n_folds, len(set(concepts)))
+        if self._is_banded:
+            return features, arguments
+        return ridge.prepare(features, **arguments, degree=preset.get("degree", 1))
 
     def fit(self, prepared: Any, responses: np.ndarray) -> "Fitted":
         """Fits the responses of one subject.
@@ -78,12 +84,14 @@ class Regression:
           prepared: what `prepare` returned.
           responses: f32[image, channel, time], z-scored.
         """
-        found = ridge.fit(
-            prepared,
-            responses,
-            self.alphas or None,
-            penalty_per=self.penalty_per,
-        )
+        alphas = self.alphas or ridge.PRESETS.get(self.preset, {}).get("alphas")
+        arguments: dict[str, Any] = {"penalty_per": self.penalty_per}
+        if self._is_banded:
+            # Balances of layers differ from response to response: nothing is shared.
+            features, own = prepared
+            found = banded.fit(features, responses, alphas, **own, **arguments)
+        else:
+            found = ridge.fit(prepared, responses, alphas, **arguments)
         return Fitted(found, self)
 
 
@@ -108,6 +116,8 @@ class Fitted:
         """The same as a map."""
         found = self.ridge
         projection = found.projection
+        if isinstance(projection, KernelProjection):
+            return _of_kernel(found, projection)
         return LinearMap(
             projection.mean,
             projection.scale,
@@ -124,6 +134,11 @@ class Fitted:
             "alpha": alpha.tolist(),
             "chosen_by": self._chosen_by(),
         }
+        if isinstance(self.ridge, banded.BandedRidge):
+            means = self.ridge.balance.reshape(len(self.ridge.bands), -1).mean(1)
+            said["mean_balance"] = dict(
+                zip(self.ridge.bands, means.tolist(), strict=True)
+            )
         if scores is not None:
             # Of the penalty that was chosen, R² at each channel and time.
             best = np.argmin(np.abs(self.ridge.alphas[:, None] - alpha.ravel()), 0)
@@ -137,3 +152,23 @@ class Fitted:
         if self.regression.n_folds:
             return f"R² of held-out concepts, {self.regression.n_folds} parts"
         return "R² of each image left out"
+
+
+def _of_kernel(found: ridge.Ridge, projection: KernelProjection) -> LinearMap:
+    """Returns the map of kernels with training images.
+
+    Components are sums of centred kernels. The mean over training images falls away
+    with weights that add up to 0, and the mean over the other argument goes into the
+    intercept.
+    """
+    weights = projection.vectors.astype(np.float64)
+    weights = (weights - weights.mean(0)) @ found.coefficients.astype(np.float64)
+    means = projection.means.astype(np.float64)
+    return LinearMap(
+        projection.standardised.mean,
+        projection.standardised.scale,
+        weights.astype(np.float32),
+        (found.intercept - (means - means.mean()) @ weights).astype(np.float32),
+        kept=projection.training.block(slice(None)),
+        degree=projection.degree,
+    )

@@ -71,9 +71,10 @@ _WINDOW = common.define(
 _PRESET = flags.DEFINE_enum(
     "preset",
     "ridge",
-    ["ridge", "pca1000"],
-    "ridge on all features (on 1,000 components where they are too many), or pca1000: "
-    "on 1,000 principal components.",
+    ["ridge", "banded", "pca1000", "gifford2022"],
+    "ridge on all features (on 1,000 components where they are too many); banded: a "
+    "penalty for each layer; least squares on 1,000 principal components; or as the "
+    "authors of THINGS-EEG2, on those of a polynomial kernel.",
 )
 _N_COMPONENTS = flags.DEFINE_integer(
     "n_components", None, "Principal components.", lower_bound=1
@@ -83,7 +84,8 @@ _ALPHAS = common.define(
     "",
     "numbers of 0 or more, separated by commas",
     _read_alphas,
-    "Penalties to choose from; default: nine around the features' mean eigenvalue.",
+    "Penalties to choose from; default: the preset's, or ten around the features' mean "
+    "eigenvalue.",
 )
 _PENALTY_PER = flags.DEFINE_enum(
     "penalty_per",

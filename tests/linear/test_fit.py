@@ -197,3 +197,22 @@ def test_pixels(data_dir, tmp_path):
     encoder = Encoder.from_pretrained(tmp_path / "run")
     assert np.isfinite(encoder(shards_of(data_dir).images["test"][:2]).data).all()
     assert "found one of pixels" in refusal(lambda: encoder.checkpoint.backbone)
+
+
+@pytest.mark.parametrize("preset", ["banded", "pca1000", "gifford2022"])
+def test_presets_predict_what_was_fitted(gray, data_dir, tmp_path, preset):
+    """The checkpoint's map, of a kernel too, is the regression's own."""
+    regression = Regression(preset, n_components=20 if preset != "banded" else None)
+    choices = fit.Choices(
+        ("mean", "gray"), window_s=(0.1, 0.12), regression=regression, layer_map=False
+    )
+    (result,) = run(gray, tmp_path / "run", data_dir, choices)
+    images = shards_of(data_dir).images["test"][:]
+    batches = [*gray.features(images, ("mean", "gray"), "flat")]
+    parts = {
+        layer: np.concatenate([batch[layer] for batch in batches])
+        for layer in ("mean", "gray")
+    }
+    expected = result.fitted.predict(parts)
+    predicted = Encoder(load_checkpoint(tmp_path / "run"), gray).predict_z(images).data
+    np.testing.assert_allclose(predicted, expected, atol=2e-3)
