@@ -35,6 +35,16 @@ def pytest_addoption(parser):
         default="",
         help="the N170 recordings in THINGS-EEG2's layout; their tests skip without",
     )
+    parser.addoption(
+        "--things-test-dir",
+        default="",
+        help="THINGS-EEG2's test pictures and responses; their tests skip without",
+    )
+    parser.addoption(
+        "--alexnet-dir",
+        default="",
+        help="AlexNet's convolutions as .npz; its tests skip without",
+    )
 
 
 @pytest.fixture(scope="session")
