@@ -41,6 +41,11 @@ def pytest_addoption(parser):
         help="92 object pictures and dissimilarities measured of them",
     )
     parser.addoption(
+        "--things-test-dir",
+        default="",
+        help="THINGS-EEG2's test pictures and responses; their tests skip without",
+    )
+    parser.addoption(
         "--alexnet-dir", default="", help="folder of alexnet_flax.npz, trained weights"
     )
 

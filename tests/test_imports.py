@@ -19,6 +19,7 @@ CORE = (
     "img2eeg_jax.models.layers",
     "img2eeg_jax.models.cornet_s",
     "img2eeg_jax.models.realnet",
+    "img2eeg_jax.models.linear_encoder",
     "img2eeg_jax.models.flops",
     "img2eeg_jax.objectives",
     "img2eeg_jax.training.state",
@@ -43,7 +44,7 @@ HOMES = {
     ),
     "orbax": ("checkpoints/store.py", "checkpoints/array_handler.py"),
     "tensorstore": ("checkpoints/store.py",),
-    "torch": ("interop/", "linear/features.py"),
+    "torch": ("interop/", "linear/torch_backbone.py"),
     "absl.flags": ("scripts/",),
     "absl.app": ("scripts/",),
     "ml_collections": (

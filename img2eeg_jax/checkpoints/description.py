@@ -12,13 +12,19 @@ from img2eeg_jax.data.pairing import Pairing, comparable
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import CORnetS
+from img2eeg_jax.models.linear_encoder import LinearEncoder, Readout
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.signal_layout import SignalLayout
 
 FORMAT = 3
 
 # Kinds of networks that a checkpoint may hold, with what rebuilds them.
-MODELS = {"realnet": ReAlNet, "cornet_s": CORnetS}
+MODELS = {
+    "realnet": ReAlNet,
+    "cornet_s": CORnetS,
+    "linear": LinearEncoder,
+    "readout": Readout,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +32,9 @@ class Description:
     """A network, what its outputs mean, and where it comes from.
 
     Attributes:
-      kind: "realnet", or "cornet_s", which predicts no signal.
+      kind: "realnet"; "cornet_s", which predicts no signal; "linear", a read-out of
+        CORnet-S with its backbone; or "readout", the linear part alone, whose features
+        another network makes.
       model: arguments of its module: numbers, text, and tuples of them.
       image_size: height and width of its images in pixels.
       signal: what its signal means, the EEG's axes and unit included; None of CORnet-S.
@@ -46,6 +54,9 @@ class Description:
       source: where converted weights come from (see `interop.sources`), or None.
       torch: what the file of converted weights had beside them (see
         `interop.convert`), or None.
+      linear: of a linear encoder, what it was fitted with: `backbone` (kind, name,
+        digest and what else builds it again), `layers`, `pool`, and of the regression
+        `preset`, penalties and the scores that chose them; else None.
     """
 
     kind: str
@@ -61,6 +72,7 @@ class Description:
     pairings: Mapping[str, tuple[Pairing, ...]] | None = None
     source: Mapping[str, Any] | None = None
     torch: Mapping[str, Any] | None = None
+    linear: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         # JSON gives lists back, but modules are static arguments of jit: hashed.
@@ -78,6 +90,11 @@ class Description:
         """
         own = self.model.get("dtype", "float32")
         return (self.config or {}).get("precision", own)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether it takes images itself, and not what another network makes."""
+        return self.kind != "readout"
 
     @property
     def simulated(self) -> bool:

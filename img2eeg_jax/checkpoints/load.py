@@ -11,7 +11,7 @@ import numpy as np
 
 from img2eeg_jax.checkpoints import pretrained, run_folder, store
 from img2eeg_jax.checkpoints.description import Description
-from img2eeg_jax.errors import naming
+from img2eeg_jax.errors import naming, unexpected
 from img2eeg_jax.models.cornet_s import CORnetS
 
 
@@ -41,8 +41,16 @@ class Checkpoint:
 
     @property
     def backbone(self) -> tuple[CORnetS, dict[str, Any]]:
-        """CORnet-S and its variables, of either kind of network."""
+        """CORnet-S and its variables, of any kind of network.
+
+        Raises:
+          InputError: it is a linear encoder of another backbone.
+        """
         arguments = self.description.model
+        linear = self.description.linear
+        if linear is not None and not arguments.get("width"):
+            found = f"one of {linear['backbone']['name']}"
+            raise unexpected(self.path, "a network made of CORnet-S", found)
         if self.description.kind == "cornet_s":
             return self.model, self.variables
         model = CORnetS(arguments["width"], arguments["num_classes"])

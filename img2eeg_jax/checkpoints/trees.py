@@ -15,13 +15,15 @@ def variable_shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
     """Returns the shapes and dtypes of a model's variables; computes nothing.
 
     Args:
-      model: CORnetS or ReAlNet.
-      image_size: height and width of its images, pixels.
+      model: of `description.MODELS`.
+      image_size: height and width of its images, pixels; a model that takes no images
+        has an `input_shape`.
 
     Returns:
       {"params": …, "batch_stats": …} of `jax.ShapeDtypeStruct`.
     """
-    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), np.float32)
+    shape = getattr(model, "input_shape", (image_size, image_size, 3))
+    image = jax.ShapeDtypeStruct((1, *shape), np.float32)
     return dict(jax.eval_shape(model.init, jax.random.key(0), image))
 
 

@@ -235,7 +235,7 @@ def _is_on_hub(encoder: Any) -> bool:
 
 def _tell_weights(checkpoint: Checkpoint, asked: str, log: Log) -> None:
     """Says in one line if these are no weights of a finished or a selected epoch."""
-    if checkpoint.config is None:
+    if checkpoint.config is None or checkpoint.description.linear is not None:
         return
     weights = f"these are the weights of step {checkpoint.step}"
     if not checkpoint.history:

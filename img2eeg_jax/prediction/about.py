@@ -93,6 +93,9 @@ def _predicts(checkpoint: Checkpoint, axes: Axes | None) -> str:
 def _network(checkpoint: Checkpoint) -> str:
     description = checkpoint.description
     size, arguments = description.image_size, description.model
+    if linear := description.linear:
+        backbone, layers = linear["backbone"]["name"], ", ".join(linear["layers"])
+        return f"linear map of {layers} of {backbone}, images {size} × {size}"
     width = f", width {arguments['width']}" if "width" in arguments else ""
     return (
         f"{description.kind}{width}, images {size} × {size}, started from "

@@ -142,6 +142,9 @@ def _predicts(description: Description, axes: Axes | None) -> str:
 
 
 def _network(description: Description) -> str:
+    if linear := description.linear:
+        backbone = pretrained.without_places(linear["backbone"]["name"])
+        return f"linear map of {', '.join(linear['layers'])} of {backbone}"
     started = pretrained.without_places(description.initial_weights)
     width = description.model.get("width")
     wide = "" if width is None else f" of width {width}"

@@ -28,6 +28,8 @@ from img2eeg_jax.training.step import make_predict_step
 if TYPE_CHECKING:
     import mne
 
+    from img2eeg_jax.linear.features import Backbone
+
 # Whose response it is that several subjects' predictions average to.
 MEAN = "mean"
 
@@ -49,16 +51,22 @@ class Encoder(Predictor, Differentiable):
       checkpoint: the network that was loaded.
     """
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, checkpoint: Checkpoint, backbone: "Backbone | None" = None):
         """Compiles nothing yet; see `from_pretrained`.
+
+        Args:
+          checkpoint: the network.
+          backbone: makes the features of a linear encoder whose checkpoint does not
+            hold its backbone, and cannot build it again: see docs/linear_encoders.md.
 
         Raises:
           InputError: the network is a CORnet-S, which predicts no signal.
         """
         kind = checkpoint.description.kind
-        if kind != "realnet":
+        if kind == "cornet_s":
             raise unexpected(checkpoint.path, "a network that predicts EEG", kind)
         self.checkpoint = checkpoint
+        self._backbone = backbone
         self._layers: dict[str, Run] = {}
 
     @classmethod
@@ -234,6 +242,11 @@ class Encoder(Predictor, Differentiable):
     @functools.cached_property
     def signals(self) -> Run:
         """Images u8[image_size, image_size, 3] → flat signals, a batch at a time."""
+        if not self.description.has_images:
+            # Imported here: its backbones need libraries of their own.
+            from img2eeg_jax.linear import foreign
+
+            return foreign.signals(self.checkpoint, self._backbone)
         return self._network.compiled(make_predict_step(self.checkpoint.model))
 
     @functools.cached_property

@@ -9,6 +9,7 @@ import numpy as np
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.devices.precision import matmul_precision
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import normalise_pixels
 from img2eeg_jax.prediction.units import factor_and_offset
 
@@ -22,8 +23,17 @@ def response_function(checkpoint: Checkpoint) -> Function:
 
     Args:
       checkpoint: a network that predicts a signal; its `variables` are the weights.
+
+    Raises:
+      InputError: it is a linear encoder whose backbone is not in its checkpoint.
     """
     model, description = checkpoint.model, checkpoint.description
+    if not description.has_images:
+        raise unexpected(
+            checkpoint.path,
+            "a network that is in JAX as a whole, for gradients and exports",
+            f"a linear encoder of {description.linear['backbone']['name']}",
+        )
     meaning = description.signal
     factor, offset = unit_change(description)
 

@@ -262,8 +262,10 @@ def file_of(folder: pathlib.Path, subject: Label | None = None) -> pathlib.Path:
 
 
 def digest(variables: Mapping[str, Any]) -> str:
-    """Returns what tells the weights of a ReAlNet from those of other steps."""
-    last = variables["params"]["fc"]
+    """Returns what tells the weights of a network from those of other steps."""
+    params = variables["params"]
+    # Of ReAlNet, of a linear encoder, of its linear part alone.
+    last = params.get("fc") or params.get("readout") or params
     found = hashlib.sha256()
     for name in sorted(last):
         found.update(np.ascontiguousarray(last[name], np.float32))

@@ -1,8 +1,12 @@
 """AlexNet's convolutions as a function of pictures: a model that is not ours."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from img2eeg_jax.linear.features import JaxBackbone
 
 STRIDES, PADDINGS = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
 # Max pooling comes after the first two.
@@ -37,3 +41,14 @@ def layers(weights, images):
                 x, -jnp.inf, jax.lax.max, window, strides, "VALID"
             )
     return features
+
+
+def backbone(folder):
+    """Returns AlexNet with the weights of the only ``.npz`` in a folder."""
+    (path,) = pathlib.Path(folder).glob("*.npz")
+    return JaxBackbone(
+        "AlexNet",
+        lambda weights, pixels: layers(weights, pixels * 255),
+        load(path),
+        224,
+    )

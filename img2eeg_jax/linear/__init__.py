@@ -1,0 +1,1 @@
+"""Linear encoders: responses as a linear map of any network's features."""
