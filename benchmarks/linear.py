@@ -53,7 +53,7 @@ _ONLY_OURS = flags.DEFINE_bool("only_ours", False, "Leave the other libraries ou
 
 ALPHAS = np.logspace(0, 6, 10)
 
-# Pages of the file itself, which the system takes back when it needs them, do not count.
+# Pages of the file, which the system takes back when it needs them, do not count.
 MEMORY = """
 import sys, threading, time
 import numpy as np

@@ -163,7 +163,8 @@ def _randomised(
         # On the device for all blocks: of many features it is large.
         held, applied = jnp.asarray(basis), jnp.zeros_like(basis)
         for _, block in design.blocks():
-            applied = add_applied(applied, block, held)
+            # Waits, or blocks that are read meanwhile would fill the memory.
+            applied = add_applied(applied, block, held).block_until_ready()
         return np.asarray(applied)
 
     basis = sketch(apply, design.shape[1], min(n, *design.shape), seed)
