@@ -8,6 +8,9 @@ import numpy as np
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.linear.products import block_rows
 
+# Statistics are of blocks that stay in the processor's cache.
+_SHARE = 32
+
 Features = np.ndarray | Mapping[str, np.ndarray]
 
 
@@ -102,9 +105,9 @@ class Matrix:
 Rows = Design | Matrix
 
 
-def slices(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Yields blocks of rows, in order."""
-    size = block_rows(n_columns)
+def slices(n_rows: int, n_columns: int, share: int = 1) -> Iterator[slice]:
+    """Yields blocks of rows, in order, of a share of the usual size."""
+    size = max(1, block_rows(n_columns) // share)
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
 
@@ -140,7 +143,7 @@ def _statistics(name: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n_rows, n_columns = part.shape
     total = np.zeros(n_columns)
     low, high = np.full(n_columns, np.inf), np.full(n_columns, -np.inf)
-    for rows in slices(n_rows, n_columns):
+    for rows in slices(n_rows, n_columns, _SHARE):
         block = np.asarray(part[rows])
         of_rows = block.sum(1, dtype=np.float64)
         if not np.isfinite(of_rows).all():
@@ -149,7 +152,7 @@ def _statistics(name: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         total += block.sum(0, dtype=np.float64)
         low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
     mean, squares = total / n_rows, np.zeros(n_columns)
-    for rows in slices(n_rows, n_columns):
+    for rows in slices(n_rows, n_columns, _SHARE):
         squares += np.square(part[rows] - mean).sum(0)
     sd = np.sqrt(squares / n_rows)
     # What varies by the last bit of its numbers is constant, too.

@@ -61,8 +61,9 @@ class KernelProjection:
         kernel = np.empty((len(block), len(self.means)), np.float32)
         for rows, other in self.training.blocks():
             kernel[:, rows] = polynomial(product(block, other.T), self.degree, block)
-        kernel -= kernel.mean(1, dtype=np.float64).astype(np.float32)[:, np.newaxis]
-        kernel -= self.means - self.means.mean()
+        kernel -= self.means
+        # Changes nothing but rounding: each component's weights add up to 0.
+        kernel -= kernel.mean(1, keepdims=True)
         return product(kernel, self.vectors)
 
 

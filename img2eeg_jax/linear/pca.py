@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.linear.design import Design, Features, as_parts, slices
-from img2eeg_jax.linear.products import cross_product, gram, product
+from img2eeg_jax.linear.products import add_applied, cross_product, gram, product
 
 # Where images and features are more than this, components are found by a random sketch.
 EXACT_SIDE = 4000
@@ -159,15 +160,17 @@ def _randomised(
     design: Design, n: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     def apply(basis: np.ndarray) -> np.ndarray:
-        applied = np.zeros_like(basis)
+        # On the device for all blocks: of many features it is large.
+        held, applied = jnp.asarray(basis), jnp.zeros_like(basis)
         for _, block in design.blocks():
-            applied += cross_product(block, product(block, basis))
-        return applied
+            # Waits, or blocks that are read meanwhile would fill the memory.
+            applied = add_applied(applied, block, held).block_until_ready()
+        return np.asarray(applied)
 
     basis = sketch(apply, design.shape[1], min(n, *design.shape), seed)
-    small, total = 0.0, 0.0
+    held, small, total = jnp.asarray(basis), 0.0, 0.0
     for _, block in design.blocks():
-        small = small + gram(product(block, basis))
+        small = small + gram(product(block, held))
         total += float(np.square(block, dtype=np.float64).sum())
     squares, vectors = largest(small, n)
     return product(basis, vectors), squares, total

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# A block of rows has about so many numbers: 64 MB of float32.
-BLOCK_NUMBERS = 2**24
+# A block of rows has about so many numbers: 128 MB of float32.
+BLOCK_NUMBERS = 2**25
 
 
 @functools.partial(jax.jit, static_argnames=("transposed",))
@@ -20,7 +20,7 @@ def _product(a: jax.Array, b: jax.Array, transposed: bool) -> jax.Array:
     return jnp.matmul(a.T if transposed else a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def product(a: np.ndarray, b: np.ndarray | jax.Array) -> np.ndarray:
     """Returns f32[m, n], a @ b of f32[m, k] and f32[k, n]."""
     return np.asarray(_product(_f32(a), _f32(b), transposed=False))
 
@@ -28,6 +28,13 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def cross_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns f32[m, n], a.T @ b of f32[k, m] and f32[k, n]."""
     return np.asarray(_product(_f32(a), _f32(b), transposed=True))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def add_applied(total: jax.Array, block: jax.Array, basis: jax.Array) -> jax.Array:
+    """Returns f32[m, n], total + block.T @ (block @ basis); `total` is used up."""
+    along = jnp.matmul(block, basis, precision=jax.lax.Precision.HIGHEST)
+    return total + jnp.matmul(block.T, along, precision=jax.lax.Precision.HIGHEST)
 
 
 def gram(a: np.ndarray) -> np.ndarray:
@@ -41,5 +48,5 @@ def block_rows(n_columns: int) -> int:
     return max(1, BLOCK_NUMBERS // max(1, n_columns))
 
 
-def _f32(a: np.ndarray) -> np.ndarray:
-    return np.asarray(a, np.float32)
+def _f32(a: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    return a if isinstance(a, jax.Array) else np.asarray(a, np.float32)
