@@ -84,7 +84,8 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
     _flag_names.update(flag_names or {})
     flags.DEFINE_flag(_VersionFlag(), module_name=main.__module__)
     _list_flags_in_help(main.__module__)
-    app.run(guarded, flags_parser=_parse_flags)
+    with _while_read():
+        app.run(guarded, flags_parser=_parse_flags)
 
 
 class _VersionFlag(flags.BooleanFlag):
@@ -339,16 +340,30 @@ def _parse_flags(argv: list[str]) -> list[str]:
             _stop(f"wrong flags: {missing}", WRONG_FLAGS)
     try:
         return flags.FLAGS(argv)
+    except BrokenPipeError:
+        raise
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and any(map(_HELP.fullmatch, argv)):
             # It was printed; what absl ends with is 1.
             if "config" in flags.FLAGS and error.code != 0:
-                print(f"\n{config_flag.describe(argv)}")
+                print(f"\n{config_flag.describe(argv)}", flush=True)
             sys.exit()
         # A config file is a program, and may raise anything.
         unknown = "config" in flags.FLAGS and config_flag.unknown_key(argv)
         wrong = unknown or f"{_in_our_words(error)} (--help lists them)"
         _stop(f"wrong flags: {wrong}", WRONG_FLAGS)
+
+
+@contextlib.contextmanager
+def _while_read() -> Iterator[None]:
+    """Ends the process in silence where ``| head`` has read enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would write what is left when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit()
 
 
 def _in_our_words(error: Exception) -> str:

@@ -132,7 +132,7 @@ VALUES = {
     ),
     "no areas": ({"areas": ()}, ["`areas`: expected.*V1, V2, V4, IT", "found"]),
     "unknown area": ({"areas": ("V1", "V3")}, ["`areas`", r"\('V1', 'V3'\)"]),
-    "no such folder": ({"data": "nowhere"}, ["nowhere", "No such file"]),
+    "no such folder": ({"data_dir": "nowhere"}, ["nowhere", "No such file"]),
     "no such teacher": (
         {"teacher": "nowhere", "task": "mse"},
         ["nowhere: expected a checkpoint", "found none"],

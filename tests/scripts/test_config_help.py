@@ -114,3 +114,12 @@ def test_config_that_ends_the_process_is_no_help(commands, tmp_path):
     result = commands.run("train.py", f"--config={tmp_path}/mine.py", "--workdir=x")
     check_refused(result, "^wrong flags: enough", status=2)
     assert not (ROOT / "x").exists()
+
+
+def test_who_has_read_enough_is_not_told_of_it(commands):
+    """As of ``train.py --config=demo --help | head``."""
+    process = commands.start("train.py", "--config=demo", "--help")
+    process.stdout.close()
+    with process.stderr:
+        errors = process.stderr.read()
+    assert (process.wait(), errors) == (0, "")

@@ -231,8 +231,8 @@ def test_train_from_converted_weights(
 @pytest.mark.parametrize(
     ("name", "key", "shape"),
     [
-        pytest.param("100", "eeg", (9, 1, 20), marks=pytest.mark.slow),
-        ("1024", "signal", (9, 1024)),
+        pytest.param("100", "eeg", (8, 1, 20), marks=pytest.mark.slow),
+        ("1024", "signal", (8, 1024)),
     ],
 )
 def test_predict_from_converted_weights(
@@ -245,8 +245,9 @@ def test_predict_from_converted_weights(
     with np.load(output) as arrays:
         assert arrays[key].shape == shape
         assert np.isfinite(arrays[key]).all()
-        np.testing.assert_allclose(arrays[key][0], arrays[key][1], atol=1e-6)
+        # The folder has the file, too, which counts once.
         assert arrays["images"][0] == str(file)
+        assert len({*arrays["images"]}) == len(arrays["images"])
     with pytest.raises(InputError, match="`overwrite` replaces it"):
         run.predict_to_files(converted / name, [file], output)
     again = run.Choices(overwrite=True)

@@ -143,7 +143,14 @@ def test_installed_command_finds_the_configs(tmp_path):
 # Script → a value for each of its flags that are paths.
 PATH_FLAGS = {
     "train": {"workdir": "~/run"},
-    "evaluate": {"checkpoint": "~/run", "data_dir": "~", "output": "~/a b"},
+    "evaluate": {
+        "checkpoint": "~/run",
+        "data_dir": "~",
+        "output": "~/a b",
+        "candidates": "~/c",
+        "rsa_images": "~/i",
+        "rsa_rdms": "~/a.npy",
+    },
     "predict": {"checkpoint": "~/run", "images": "~/a", "output": "~/x.npz"},
     "prepare_data": {
         "data_dir": "~/data",
@@ -153,6 +160,9 @@ PATH_FLAGS = {
     },
     "convert_torch_weights": {"input": "hf://owner/name", "output": "~/out"},
 }
+
+# Script → those of them that may be given several times.
+REPEATED = {"evaluate": ["checkpoint", "rsa_rdms"], "predict": ["images"]}
 
 
 @pytest.mark.parametrize("script", PATH_FLAGS)
@@ -176,8 +186,8 @@ def test_flags_know_the_home_folder(script):
         name: "/home/me" + value[1:] if value.startswith("~") else value
         for name, value in given.items()
     }
-    if "images" in given:
-        expected["images"] = ["/home/me/a"]
+    for name in REPEATED.get(script, ()):
+        expected[name] = [expected[name]]
     assert json.loads(result.stdout) == [*expected.values()]
 
 
