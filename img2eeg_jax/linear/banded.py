@@ -97,7 +97,7 @@ def fit(
       features: layer → f[image, feature], arrays or memory maps.
       responses: see `ridge.fit`.
       alphas: see `ridge.fit`.
-      n_components: of PCA, of each layer; None for the features themselves.
+      n_components: of PCA, of each layer; None for ridge on the features themselves.
       groups: see `ridge.fit`.
       folds: see `ridge.fit`.
       penalty_per: whose penalties, and balance of layers, are one.
@@ -199,13 +199,15 @@ def _reduce(
     """
     n_features = design.shape[1]
     bands = _bands(design)
-    if n_components is None:
-        if n_features > ridge.LARGEST_SIDE:
-            raise unexpected(
-                "features",
-                f"`n_components` or at most {ridge.LARGEST_SIDE} features",
-                f"{n_features} features",
-            )
+    # All components of a layer that is wider than there are images say the same.
+    n_columns = sum(min(part.shape) for part in design.parts.values())
+    if n_components is None and n_columns > ridge.LARGEST_SIDE:
+        raise unexpected(
+            "features",
+            f"`n_components` or at most {ridge.LARGEST_SIDE} features",
+            f"{n_features} features",
+        )
+    if n_components is None and n_columns == n_features:
         layer_of = np.repeat(
             np.arange(len(bands)), [band.stop - band.start for band in bands.values()]
         )

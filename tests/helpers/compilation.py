@@ -1,5 +1,6 @@
 """How tests compile quickly what is too small to need fast code."""
 
+import contextlib
 import functools
 
 import jax
@@ -28,3 +29,21 @@ def quick_xla_flags():
 def compile_quickly(function):
     """Compiles as `jax.jit` does, with `quick_options`."""
     return jax.jit(function, compiler_options=quick_options())
+
+
+@contextlib.contextmanager
+def compiling_quickly():
+    """Lets JAX compile quickly meanwhile, and share also what is small."""
+    settings = {
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

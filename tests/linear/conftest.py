@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from helpers.compilation import compiling_quickly
 from helpers.linear import NetworkWithGrayLayer
 from img2eeg_jax.data.sources.synthetic import write_synthetic
 from img2eeg_jax.linear.features import random_cornet_s
@@ -8,7 +9,13 @@ from img2eeg_jax.linear.features import random_cornet_s
 SIZE = 32
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package", autouse=True)
+def _quick_compilation():
+    with compiling_quickly():
+        yield
+
+
+@pytest.fixture(scope="package")
 def data_dir(tmp_path_factory):
     """A tiny data set of two subjects, whose EEG follows the images."""
     folder = tmp_path_factory.mktemp("linear") / "data"
@@ -26,13 +33,13 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own():
     """A narrow CORnet-S of random weights."""
     return random_cornet_s(2, SIZE, seed=5)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gray():
     return NetworkWithGrayLayer.backbone(SIZE)
 

@@ -1,5 +1,6 @@
 """Features of backbones in JAX: those of a network, of a function, of the pixels."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -30,7 +31,8 @@ def test_average_over_positions(gray, images):
 
 def test_cornet_s(own, images):
     model = CORnetS(**own.network.arguments)
-    logits, areas = model.apply(own.network.variables, normalise_pixels(images))
+    apply = jax.jit(model.apply)
+    logits, areas = apply(own.network.variables, normalise_pixels(images))
     found = read(own, images, own.layers)
     for layer, values in {**areas, "logits": logits}.items():
         expected = np.asarray(values).reshape(5, -1)

@@ -1,9 +1,9 @@
 import shutil
 
-import jax
 import pytest
 
 from helpers.commands import TINY, Commands, check_done
+from helpers.compilation import compiling_quickly
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.sources import synthetic
@@ -16,18 +16,8 @@ def commands(compilation_cache_dir):
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_compilation():
-    """Lets calls in this process compile quickly, and share also what is small."""
-    settings = {
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    with compiling_quickly():
+        yield
 
 
 @pytest.fixture(scope="session")
