@@ -1,6 +1,7 @@
 import pytest
 
 from img2eeg_jax.checkpoints import run_folder
+from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.evaluation import printed, run
 from img2eeg_jax.evaluation.evaluation import Evaluation
@@ -113,7 +114,7 @@ def test_weights_that_are_not_the_best_are_told_of(
     run_folder.write_config(tmp_path, {})
     run_folder.write_metrics(tmp_path, [{"epoch": n} for n in range(epochs)])
     lines = []
-    loaded = Checkpoint(tmp_path, 7, None, {}, which)
+    loaded = Checkpoint(tmp_path, 7, Description("realnet", {}, 32), {}, which)
     run._tell_weights(loaded, asked, lines.append)
     assert lines == [line] * (line is not None)
 
