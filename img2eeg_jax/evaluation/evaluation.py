@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 FIGURES_FOLDER, TABLES_FOLDER = "figures", "tables"
 
+# All tables that parts make, and their names of groups and of comparisons.
+_TABLES = tuple(
+    f"{kind}{name}"
+    for kind in ("", "group_", "comparison_")
+    for name in (
+        *("leaks", "leak_images", "encoding", "encoding_times", "images"),
+        *("identification", "identification_images", "decoding", "rsa_files"),
+        *("rsa", "rsa_layers", "rsa_reliability", "rsa_shares", "rsa_ceilings"),
+    )
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -178,8 +189,9 @@ class Evaluation:
                 write_csv(tables / f"{name}.csv", table)
         drawn = self.draw(folder / FIGURES_FOLDER)
         self._report(folder / REPORT_FILE, drawn)
-        _remove_others(tables, self.tables)
-        _remove_others(folder / FIGURES_FOLDER, {one.path.stem for one in drawn})
+        _remove_old(tables, _TABLES, self.tables)
+        shown = {one.path.stem for one in drawn}
+        _remove_old(folder / FIGURES_FOLDER, draw.NAMES, shown)
         # Written last: who finds it finds the rest.
         self.save_scores(folder)
 
@@ -201,11 +213,19 @@ class Evaluation:
         )
 
 
-def _remove_others(folder: pathlib.Path, names: Collection[str]) -> None:
-    """Removes what an earlier evaluation wrote that is not of this one."""
-    for path in folder.glob("*"):
-        if path.suffix in (".csv", ".png", ".svg") and path.stem not in names:
-            path.unlink()
+def _remove_old(
+    folder: pathlib.Path, ours: Collection[str], kept: Collection[str]
+) -> None:
+    """Removes what an earlier evaluation wrote that is not of this one.
+
+    Args:
+      folder: in which files may be the user's, too.
+      ours: names without endings of all files that any evaluation may write there.
+      kept: those of this one.
+    """
+    for name in {*ours} - {*kept}:
+        for ending in (".csv", ".png", ".svg"):
+            (folder / f"{name}{ending}").unlink(missing_ok=True)
 
 
 def _scores(parts: Mapping[str, Findings]) -> dict[str, Any]:

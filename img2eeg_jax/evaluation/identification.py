@@ -154,7 +154,9 @@ def rank(
         beside += _counts(measured, of_right, block)
         n_candidates += len(block)
     rng = np.random.default_rng((seed, 4))
-    before = [above + rng.integers(0, ties + 1) for above, ties in (within, beside)]
+    # Where the right image is among all that tie with it, here or there.
+    place = rng.random(len(measured))
+    before = [above + rng.binomial(ties, place) for above, ties in (within, beside)]
     ties = within[1] + beside[1]
     return Ranking(np.stack(before), ties, len(predicted), n_candidates)
 

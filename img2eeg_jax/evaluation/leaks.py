@@ -222,8 +222,11 @@ def initial_weights(
         by = (trained.config or {}).get("select_by", "validation")
         if is_same and by == "test":
             state, reason = RED, f"from {start}, whose epoch test images chose"
-        elif is_same:
+        elif is_same and trained.initial_weights == "random":
             state, reason = GREEN, f"from {start}, trained on the same training images"
+        elif is_same:
+            reason = f"from {start}, which began from {trained.initial_weights}: "
+            reason += "what these had seen is not recorded"
     question = "Had the initial weights seen the test set?"
     return Check("initial_weights", question, state, reason)
 

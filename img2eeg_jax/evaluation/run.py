@@ -1,6 +1,8 @@
 """Scores networks: `evaluate` returns what it finds, `evaluate_to_files` writes it."""
 
 import collections
+import contextlib
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -11,7 +13,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.layout import Label
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.evaluation import comparison, group, protocol
 from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.find import WITHOUT_EEG, Choices, find_parts
@@ -19,6 +21,7 @@ from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.measured import load_measured
 from img2eeg_jax.evaluation.networks import networks_of
+from img2eeg_jax.evaluation.parts import rsa
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction.encoder import Encoder
 
@@ -83,7 +86,7 @@ def evaluate(
         name=_name(encoder),
         subjects=found,
         protocols=protocols,
-        group=_group(found),
+        group=_group(found, protocols),
         pictures=pictures,
     )
 
@@ -269,8 +272,14 @@ def _save(found: Evaluation, folder: pathlib.Path) -> None:
             found.of_subject(whose).save_scores(own)
 
 
-def _group(found: Mapping[Label, Mapping[str, Findings]]) -> dict[str, Findings]:
-    """Returns what holds over subjects, of the parts that all of them have."""
+def _group(
+    found: Mapping[Label, Mapping[str, Findings]],
+    protocols: Mapping[Label, Mapping[str, Any]],
+) -> dict[str, Findings]:
+    """Returns what holds over subjects, of the parts that all of them have.
+
+    Subjects who saw the same images bound what RSA could be with each other's RDMs.
+    """
     if len(found) == 1:
         return {}
     first, *others = found.values()
@@ -282,6 +291,12 @@ def _group(found: Mapping[Label, Mapping[str, Findings]]) -> dict[str, Findings]
                 together[part] = group.group(of_part)
             except NotApplicable:
                 continue
+    lists = {of.get("data", {}).get("image_list_sha256") for of in protocols.values()}
+    if "rsa" in together and len(lists) == 1:
+        with contextlib.suppress(NotApplicable, InputError):
+            ceilings = rsa.subject_ceilings({s: of["rsa"] for s, of in found.items()})
+            tables = {**together["rsa"].tables, "rsa_ceilings": ceilings}
+            together["rsa"] = dataclasses.replace(together["rsa"], tables=tables)
     return together
 
 

@@ -100,6 +100,23 @@ def test_predictions_that_are_all_the_same_are_at_chance(rng):
     assert mean_rank_test(measured, same, seed=0) == (pytest.approx((n + 1) / 2), 1.0)
 
 
+def test_predictions_that_are_all_the_same_are_at_chance_among_candidates(rng):
+    n = 20_000
+    same = [np.ones((count, 6)) for count in (4, 6)]
+    found = rank(
+        rng.standard_normal((n, 6)),
+        same[0],
+        rng.integers(4, size=n),
+        [same[1]],
+        seed=0,
+    )
+    # 5 standard errors of a share.
+    for k in (1, 5):
+        assert found.top(k, 10).mean() == pytest.approx(k / 10, abs=2.5 / n**0.5)
+    shares = np.bincount(found.ranks, minlength=11)[1:] / n
+    np.testing.assert_allclose(shares, 0.1, atol=1.5 / n**0.5)
+
+
 def test_a_response_without_a_pattern_has_no_r():
     flat = np.array([[0.1, 0.1, 0.1], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
     units = unit_rows(flat)

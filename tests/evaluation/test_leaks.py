@@ -110,6 +110,8 @@ def test_initial_weights():
     assert state("runs/first", by_test) == leaks.RED
     elsewhere = dataclasses.replace(TRAINED, data={"image_list_sha256": "b" * 64})
     assert state("runs/first", elsewhere) == leaks.UNKNOWN
+    began_elsewhere = dataclasses.replace(TRAINED, initial_weights="weights.pt")
+    assert state("runs/first", began_elsewhere) == leaks.UNKNOWN
     assert state("cornet_s", Description("cornet_s", {}, 64)) == leaks.UNKNOWN
 
 

@@ -195,6 +195,9 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
     ),
 }
 
+# Names of the files, without ending, of all that may be drawn.
+NAMES = tuple(plot.name for plots in PLOTS.values() for plot in plots)
+
 
 def draw(findings: Findings, folder: pathlib.Path) -> list[Figure]:
     """Draws the figures of a part, each as PNG and SVG.

@@ -131,6 +131,12 @@ def _notes(evidence: Evidence) -> tuple[str, ...]:
             f"{reliability.size} channels and times, where repetitions do "
             "not agree (reliability 0 or below)."
         )
+    is_constant = ~evidence.test.prediction.any(axis=0)
+    if is_constant.any():
+        notes.append(
+            f"The prediction is the same for all images at {is_constant.sum()} of "
+            f"{is_constant.size} channels and times: r is 0 there by definition."
+        )
     if evidence.scores.n_splits == 0:
         notes.append(
             "A single repetition has no halves: no noise ceiling, no official score."

@@ -110,6 +110,7 @@ def subject_ceilings(by_subject: Mapping[Any, Findings]) -> Table:
 
     Raises:
       InputError: there is one subject, or other times or images in some.
+      NotApplicable: there is no kind of measured RDM that all have.
     """
     first, *others = by_subject.values()
     rows = []
@@ -126,6 +127,8 @@ def subject_ceilings(by_subject: Mapping[Any, Findings]) -> Table:
             lower, upper = rsa.subject_ceilings(rdms)
             row = {"eeg_rdm": eeg_rdm, "time_s": float(time_s)}
             rows.append(row | {"rsa_ceiling_lower": lower, "rsa_ceiling_upper": upper})
+    if not rows:
+        raise NotApplicable("subjects have no kind of measured RDM in common")
     return _table(rows)
 
 

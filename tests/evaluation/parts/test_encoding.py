@@ -101,3 +101,11 @@ def test_noise_has_no_onset():
     assert scores["permutation_p"] > 0.05
     assert scores["onset_s"] is None
     assert scores["onset_s_ci_high"] is None
+
+
+def test_a_constant_prediction_is_told():
+    numbers = material()
+    numbers.prediction.data[:, 1] = 1.0
+    found = encoding.find(numbers, **QUICK)
+    assert found.scores["per_channel"]["P3"]["encoding_r"] == 0
+    assert any("at 25 of 125 channels" in note for note in found.notes)
