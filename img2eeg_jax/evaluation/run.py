@@ -1,6 +1,7 @@
 """Scores networks: `evaluate` returns what it finds, `evaluate_to_files` writes it."""
 
 import collections
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -11,7 +12,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.checkpoints.pretrained import is_on_hub
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.layout import Label
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.evaluation import comparison, group, protocol
 from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.find import WITHOUT_EEG, Choices, find_parts
@@ -19,6 +20,7 @@ from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.measured import load_measured
 from img2eeg_jax.evaluation.networks import networks_of
+from img2eeg_jax.evaluation.parts import rsa
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.prediction.encoder import Encoder
 
@@ -282,7 +284,24 @@ def _group(found: Mapping[Label, Mapping[str, Findings]]) -> dict[str, Findings]
                 together[part] = group.group(of_part)
             except NotApplicable:
                 continue
+            if part == "rsa":
+                together[part] = _with_ceilings(together[part], of_part)
     return together
+
+
+def _with_ceilings(
+    together: Findings, by_subject: Mapping[Label, Findings]
+) -> Findings:
+    """Adds how alike subjects' RDMs are; a note where they are of other images."""
+    try:
+        ceilings = rsa.subject_ceilings(by_subject)
+    except InputError as error:
+        note = f"No ceilings of RSA over subjects: {error}"
+        return dataclasses.replace(together, notes=(*together.notes, note))
+    if not ceilings:
+        return together
+    tables = {**together.tables, "rsa_ceilings": ceilings}
+    return dataclasses.replace(together, tables=tables)
 
 
 def _name(encoder: Any) -> str:

@@ -213,8 +213,8 @@ def _weighted(
 ) -> NDArray[np.float64]:
     """Returns f64[model, target], weighted r or, if not centred, cosine.
 
-    By `einsum`, not by matrix products: a product so small gains nothing by threads, and
-    the threads of each wait for a core that another process has.
+    By `einsum`, not by matrix products: these are too small to gain by threads, and the
+    threads of each product wait for a core that another process has.
     """
     if is_centred:
         total = weights.sum()
