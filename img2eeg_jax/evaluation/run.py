@@ -85,7 +85,7 @@ def evaluate(
         name=_name(encoder),
         subjects=found,
         protocols=protocols,
-        group=_group(found),
+        group=group_parts(found),
         pictures=pictures,
     )
 
@@ -181,6 +181,33 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Evaluation:
     )
 
 
+def group_parts(
+    found: Mapping[Label, Mapping[str, Findings]],
+) -> dict[str, Findings]:
+    """Returns what holds over subjects, of the parts that all of them have.
+
+    Args:
+      found: subject → part → what was found.
+
+    Returns:
+      Part → see `group.group`; {} of one subject. RSA's have a table `rsa_ceilings`.
+    """
+    if len(found) == 1:
+        return {}
+    first, *others = found.values()
+    together = {}
+    for part in first:
+        if part not in _OF_ONE and all(part in other for other in others):
+            try:
+                of_part = {whose: parts[part] for whose, parts in found.items()}
+                together[part] = group.group(of_part)
+            except NotApplicable:
+                continue
+            if part == "rsa":
+                together[part] = _with_ceilings(together[part], of_part)
+    return together
+
+
 def default_output(
     checkpoint: str | os.PathLike, subjects: Label | Sequence[Label] = ()
 ) -> pathlib.Path:
@@ -269,24 +296,6 @@ def _save(found: Evaluation, folder: pathlib.Path) -> None:
             own = folder / layout.subject_name(whose)
             own.mkdir(exist_ok=True)
             found.of_subject(whose).save_scores(own)
-
-
-def _group(found: Mapping[Label, Mapping[str, Findings]]) -> dict[str, Findings]:
-    """Returns what holds over subjects, of the parts that all of them have."""
-    if len(found) == 1:
-        return {}
-    first, *others = found.values()
-    together = {}
-    for part in first:
-        if part not in _OF_ONE and all(part in other for other in others):
-            try:
-                of_part = {whose: parts[part] for whose, parts in found.items()}
-                together[part] = group.group(of_part)
-            except NotApplicable:
-                continue
-            if part == "rsa":
-                together[part] = _with_ceilings(together[part], of_part)
-    return together
 
 
 def _with_ceilings(
