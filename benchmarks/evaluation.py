@@ -8,6 +8,8 @@
   timed and the rest counted.
 - `encoding`: all that the part finds of such a subject: also the permutations, the
   bootstrap, the ceiling's test and the latencies.
+- `report`: encoding and RSA of ten such subjects, predictions given, what holds over
+  them, and the folder of results with `report.html`; one run.
 - `rdms`: four RDMs of 200 images, of the size of CORnet-S's areas, beside double loops
   over pairs (sampled).
 - `crossnobis`: 100 cross-validated RDMs of such a subject, and rsatoolbox's (one time
@@ -19,6 +21,7 @@ Have the machine to yourself. Times are medians of --runs.
 import json
 import os
 import statistics
+import tempfile
 import time
 import types
 
@@ -29,10 +32,16 @@ from scipy import stats
 from benchmarks import rsa_steps
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.evaluation.encoding import encoding_scores
+from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.parts import encoding as encoding_part
+from img2eeg_jax.evaluation.parts import rsa as rsa_part
+from img2eeg_jax.evaluation.run import group_parts
 
-NAMES = ("correlations", "encoding", "rdms", "crossnobis")
+NAMES = ("correlations", "encoding", "report", "rdms", "crossnobis")
 N_IMAGES, N_REPETITIONS, N_CHANNELS, N_TIMES = 200, 80, 17, 100
+CH_NAMES = ["Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1", "P5", "PO7", "PO3"]
+CH_NAMES += ["POz", "PO4", "PO8", "P6", "P2"]
+N_SUBJECTS = 10
 N_SPLITS = 100
 # Calls of SciPy that are timed, of all that the loop would make.
 N_SAMPLED = 500
@@ -76,18 +85,34 @@ def correlations():
 
 def encoding():
     """Yields the seconds of the whole part."""
-    prediction, eeg = full_size_subject()
-    ch_names = [f"E{i}" for i in range(N_CHANNELS)]
-    axes = Axes(ch_names, np.arange(-20, 80) / 100, "z")
-    material = types.SimpleNamespace(
-        measured=types.SimpleNamespace(
-            eeg=eeg, noise_free=None, names=tuple(map(str, range(N_IMAGES)))
-        ),
-        prediction=types.SimpleNamespace(data=prediction, axes=axes),
-        window_s=(0.1, 0.3),
-        seed=0,
-    )
+    material = material_of(0)
     yield {"seconds": round(median_seconds(lambda: encoding_part.find(material)), 2)}
+
+
+def report():
+    """Yields the seconds of ten subjects' results, and of each step."""
+    start, subjects = time.perf_counter(), {}
+    seconds = dict.fromkeys(("encoding", "rsa", "group", "files"), 0.0)
+
+    def timed(name, step):
+        begun = time.perf_counter()
+        result = step()
+        seconds[name] += time.perf_counter() - begun
+        return result
+
+    for subject in range(1, N_SUBJECTS + 1):
+        material = material_of(subject)
+        subjects[subject] = {
+            "encoding": timed("encoding", lambda m=material: encoding_part.find(m)),
+            "rsa": timed("rsa", lambda m=material: rsa_part.find(m)),
+        }
+    together = timed("group", lambda: group_parts(subjects))
+    protocols = {subject: {"scored": {"subject": subject}} for subject in subjects}
+    found = Evaluation("ten subjects", subjects, protocols, together)
+    with tempfile.TemporaryDirectory() as folder:
+        timed("files", lambda: found.save(folder))
+    total = {"seconds": time.perf_counter() - start}
+    yield {name: round(took, 1) for name, took in (total | seconds).items()}
 
 
 def rdms():
@@ -100,9 +125,30 @@ def crossnobis():
     yield from rsa_steps.crossnobis()
 
 
-def full_size_subject():
+def material_of(seed):
+    """Returns what parts read of a full-size subject, without a network."""
+    prediction, eeg = full_size_subject(seed)
+    axes = Axes(CH_NAMES, np.arange(-20, 80) / 100, "z")
+    rng = np.random.default_rng(seed)
+    return types.SimpleNamespace(
+        measured=types.SimpleNamespace(
+            eeg=eeg, noise_free=None, names=tuple(map(str, range(N_IMAGES)))
+        ),
+        layers={
+            layer: rng.standard_normal((N_IMAGES, 1000), np.float32)
+            for layer in ("V1", "V2", "V4", "IT")
+        },
+        prediction=types.SimpleNamespace(data=prediction, axes=axes),
+        whole=(eeg, axes),
+        window_s=(0.1, 0.3),
+        seed=0,
+        log=lambda line: None,
+    )
+
+
+def full_size_subject(seed=0):
     """Returns a prediction f32[image, channel, time] and EEG with repetitions."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     shape = (N_IMAGES, N_REPETITIONS, N_CHANNELS, N_TIMES)
     eeg = rng.standard_normal(shape, np.float32)
     return rng.standard_normal((shape[0], *shape[2:]), np.float32), eeg

@@ -64,6 +64,7 @@ class Choices:
       rsa_rdms: files of RDMs, see `rsa.rdm_files`.
       rsa_orders: for each of `rsa_rdms` the file that says which picture a row is.
       rsa_against: another network, whose layers compete with those of this one.
+      rsa_decoding: whether layers are compared with pairwise decoding, too: minutes.
     """
 
     only: tuple[str, ...] | None = None
@@ -76,6 +77,7 @@ class Choices:
     rsa_rdms: tuple[str | os.PathLike, ...] = ()
     rsa_orders: tuple[str | os.PathLike, ...] = ()
     rsa_against: str | os.PathLike = ""
+    rsa_decoding: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ class Choices:
             "encoding": {"n_splits": self.n_splits},
             "decoding": {"n_splits": self.decoding_halvings},
             "identification": {"candidates": candidates},
-            "rsa": {"against": against or ""},
+            "rsa": {"against": against or "", "decoding": self.rsa_decoding},
             "rsa_files": {
                 "images": images or "",
                 "rdms": tuple(map(pathlib.Path, self.rsa_rdms)),

@@ -1,7 +1,6 @@
 """Scores networks: `evaluate` returns what it finds, `evaluate_to_files` writes it."""
 
 import collections
-import contextlib
 import dataclasses
 import itertools
 import os
@@ -86,7 +85,7 @@ def evaluate(
         name=_name(encoder),
         subjects=found,
         protocols=protocols,
-        group=_group(found, protocols),
+        group=group_parts(found, _have_the_same_images(protocols)),
         pictures=pictures,
     )
 
@@ -182,6 +181,34 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Evaluation:
     )
 
 
+def group_parts(
+    found: Mapping[Label, Mapping[str, Findings]], same_images: bool = True
+) -> dict[str, Findings]:
+    """Returns what holds over subjects, of the parts that all of them have.
+
+    Args:
+      found: subject → part → what was found.
+      same_images: whether all of them saw the same images, so that their RDMs compare.
+
+    Returns:
+      Part → see `group.group`; {} of one subject. RSA's have a table `rsa_ceilings`.
+    """
+    if len(found) == 1:
+        return {}
+    first, *others = found.values()
+    together = {}
+    for part in first:
+        if part not in _OF_ONE and all(part in other for other in others):
+            try:
+                of_part = {whose: parts[part] for whose, parts in found.items()}
+                together[part] = group.group(of_part)
+            except NotApplicable:
+                continue
+            if part == "rsa" and same_images:
+                together[part] = _with_ceilings(together[part], of_part)
+    return together
+
+
 def default_output(
     checkpoint: str | os.PathLike, subjects: Label | Sequence[Label] = ()
 ) -> pathlib.Path:
@@ -272,32 +299,22 @@ def _save(found: Evaluation, folder: pathlib.Path) -> None:
             found.of_subject(whose).save_scores(own)
 
 
-def _group(
-    found: Mapping[Label, Mapping[str, Findings]],
-    protocols: Mapping[Label, Mapping[str, Any]],
-) -> dict[str, Findings]:
-    """Returns what holds over subjects, of the parts that all of them have.
-
-    Subjects who saw the same images bound what RSA could be with each other's RDMs.
-    """
-    if len(found) == 1:
-        return {}
-    first, *others = found.values()
-    together = {}
-    for part in first:
-        if part not in _OF_ONE and all(part in other for other in others):
-            try:
-                of_part = {whose: parts[part] for whose, parts in found.items()}
-                together[part] = group.group(of_part)
-            except NotApplicable:
-                continue
+def _have_the_same_images(protocols: Mapping[Label, Mapping[str, Any]]) -> bool:
     lists = {of.get("data", {}).get("image_list_sha256") for of in protocols.values()}
-    if "rsa" in together and len(lists) == 1:
-        with contextlib.suppress(NotApplicable, InputError):
-            ceilings = rsa.subject_ceilings({s: of["rsa"] for s, of in found.items()})
-            tables = {**together["rsa"].tables, "rsa_ceilings": ceilings}
-            together["rsa"] = dataclasses.replace(together["rsa"], tables=tables)
-    return together
+    return len(lists) == 1
+
+
+def _with_ceilings(
+    together: Findings, by_subject: Mapping[Label, Findings]
+) -> Findings:
+    """Adds how alike subjects' RDMs are; a note where they are of other images."""
+    try:
+        ceilings = rsa.subject_ceilings(by_subject)
+    except (InputError, NotApplicable) as error:
+        note = f"No ceilings of RSA over subjects: {error}"
+        return dataclasses.replace(together, notes=(*together.notes, note))
+    tables = {**together.tables, "rsa_ceilings": ceilings}
+    return dataclasses.replace(together, tables=tables)
 
 
 def _name(encoder: Any) -> str:

@@ -51,6 +51,9 @@ _RSA_AGAINST = common.define_path(
     "",
     "Another checkpoint, whose layers compete with these: the one training began with.",
 )
+_RSA_DECODING = flags.DEFINE_bool(
+    "rsa_decoding", False, "Compare layers with pairwise decoding, too: minutes."
+)
 _WINDOW = common.define(
     "window",
     "0.1,0.3",
@@ -83,6 +86,7 @@ def main() -> None:
         rsa_rdms=tuple(_RSA_RDMS.value or ()),
         rsa_orders=tuple(_RSA_ORDERS.value or ()),
         rsa_against=_RSA_AGAINST.value,
+        rsa_decoding=_RSA_DECODING.value,
         window_s=_WINDOW.value,
         seed=_SEED.value,
         log=common.say,

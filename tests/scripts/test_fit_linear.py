@@ -102,7 +102,8 @@ def test_refused(commands, data_dir, tmp_path, snapshot, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["rows", *(pytest.param(n, marks=pytest.mark.slow) for n in ("NaN", "text"))]
+    "name",
+    ["rows", *(pytest.param(n, marks=pytest.mark.slow) for n in ("NaN", "text"))],
 )
 def test_features_that_do_not_fit(commands, data_dir, tmp_path, name):
     change, patterns = BAD_FEATURES[name]

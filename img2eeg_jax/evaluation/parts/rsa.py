@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from img2eeg_jax.axes import WHITENED, Axes
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.evaluation import rsa
+from img2eeg_jax.evaluation.decoding import pairwise_accuracy
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable, Table
 from img2eeg_jax.evaluation.layers import backbone_layers
 from img2eeg_jax.evaluation.material import Material
@@ -33,7 +34,7 @@ def find(
     n_bootstraps: int = 500,
     n_splits: int = 10,
     against: str | os.PathLike | Mapping[str, ArrayLike] = "",
-    pairwise_accuracy: ArrayLike | None = None,
+    decoding: bool = False,
 ) -> Findings:
     """Compares the layers and the predicted EEG with the measured EEG of each time.
 
@@ -51,8 +52,8 @@ def find(
       against: another network, whose layers compete with those of the same name: a
         checkpoint's folder (the CORnet-S from which training started, say), or layer →
         f[image, ...]; "" for none.
-      pairwise_accuracy: f[pair, time], of pairwise decoding, all times of the measured
-        EEG: a third RDM, "decoding".
+      decoding: whether there is a third RDM, "decoding": the accuracy of telling two
+        images from each other, see `decoding.pairwise_accuracy`; takes minutes.
 
     Returns:
       Findings whose tables are `rsa`, a row for each measured RDM, layer and time;
@@ -71,8 +72,9 @@ def find(
         raise NotApplicable(f"{len(eeg)} test images, {_MIN_IMAGES} are needed")
     notes: list[str] = []
     targets = dict(_measured(eeg, axes, notes))
-    if pairwise_accuracy is not None:
-        targets["decoding"] = np.asarray(pairwise_accuracy, np.float64).T
+    if decoding and eeg.shape[1] > 1:
+        material.log(f"RSA: decoding of {len(eeg)} images at {eeg.shape[3]} times")
+        targets["decoding"] = pairwise_accuracy(eeg, seed=material.seed).T
     models = _models(material, notes)
     sampling = Sampling(n_permutations, n_bootstraps, material.seed)
     window = np.arange(len(axes.times_s))[axes.window(material.window_s)]
@@ -225,7 +227,8 @@ def _reliability(eeg: NDArray, axes: Axes, n_splits: int, seed: int) -> Table:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    names = rows[0] if rows else ()
+    return {name: np.array([row[name] for row in rows]) for name in names}
 
 
 def _scores(of_layers: list[dict[str, Any]]) -> dict[str, Any]:

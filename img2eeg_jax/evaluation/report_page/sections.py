@@ -18,7 +18,13 @@ from img2eeg_jax.evaluation.report_page.charts import (
 )
 from img2eeg_jax.evaluation.report_page.pictures import figure_uri
 from img2eeg_jax.evaluation.report_page.scalp_maps import ScalpMaps, scalp_maps
-from img2eeg_jax.evaluation.report_page.words import PARTS, chance, number, part_title
+from img2eeg_jax.evaluation.report_page.words import (
+    PARTS,
+    chance,
+    formula,
+    number,
+    part_title,
+)
 
 # Longer tables are in the CSVs alone.
 _MAX_ROWS = 80
@@ -225,7 +231,7 @@ def _scores(found: Mapping[Any, Findings], whose: str) -> list[Score]:
             value, spread = _value(found, name, whose)
             is_all = metric.against == "all"
             label = metric.short_label if is_all else metric.label
-            scores.append(Score(label, value, spread, chance(name), metric.formula))
+            scores.append(Score(label, value, spread, chance(name), formula(name)))
     return scores
 
 
@@ -271,9 +277,8 @@ def _highest(found: Mapping[Any, Findings], name: str) -> list[Score]:
             best = max(means, key=means.__getitem__)
             label = f"{METRICS[name].label}: {kind}"
             spread = f"{best}, the highest of {len(by_layer)}"
-            formula = METRICS[name].formula
             value = number(means[best], name)
-            scores.append(Score(label, value, spread, chance(name), formula))
+            scores.append(Score(label, value, spread, chance(name), formula(name)))
     return scores
 
 

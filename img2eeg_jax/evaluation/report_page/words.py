@@ -1,5 +1,6 @@
 """What the page says of each part, and how it writes numbers."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,8 +120,18 @@ def number(value: Any, metric: str = "") -> str:
         return "∞" if value > 0 else "−∞"
     if metric in METRICS and is_p(METRICS[metric]):
         return f"{value:.2g}"
-    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.5g}"
+    # Adding 0 takes the sign of what is rounded to -0.
+    text = f"{round(value, 3) + 0.0:.3f}" if abs(value) < 100 else f"{value:.5g}"
     return text.replace("-", "−")
+
+
+def formula(metric: str) -> str:
+    """Returns what a metric is; other metrics are called by their labels."""
+    return re.sub(
+        r"`(\w+)`",
+        lambda name: METRICS[name[1]].label if name[1] in METRICS else name[0],
+        METRICS[metric].formula,
+    )
 
 
 def chance(metric: str) -> str:

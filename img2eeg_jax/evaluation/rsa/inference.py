@@ -211,16 +211,23 @@ class _Ranking:
 def _weighted(
     models: NDArray, targets: NDArray, weights: NDArray, is_centred: bool
 ) -> NDArray[np.float64]:
-    """Returns f64[model, target], weighted r or, if not centred, cosine."""
+    """Returns f64[model, target], weighted r or, if not centred, cosine.
+
+    By `einsum`, not by matrix products: these are too small to gain by threads, and the
+    threads of each product wait for a core that another process has.
+    """
     if is_centred:
+        total = weights.sum()
         models, targets = (
-            x - (x @ weights / weights.sum())[:, np.newaxis] for x in (models, targets)
+            x - (np.einsum("ij,j->i", x, weights) / total)[:, np.newaxis]
+            for x in (models, targets)
         )
     weighted = models * weights
     of_models = np.einsum("ij,ij->i", weighted, models)
-    of_targets = np.square(targets) @ weights
+    of_targets = np.einsum("ij,ij,j->i", targets, targets, weights)
     sizes = np.sqrt(np.outer(of_models, of_targets))
-    return np.clip(weighted @ targets.T / np.where(sizes > 0, sizes, np.nan), -1, 1)
+    products = np.einsum("ij,kj->ik", weighted, targets)
+    return np.clip(products / np.where(sizes > 0, sizes, np.nan), -1, 1)
 
 
 def _tau_a_of_pairs(models: NDArray, targets: NDArray) -> NDArray[np.float64]:

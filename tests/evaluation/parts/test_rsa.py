@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from helpers.materials import TIMES_S, material_of
 from img2eeg_jax.axes import WHITENED
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import rsa
+from img2eeg_jax.evaluation.decoding import pairwise_accuracy
 from img2eeg_jax.evaluation.figures import rsa as figures
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.metrics import METRICS
@@ -190,10 +192,12 @@ def test_against_another_network(material, layers, rng):
 
 
 def test_pairwise_decoding_is_one_more_rdm(material, layers):
-    accuracy = np.tile(rsa.rdm(layers["early"])[:, None], (1, len(TIMES_S)))
-    found = part.find(material, pairwise_accuracy=accuracy, **QUICK)
+    found = part.find(material, decoding=True, **QUICK)
     of = rows(found, eeg_rdm="decoding", layer="early")
-    np.testing.assert_allclose(of["rsa_spearman"], 1)
+    accuracy = pairwise_accuracy(material.whole[0], seed=0, progress=False)
+    for time, r in enumerate(of["rsa_spearman"]):
+        expected = stats.spearmanr(rsa.rdm(layers["early"]), accuracy[:, time])
+        np.testing.assert_allclose(r, expected.statistic, atol=1e-12)
 
 
 def test_few_images_have_nothing_to_permute(layers, eeg):

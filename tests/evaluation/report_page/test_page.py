@@ -14,7 +14,8 @@ from helpers import invented_findings as invented
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation.figures.figure import Figure
 from img2eeg_jax.evaluation.findings import Findings
-from img2eeg_jax.evaluation.report_page import write_report
+from img2eeg_jax.evaluation.metrics import METRICS
+from img2eeg_jax.evaluation.report_page import words, write_report
 
 
 class Page(html.parser.HTMLParser):
@@ -209,3 +210,12 @@ def test_a_figure_that_cannot_be_shown_leaves_the_old_report(tmp_path, name):
             path, subjects={1: invented.subject()}, protocol={}, figures=[figure]
         )
     assert path.read_text() == "old"
+
+
+def test_words_of_scores():
+    assert words.number(-0.0001) == "0.000"
+    assert words.number(-0.5) == "−0.500"
+    assert "`" in METRICS["rsa_peak"].formula
+    assert words.formula("rsa_peak") == METRICS["rsa_peak"].formula.replace(
+        "`rsa_spearman`", METRICS["rsa_spearman"].label
+    )
