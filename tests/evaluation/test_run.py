@@ -21,7 +21,7 @@ def test_subjects_of_the_same_images_have_ceilings_of_rsa(rng, tmp_path):
     rdms = rng.random(15) + rng.random((3, 2, 15))
     found = {whose: of(one) for whose, one in enumerate(rdms, 1)}
     scored = {"scored": {}, "data": {"image_list_sha256": "a"}}
-    together = run._group(found, dict.fromkeys(found, scored))
+    together = run.group_parts(found)
     table = together["rsa"].tables["rsa_ceilings"]
     expected = [rsa.subject_ceilings(rdms[:, time]) for time in (0, 1)]
     both = np.stack([table["rsa_ceiling_lower"], table["rsa_ceiling_upper"]], 1)
@@ -32,7 +32,9 @@ def test_subjects_of_the_same_images_have_ceilings_of_rsa(rng, tmp_path):
     assert "upper ceiling" in (tmp_path / "report.html").read_text()
     # Rows of other images are not the same images.
     others = {**dict.fromkeys(found, scored), 3: scored | {"data": {}}}
-    assert "rsa_ceilings" not in run._group(found, others)["rsa"].tables
+    assert not run._have_the_same_images(others)
+    together = run.group_parts(found, same_images=False)
+    assert "rsa_ceilings" not in together["rsa"].tables
     found[3] = of(rdms[0, :, :10])
-    together = run._group(found, dict.fromkeys(found, scored))
+    together = run.group_parts(found)
     assert "rsa_ceilings" not in together["rsa"].tables
