@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from helpers.material import P17, material
+from helpers.materials import P17, material
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import comparison
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.material import P17, material
+from helpers.materials import P17, material
 from helpers.pictures import check_png
 from img2eeg_jax.evaluation import figures
 from img2eeg_jax.evaluation.figures.encoding_maps import has_scalp

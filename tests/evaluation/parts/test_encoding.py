@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers.material import material
+from helpers.materials import material
 from img2eeg_jax.evaluation.findings import Findings
 from img2eeg_jax.evaluation.metrics import METRICS, SUFFIXES
 from img2eeg_jax.evaluation.parts import encoding
