@@ -71,10 +71,10 @@ _WINDOW = common.define(
 _PRESET = flags.DEFINE_enum(
     "preset",
     "ridge",
-    ["ridge", "banded", "pca1000", "gifford2022"],
+    ["ridge", "banded", "gifford2022", "pca1000"],
     "ridge on all features (on 1,000 components where they are too many); banded: a "
-    "penalty for each layer; least squares on 1,000 principal components; or as the "
-    "authors of THINGS-EEG2, on those of a polynomial kernel.",
+    "penalty for each layer; as the authors of THINGS-EEG2, least squares on 1,000 "
+    "components of a polynomial kernel; or on as many principal components.",
 )
 _N_COMPONENTS = flags.DEFINE_integer(
     "n_components", None, "Principal components.", lower_bound=1

@@ -12,7 +12,7 @@ from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.linear import features, fit
 from img2eeg_jax.linear.feature_files import FeatureFiles
-from img2eeg_jax.linear.regression import Regression
+from img2eeg_jax.linear.regression import PRESETS, Regression
 from img2eeg_jax.prediction.encoder import Encoder
 
 CHOICES = fit.Choices(
@@ -199,10 +199,10 @@ def test_pixels(data_dir, tmp_path):
     assert "found one of pixels" in refusal(lambda: encoder.checkpoint.backbone)
 
 
-@pytest.mark.parametrize("preset", ["banded", "pca1000", "gifford2022"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_predict_what_was_fitted(gray, data_dir, tmp_path, preset):
     """The checkpoint's map, of a kernel too, is the regression's own."""
-    regression = Regression(preset, n_components=20 if preset != "banded" else None)
+    regression = Regression(preset, n_components=None if preset == "ridge" else 20)
     choices = fit.Choices(
         ("mean", "gray"), window_s=(0.1, 0.12), regression=regression, layer_map=False
     )
