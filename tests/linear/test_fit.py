@@ -77,6 +77,7 @@ def test_predicts_what_scikit_learn_does(own, data_dir, fitted):
     assert "linear map of V1, IT of CORnet-S of random weights" in str(encoder)
 
 
+@pytest.mark.slow
 def test_gives_microvolts_features_gradients_and_a_file(data_dir, fitted, tmp_path):
     encoder = Encoder.from_pretrained(fitted)
     image = shards_of(data_dir).images["test"][:1]
@@ -132,6 +133,7 @@ def test_a_backbone_outside_the_checkpoint(gray, data_dir, tmp_path):
     assert "the weights of gray that it was fitted on" in message
 
 
+@pytest.mark.slow
 def test_subjects_as_if_alone(own, data_dir, fitted, tmp_path):
     run(own, tmp_path / "both", data_dir, subjects=(1, 2))
     together = load_checkpoint(tmp_path / "both" / "sub-01").variables["params"]
