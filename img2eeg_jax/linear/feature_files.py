@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -189,6 +190,13 @@ def _stacked(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     }
 
 
+# What readers raise of a damaged file.
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
 def _open(
     path: pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], Sequence[str] | None]:
@@ -196,8 +204,7 @@ def _open(
     if path.suffix not in SUFFIXES:
         expected = f"a file of features ({', '.join(SUFFIXES)})"
         raise unexpected(path, expected, repr(path.suffix))
-    kinds = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
-    with expecting(path, "a file of features", *kinds):
+    with expecting(path, "a file of features", *_DAMAGE):
         if path.suffix == ".npy":
             # Pickles, which may run code, are refused.
             entries = {UNNAMED: np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -229,11 +236,14 @@ def _read_hdf5_or_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
         start = file.read(8)
         file.seek(512 if is_mat else 0)
         is_hdf5 = b"\x89HDF" in (start[:4], file.read(4))
+    if not is_hdf5 and not is_mat:
+        raise unexpected(path, "a file of features", "no HDF5")
     if not is_hdf5:
         # Imported here: few files are of this kind.
         import scipy.io
 
-        found = scipy.io.loadmat(path)
+        with expecting(path, "a file of features", scipy.io.matlab.MatReadError):
+            found = scipy.io.loadmat(path)
         return {
             name: np.array([str(np.squeeze(one)) for one in value.ravel()])
             if value.dtype == object

@@ -122,19 +122,19 @@ def fit_linear(
       InputError: something the user gave is wrong, or the folder holds another run.
     """
     choices, workdir = choices or Choices(), pathlib.Path(workdir)
-    subjects = tuple(subjects) or (_only_subject(data_dir),)
+    subjects = tuple(subjects) or (only_subject(data_dir),)
     data_dir = os.path.abspath(data_dir) if data_dir else ""
     layers = choices.layers or tuple(backbone.layers)
     backbone.check_layers(layers)
     choices = dataclasses.replace(choices, layers=layers)
-    config = _config(backbone, data_dir, shards_dir, subjects, choices)
-    folders = _folders(workdir, subjects)
+    config = config_of(backbone, data_dir, shards_dir, subjects, choices)
+    folders = folders_of(workdir, subjects)
     store.check_folder(workdir)
     for folder, subject in folders.items():
         run_folder.check_config(folder, config | {"subjects": str(subject)})
     with only_writer(workdir, log=log):
         with timed("reading data", log):
-            shards = _open_shards(
+            shards = open_shards(
                 data_dir, shards_dir, workdir, subjects, backbone.image_size, log
             )
             data = load_encoding_data(
@@ -149,7 +149,7 @@ def fit_linear(
         if repeated := duplicates.warning(shards):
             log(repeated)
         cache = FeatureCache(pathlib.Path(cache_dir or workdir / "features"), log)
-        features = _read_features(backbone, cache, shards, choices)
+        features = read_features(backbone, cache, shards, choices)
         with timed(f"fitting {_told(features['training'], data)}", log):
             fitted = _fit(features["training"], data, shards, choices.regression)
         maps = _time_maps(features, data, shards, subjects, fitted, choices, log)
@@ -159,7 +159,7 @@ def fit_linear(
             description, variables = _describe(
                 backbone, shards, data, place, fitted[place], choices, own
             )
-            _write(folder, own, description, variables)
+            write(folder, own, description, variables)
             if isinstance(backbone, FeatureFiles):
                 backbone.write_index(folder, shards)
             if maps is not None:
@@ -169,7 +169,12 @@ def fit_linear(
     return results
 
 
-def _only_subject(data_dir: str | os.PathLike) -> layout.Label:
+def only_subject(data_dir: str | os.PathLike) -> layout.Label:
+    """Returns the subject of data that have one.
+
+    Raises:
+      InputError: there are several, or none.
+    """
     if not data_dir:
         raise unexpected(
             "`subjects`", "whose EEG, where shards alone are named", "none"
@@ -180,7 +185,7 @@ def _only_subject(data_dir: str | os.PathLike) -> layout.Label:
     return found[0]
 
 
-def _folders(
+def folders_of(
     workdir: pathlib.Path, subjects: Sequence[layout.Label]
 ) -> dict[pathlib.Path, layout.Label]:
     """Returns the folder of each subject's checkpoint."""
@@ -189,7 +194,7 @@ def _folders(
     return {workdir / layout.subject_name(one): one for one in subjects}
 
 
-def _config(
+def config_of(
     backbone: Backbone | FeatureFiles,
     data_dir: str,
     shards_dir: str,
@@ -209,7 +214,7 @@ def _config(
     return json.loads(json.dumps(config))
 
 
-def _open_shards(
+def open_shards(
     data_dir: str,
     shards_dir: str,
     workdir: pathlib.Path,
@@ -217,6 +222,11 @@ def _open_shards(
     image_size: int,
     log: Callable[[str], None],
 ) -> Shards:
+    """Opens shards, with the data where they can be, after building them if need be.
+
+    Raises:
+      InputError: neither data nor shards are named, or they are not there.
+    """
     if not data_dir and not shards_dir:
         raise unexpected("`data_dir`", "a data set", "none")
     if data_dir and not os.path.isdir(data_dir):
@@ -229,12 +239,13 @@ def _open_shards(
     )
 
 
-def _read_features(
+def read_features(
     backbone: Backbone | FeatureFiles,
     cache: FeatureCache,
     shards: Shards,
     choices: Choices,
 ) -> Features:
+    """Returns the features of all partitions that the backbone or its files have."""
     if isinstance(backbone, FeatureFiles):
         return backbone.read(shards.image_list, choices.layers, choices.pool)
     return {
@@ -375,7 +386,7 @@ def _describe(
     return description, variables
 
 
-def _write(
+def write(
     folder: pathlib.Path,
     config: dict[str, Any],
     description: Description,

@@ -71,10 +71,10 @@ _WINDOW = common.define(
 _PRESET = flags.DEFINE_enum(
     "preset",
     "ridge",
-    ["ridge", "banded", "pca1000", "gifford2022"],
+    ["ridge", "banded", "gifford2022", "pca1000"],
     "ridge on all features (on 1,000 components where they are too many); banded: a "
-    "penalty for each layer; least squares on 1,000 principal components; or as the "
-    "authors of THINGS-EEG2, on those of a polynomial kernel.",
+    "penalty for each layer; as the authors of THINGS-EEG2, least squares on 1,000 "
+    "components of a polynomial kernel; or on as many principal components.",
 )
 _N_COMPONENTS = flags.DEFINE_integer(
     "n_components", None, "Principal components.", lower_bound=1
@@ -101,6 +101,18 @@ _N_FOLDS = flags.DEFINE_integer(
     lower_bound=0,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of what is random.", lower_bound=0)
+_RESPONSES = flags.DEFINE_boolean(
+    "responses",
+    False,
+    "Instead of EEG: responses of any kind, preprocessed_data/sub-XX/"
+    "responses_{training,test}.npz.",
+)
+_LEAST_RELIABILITY = flags.DEFINE_float(
+    "least_reliability",
+    None,
+    "With --responses: features are kept that have it in training; all if not given.",
+    upper_bound=1,
+)
 _SHUFFLE_EEG = flags.DEFINE_boolean(
     "shuffle_eeg", False, "Control: EEG assigned to random training images."
 )
@@ -139,7 +151,7 @@ def main() -> None:
     print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
-        from img2eeg_jax.linear import fit
+        from img2eeg_jax.linear import fit, fit_responses
         from img2eeg_jax.linear.regression import Regression
 
     regression = Regression(
@@ -159,17 +171,23 @@ def main() -> None:
         shuffle_eeg_seed=_SEED.value if _SHUFFLE_EEG.value else None,
         layer_map=_LAYER_MAP.value,
     )
-    results = fit.fit_linear(
-        _make_backbone(),
-        _WORKDIR.value,
-        data_dir=_DATA_DIR.value,
-        shards_dir=_SHARDS_DIR.value,
-        subjects=_SUBJECTS.value,
-        choices=choices,
-        cache_dir=_CACHE_DIR.value,
-        log=common.say,
-    )
-    for result in results:
+    arguments = {
+        "data_dir": _DATA_DIR.value,
+        "shards_dir": _SHARDS_DIR.value,
+        "subjects": _SUBJECTS.value,
+        "choices": choices,
+        "cache_dir": _CACHE_DIR.value,
+        "log": common.say,
+    }
+    backbone = _make_backbone()
+    if _RESPONSES.value:
+        least = _LEAST_RELIABILITY.value
+        for scores in fit_responses.fit_responses(
+            backbone, _WORKDIR.value, least_reliability=least, **arguments
+        ):
+            print(scores)
+        return
+    for result in fit.fit_linear(backbone, _WORKDIR.value, **arguments):
         print(fit.result_table(result))
 
 

@@ -42,6 +42,7 @@ def test_cornet_s(own, images):
     np.testing.assert_allclose(found["pixels"], pixels, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_number_of_images_is_the_same(own):
     images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), np.uint8)
     many, few = (read(own, part, ("IT",))["IT"] for part in (images, images[66:]))

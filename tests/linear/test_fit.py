@@ -12,7 +12,7 @@ from img2eeg_jax.checkpoints.load import load_checkpoint
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.linear import features, fit
 from img2eeg_jax.linear.feature_files import FeatureFiles
-from img2eeg_jax.linear.regression import Regression
+from img2eeg_jax.linear.regression import PRESETS, Regression
 from img2eeg_jax.prediction.encoder import Encoder
 
 CHOICES = fit.Choices(
@@ -77,6 +77,7 @@ def test_predicts_what_scikit_learn_does(own, data_dir, fitted):
     assert "linear map of V1, IT of CORnet-S of random weights" in str(encoder)
 
 
+@pytest.mark.slow
 def test_gives_microvolts_features_gradients_and_a_file(data_dir, fitted, tmp_path):
     encoder = Encoder.from_pretrained(fitted)
     image = shards_of(data_dir).images["test"][:1]
@@ -132,6 +133,7 @@ def test_a_backbone_outside_the_checkpoint(gray, data_dir, tmp_path):
     assert "the weights of gray that it was fitted on" in message
 
 
+@pytest.mark.slow
 def test_subjects_as_if_alone(own, data_dir, fitted, tmp_path):
     run(own, tmp_path / "both", data_dir, subjects=(1, 2))
     together = load_checkpoint(tmp_path / "both" / "sub-01").variables["params"]
@@ -199,10 +201,10 @@ def test_pixels(data_dir, tmp_path):
     assert "found one of pixels" in refusal(lambda: encoder.checkpoint.backbone)
 
 
-@pytest.mark.parametrize("preset", ["banded", "pca1000", "gifford2022"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_predict_what_was_fitted(gray, data_dir, tmp_path, preset):
     """The checkpoint's map, of a kernel too, is the regression's own."""
-    regression = Regression(preset, n_components=20 if preset != "banded" else None)
+    regression = Regression(preset, n_components=None if preset == "ridge" else 20)
     choices = fit.Choices(
         ("mean", "gray"), window_s=(0.1, 0.12), regression=regression, layer_map=False
     )

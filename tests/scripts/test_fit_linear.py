@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers.commands import INTERRUPT, check_done, check_refused, finish
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.linear import fit
+from img2eeg_jax.linear.regression import PRESETS
 from img2eeg_jax.prediction.encoder import Encoder
 
 QUICK = ("--window=0.1,0.12", "--alphas=10", "--image_size=32")
@@ -33,18 +35,32 @@ def write_features(folder, data_dir, change=lambda features: features):
     return flags
 
 
-def test_fits_scores_and_goes_on(commands, data_dir, tmp_path):
-    workdir = tmp_path / "run"
-    flags = ("--backbone=random", "--width=2", "--layers=V1,IT", "--pool=avg", *QUICK)
+# name: (flags, layers, whose scores there are)
+BACKBONES = {
+    "pixels": (["--backbone=pixels"], ["pixels"], {"pixels"}),
+    "random": (
+        ["--backbone=random", "--width=2", "--layers=V1,IT"],
+        ["V1", "IT"],
+        {"all layers", "V1", "IT"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["pixels", pytest.param("random", marks=pytest.mark.slow)]
+)
+def test_fits_scores_and_goes_on(commands, data_dir, tmp_path, name):
+    flags, layers, scored = BACKBONES[name]
+    workdir, flags = tmp_path / "run", (*flags, "--pool=avg", *QUICK)
     result = run(commands, data_dir, workdir, *flags)
     check_done(result)
     with open(workdir / fit.MAP_TABLE, newline="") as file:
         rows = [*csv.DictReader(file)]
-    assert {row["layer"] for row in rows} == {"all layers", "V1", "IT"}
+    assert {row["layer"] for row in rows} == scored
     mean = np.mean([float(row[next(reversed(row))]) for row in rows[: 17 * 3]])
     assert f"{mean:.3f}" in result.stdout
     features = {path: path.stat() for path in workdir.glob("features/*/*.npy")}
-    assert len(features) == 4
+    assert len(features) == 2 * len(layers)
     # The same call again makes no features anew, and the same encoder.
     before = Encoder.from_pretrained(workdir).checkpoint.variables["params"]
     check_done(run(commands, data_dir, workdir, *flags))
@@ -57,6 +73,7 @@ def test_fits_scores_and_goes_on(commands, data_dir, tmp_path):
         np.testing.assert_array_equal(again["readout"][name], value)
 
 
+@pytest.mark.slow
 def test_files(commands, data_dir, tmp_path):
     flags = write_features(tmp_path, data_dir)
     workdir = tmp_path / "run"
@@ -81,7 +98,10 @@ REFUSED = {
     "no such file": (["--features=none.npy"], ["none.npy: expected", "No such file"]),
     "no features": (["--features=setup.cfg"], ["setup.cfg: expected a file of feat"]),
     "unknown subject": (["--backbone=pixels", "--subjects=7"], ["sub-07", "sub-01"]),
-    "no such time": (["--backbone=pixels", "--window=2,3"], ["--window: expected"]),
+    "no such time": (
+        ["--backbone=pixels", "--window=2,3"],
+        ["window: expected", "2.0 to 3.0 s"],
+    ),
     "unknown channel": (["--backbone=pixels", "--channels=Cz"], ["expected .*POz"]),
 }
 BAD_FEATURES = {
@@ -96,7 +116,8 @@ BAD_FEATURES = {
 def test_refused(commands, data_dir, tmp_path, snapshot, name):
     flags, patterns = REFUSED[name]
     before = snapshot(tmp_path)
-    result = run(commands, data_dir, tmp_path / "run", *flags)
+    size = "--image_size=32"
+    result = run(commands, data_dir, tmp_path / "run", size, *flags)
     check_refused(result, "^error: ", *patterns)
     assert snapshot(tmp_path) == before
 
@@ -117,7 +138,7 @@ def test_features_that_do_not_fit(commands, data_dir, tmp_path, name):
     [
         ([], "either --backbone or --features"),
         (["--backbone=pixels", "--features=a.npy"], "either --backbone or --features"),
-        (["--backbone=pixels", "--preset=lasso"], "preset"),
+        (["--backbone=pixels", "--preset=lasso"], re.escape(f"<{'|'.join(PRESETS)}>")),
         (["--backbone=pixels", "--alphas=-1"], "alphas"),
     ],
 )
