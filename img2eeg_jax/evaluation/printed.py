@@ -12,6 +12,9 @@ _WHOSE = ("subject", "trained_subject", "zscore_subject")
 
 _WIDTH = 30
 
+# The one of the scores with RDMs from files that is printed.
+_OF_FILES = "rsa_spearman"
+
 
 def result_table(found: Evaluation) -> str:
     """Returns the main scores of an evaluation."""
@@ -19,7 +22,9 @@ def result_table(found: Evaluation) -> str:
     for whose in found.subjects:
         one = found.of_subject(whose).scores
         if len(found.subjects) > 1:
-            lines += [*_blank(lines), f"subject {whose}"]
+            # Of networks that are compared, the names stand where subjects would.
+            kind = "subject" if found.group or not found.comparisons else "network"
+            lines += [*_blank(lines), f"{kind} {whose}"]
         lines += _of_subject(one)
     if found.group:
         lines += ["", f"{counted(len(found.subjects), 'subject')} together"]
@@ -94,6 +99,12 @@ def _of_parts(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, scores in parts.items():
         if numbers := _numbers(scores):
             lines += [f"{name}:", *numbers]
+        for file, layers in scores.get("per_file", {}).items():
+            lines.append(f"{METRICS[_OF_FILES].label} with {file}:")
+            lines += [
+                f"  {layer:<{_WIDTH}}{_number(of[_OF_FILES])}{_interval(of, _OF_FILES)}"
+                for layer, of in layers.items()
+            ]
     return lines
 
 

@@ -90,6 +90,19 @@ def test_table_of_several():
     assert lines[-2:] == ["a against b", "  encoding r                    -0.125"]
 
 
+def test_networks_that_are_compared_are_no_subjects():
+    parts, protocol = scored(subject=1)
+    found = Evaluation(
+        "a and b",
+        {"a": parts, "b": parts},
+        dict.fromkeys("ab", protocol),
+        comparisons={"a against b": Findings("encoding", {"encoding_r": 0.0})},
+    )
+    lines = printed.result_table(found).splitlines()
+    assert [line for line in lines if line in ("network a", "network b")]
+    assert "subject a" not in lines
+
+
 WEIGHTS = "these are the weights of step 7"
 
 
@@ -123,3 +136,17 @@ def test_weights_without_a_run_are_not_spoken_of(tmp_path):
     lines = []
     run._tell_weights(Checkpoint(tmp_path, 7, None, {}), "best", lines.append)
     assert not lines
+
+
+def test_rdms_from_files_have_a_line_a_layer():
+    scores = {"rsa_spearman": 0.25, "rsa_spearman_ci_low": 0.1}
+    layers = {"V1": scores | {"rsa_spearman_ci_high": 0.5}, "IT": scores}
+    found = {"rsa_files": Findings("rsa_files", {"per_file": {"monkey_it": layers}})}
+    lines = printed.result_table(
+        Evaluation("demo", {1: found}, {1: {"scored": {}}})
+    ).split("\n")
+    place = lines.index("RSA, Spearman with monkey_it:")
+    assert [line.split() for line in lines[place + 1 : place + 3]] == [
+        ["V1", "0.250", "[0.100,", "0.500]"],
+        ["IT", "0.250"],
+    ]
