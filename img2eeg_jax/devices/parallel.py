@@ -111,19 +111,24 @@ class DataParallel:
         if ahead is not None:
             yield ahead
 
-    def merge(self, predictions: jax.Array, mask: np.ndarray) -> np.ndarray:
-        """Drops the device axis and the padding rows of a prediction.
+    def merge(self, predictions: Any, mask: np.ndarray) -> Any:
+        """Drops the device axis and the padding rows of predictions.
 
         Args:
-          predictions: [device, rows, ...], as `predict_step` returns it.
+          predictions: [device, rows, ...], as `predict_step` returns it; or a tree of
+            such.
           mask: f32[b] of the batch before `split`.
 
         Returns:
-          [real rows, ...].
+          [real rows, ...], or a tree of such, on the host.
         """
-        predictions = np.asarray(predictions)
-        rows = predictions.reshape(-1, *predictions.shape[2:])
-        return rows[: len(mask)][mask > 0]
+
+        def real_rows(values: jax.Array) -> np.ndarray:
+            values = np.asarray(values)
+            rows = values.reshape(-1, *values.shape[2:])
+            return rows[: len(mask)][mask > 0]
+
+        return jax.tree.map(real_rows, predictions)
 
     def replicate(self, tree: Any) -> Any:
         """Puts a tree on every device once, so that steps need not copy it."""

@@ -35,12 +35,12 @@ def backbone_layers(
     model, variables = checkpoint.backbone
     network = Network(variables, checkpoint.description.precision)
 
-    def layer(area: str) -> NDArray[np.float32]:
-        def step(variables: Any, batch: dict[str, Any]) -> Any:
-            _, areas = model.apply(variables, normalise_pixels(batch["image"]))
-            return areas[area]
+    def step(variables: Any, batch: dict[str, Any]) -> Any:
+        _, areas = model.apply(variables, normalise_pixels(batch["image"]))
+        return areas
 
-        rows = np.concatenate([*network.compiled(step)(images)])
-        return rows.reshape(len(images), -1)
-
-    return {area: layer(area) for area in AREAS}
+    parts = [*network.compiled(step)(images)]
+    return {
+        area: np.concatenate([rows[area] for rows in parts]).reshape(len(images), -1)
+        for area in AREAS
+    }

@@ -41,10 +41,8 @@ class Material:
     def layers(self) -> Mapping[str, np.ndarray]:
         """Layer → f32[image, feature], activations for the test images."""
         images = np.stack([*self.measured.images])
-        return {
-            layer: self.encoder.features(images, layer).reshape(len(images), -1)
-            for layer in LAYERS
-        }
+        features = self.encoder.features(images, LAYERS)
+        return {layer: of.reshape(len(of), -1) for layer, of in features.items()}
 
     @functools.cached_property
     def whole(self) -> tuple[np.ndarray, Axes]:

@@ -11,7 +11,7 @@ HALF, ALL, RANDOM = "one half", "all", "one half, images at random"
 # More groups: repetitions that agree with each other, times, differences of networks.
 SHUFFLED, TIME, DIFFERENCE = "each other, shuffled", "time", "difference"
 
-# What a name may end in, beside the metric: in `metrics.json` and in CSVs.
+# Endings that a metric's name may have in `metrics.json` and in CSVs → their meaning.
 SUFFIXES: Mapping[str, str] = {
     "_ci_low": "lower end of the 95 % interval: of one subject a bootstrap "
     "over images, of several t over subjects",

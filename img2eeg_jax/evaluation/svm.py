@@ -225,7 +225,7 @@ class _Newton:
         right = low - high - self._slope + at.low - at.high
         a = _solved(self._factor, right)
         nu = (self._labels * a).sum(0) / self._curvature
-        # What rounding has left of labels'a goes, too.
+        # The rounding error of labels'a, which is 0 in theory, is taken out, too.
         nu += (self._labels * at.a).sum(0) / self._curvature
         a -= self._by_labels * nu
         return _Step(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from img2eeg_jax.evaluation.findings import Findings, Table
 from img2eeg_jax.files import write_text
 
-# What R, pandas and polars read as missing.
+# The text of a missing value, which R, pandas and polars know.
 _MISSING = "NA"
 
 

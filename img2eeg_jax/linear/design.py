@@ -155,7 +155,7 @@ def _statistics(name: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for rows in slices(n_rows, n_columns, _SHARE):
         squares += np.square(part[rows] - mean).sum(0)
     sd = np.sqrt(squares / n_rows)
-    # What varies by the last bit of its numbers is constant, too.
+    # A feature that varies by the last bit of its numbers is constant, too.
     least = np.abs(mean) * np.finfo(np.float32).eps
     is_constant = (low == high) | (sd <= least)
     return mean, np.where(is_constant, 1.0, sd)

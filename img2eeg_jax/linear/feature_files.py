@@ -25,7 +25,7 @@ UNNAMED = "features"
 # Entries that name the images, and thingsvision's file beside its features.
 _NAMES = ("images", "image_names", "file_names", "filenames", "names")
 _NAMES_FILE = "file_names.txt"
-# Which image of the data has which row; in the folder of the checkpoint.
+# The file beside the checkpoint that says which image each row of features is of.
 _INDEX = "images.json"
 _BATCH = 64
 
@@ -69,7 +69,7 @@ class FeatureFiles:
             expected = f"a layer of {', '.join(self._arrays['training'])}"
             raise unexpected(self.paths["test"], expected, ", ".join(of_test))
 
-    # What is asked of a backbone before it makes any features.
+    # Files of features refuse unknown layers in a backbone's words.
     check_layers = Backbone.check_layers
 
     def describe(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _stacked(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     }
 
 
-# What readers raise of a damaged file.
+# Exceptions by which NumPy, SciPy and h5py tell of a damaged file.
 _DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, EOFError),
     *(zipfile.BadZipFile, zlib.error),
@@ -251,11 +251,9 @@ def _read_hdf5_or_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
             for name, value in found.items()
             if isinstance(value, np.ndarray)
         }
-    try:
-        import h5py
-    except ImportError as error:
-        expected = "h5py (pip install h5py)"
-        raise unexpected(path, expected, "it not installed") from error
+    # Imported here: few files are of this kind.
+    import h5py
+
     entries: dict[str, np.ndarray] = {}
 
     def keep(name: str, item: Any) -> None:

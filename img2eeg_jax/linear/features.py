@@ -112,8 +112,8 @@ class JaxBackbone(Backbone):
         self.digest = digest_of_arrays(variables)
         self._function, self._variables = function, variables
         self._precision = precision
-        # (layers, pool) → what computes them, and the number of features of each.
-        self._runs: dict[Any, tuple[Run, list[int]]] = {}
+        # (layers, pool) → what computes them.
+        self._runs: dict[Any, Run] = {}
         image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
         self.layers = tuple(jax.eval_shape(function, variables, image))
 
@@ -125,25 +125,18 @@ class JaxBackbone(Backbone):
         key = (tuple(layers), pool)
         if key not in self._runs:
             self._runs[key] = self._compiled(*key)
-        run, sizes = self._runs[key]
-        for rows in run(images):
-            parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
-            yield dict(zip(layers, parts, strict=True))
+        for rows in self._runs[key](images):
+            yield {layer: rows[layer] for layer in layers}
 
-    def _compiled(self, layers: Sequence[str], pool: str) -> tuple[Run, list[int]]:
-        """Returns what gives all layers side by side, and a list of their sizes.
-
-        The sizes are known as soon as it has compiled.
-        """
-        sizes: list[int] = []
-
-        def step(variables: Any, batch: dict[str, Array]) -> Array:
+    def _compiled(self, layers: Sequence[str], pool: str) -> Run:
+        def step(variables: Any, batch: dict[str, Array]) -> dict[str, Array]:
             outputs = self._function(variables, batch["image"] / jnp.float32(255))
-            vectors = [pooled(outputs[layer], pool) for layer in layers]
-            sizes[:] = [vector.shape[1] for vector in vectors]
-            return jnp.concatenate([v.astype(jnp.float32) for v in vectors], 1)
+            return {
+                layer: pooled(outputs[layer], pool).astype(jnp.float32)
+                for layer in layers
+            }
 
-        return self._network.compiled(step), sizes
+        return self._network.compiled(step)
 
     @functools.cached_property
     def _network(self) -> Network:

@@ -32,7 +32,7 @@ from img2eeg_jax.models.linear_encoder import FLAT, POOLS
 from img2eeg_jax.signal_layout import CHANNELS_BY_TIMES, SignalLayout
 from img2eeg_jax.timing import timed
 
-# What a run writes beside its checkpoint.
+# Files of the layer × time map, beside the checkpoint.
 MAP_TABLE, MAP_FIGURE = "layers.csv", "layers.png"
 # In the map, the encoder that reads all layers.
 ALL_LAYERS = "all layers"

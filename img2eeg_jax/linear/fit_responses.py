@@ -31,7 +31,7 @@ from img2eeg_jax.locks import only_writer
 from img2eeg_jax.signal_layout import FEATURES, SignalLayout
 from img2eeg_jax.timing import timed
 
-# What a run writes beside its checkpoint.
+# The file of each response feature's scores, beside the checkpoint.
 TABLE = "features.csv"
 
 
@@ -194,7 +194,7 @@ def _fit(
 ) -> tuple[Fitted, LinearMap]:
     """Returns the regression of z-scores, and its map in the responses' own unit."""
     mean, sd = responses.mean(0, np.float64), responses.std(0, dtype=np.float64)
-    # What is constant is predicted as its mean.
+    # A response that is constant is predicted as its mean.
     sd = np.where(sd > 0, sd, 1.0)
     fitted = choices.regression.fit(
         prepared, ((responses - mean) / sd).astype(np.float32)

@@ -148,7 +148,7 @@ def named(
     )
 
 
-# What libraries raise of a model that they do not know.
+# Exceptions by which libraries of models tell that they do not know a name.
 _NO_MODEL = (RuntimeError, ValueError, KeyError, AttributeError)
 
 

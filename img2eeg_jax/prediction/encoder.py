@@ -18,7 +18,7 @@ from img2eeg_jax.models.cornet_s import AREAS, normalise_pixels
 from img2eeg_jax.prediction import about, card, sampling
 from img2eeg_jax.prediction.differentiable import Differentiable
 from img2eeg_jax.prediction.familiarity import make_step
-from img2eeg_jax.prediction.network import Network, Run
+from img2eeg_jax.prediction.network import Network, Run, Step
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.streaming import Predictor, stream
@@ -67,7 +67,7 @@ class Encoder(Predictor, Differentiable):
             raise unexpected(checkpoint.path, "a network that predicts EEG", kind)
         self.checkpoint = checkpoint
         self._backbone = backbone
-        self._layers: dict[str, Run] = {}
+        self._layers: dict[tuple[str, ...], Run] = {}
 
     @classmethod
     def from_pretrained(
@@ -150,17 +150,22 @@ class Encoder(Predictor, Differentiable):
         return Prediction.of_signal(nothing, self.description, []).axes
 
     def features(
-        self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
-    ) -> np.ndarray:
-        """Computes the activations of a layer of the backbone.
+        self,
+        pictures: Any,
+        layer: str | Sequence[str] = "IT",
+        *,
+        progress: bool | None = None,
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Computes the activations of a layer of the backbone, or of several at once.
 
         Args:
           pictures: see `__call__`.
-          layer: "V1", "V2", "V4", "IT" or "logits".
+          layer: "V1", "V2", "V4", "IT" or "logits"; a sequence for several.
           progress: see `__call__`.
 
         Returns:
-          f32[image, height, width, channel], or f32[image, class] of logits.
+          f32[image, height, width, channel], or f32[image, class] of logits; of a
+          sequence layer → such an array.
 
         Raises:
           InputError: there is no such layer, or see `__call__`.
@@ -169,11 +174,13 @@ class Encoder(Predictor, Differentiable):
           >>> encoder.features("dog.jpg", "IT").mean((1, 2)).shape
           (1, 512)
         """
-        if layer not in LAYERS:
-            raise unexpected("`layer`", f"one of {', '.join(LAYERS)}", f"{layer!r}")
-        run, size = self._layer(layer), self.image_size
-        parts = stream(run, Pictures(pictures), size, progress=progress)
-        return np.concatenate([rows for _, rows in parts])
+        layers = _checked_layers(layer)
+        run, size = self._run_of(layers), self.image_size
+        parts = [*stream(run, Pictures(pictures), size, progress=progress)]
+        found = {
+            one: np.concatenate([rows[one] for _, rows in parts]) for one in layers
+        }
+        return found[layer] if isinstance(layer, str) else found
 
     def sample_trials(
         self, pictures: Any, n_trials: int, seed: int = 0, *, unitless: bool = False
@@ -257,18 +264,11 @@ class Encoder(Predictor, Differentiable):
             return self.signals
         return self._network.compiled(make_step(self.checkpoint.model), known)
 
-    def _layer(self, layer: str) -> Run:
-        if layer in self._layers:
-            return self._layers[layer]
-        model, _ = self.checkpoint.backbone
-
-        def step(variables: Any, batch: dict[str, Any]) -> Any:
-            variables = {name: tree["realnet"] for name, tree in variables.items()}
-            logits, areas = model.apply(variables, normalise_pixels(batch["image"]))
-            return logits if layer == LOGITS else areas[layer]
-
-        self._layers[layer] = self._network.compiled(step)
-        return self._layers[layer]
+    def _run_of(self, layers: tuple[str, ...]) -> Run:
+        if layers not in self._layers:
+            step = _layers_step(self.checkpoint.backbone[0], layers)
+            self._layers[layers] = self._network.compiled(step)
+        return self._layers[layers]
 
     def save_pretrained(
         self, folder: str | os.PathLike, overwrite: bool = False
@@ -287,6 +287,26 @@ class Encoder(Predictor, Differentiable):
           >>> # hf upload OWNER/NAME sub-01
         """
         card.save(self.checkpoint, self.axes, self.scores, folder, overwrite)
+
+
+def _checked_layers(given: str | Sequence[str]) -> tuple[str, ...]:
+    layers = (given,) if isinstance(given, str) else tuple(given)
+    for layer in layers:
+        if layer not in LAYERS:
+            raise unexpected("`layer`", f"one of {', '.join(LAYERS)}", f"{layer!r}")
+    return layers
+
+
+def _layers_step(backbone: Any, layers: Sequence[str]) -> Step:
+    """Returns a network's step that gives layers of the backbone in it, by name."""
+
+    def step(variables: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        inside = {name: tree["realnet"] for name, tree in variables.items()}
+        logits, areas = backbone.apply(inside, normalise_pixels(batch["image"]))
+        outputs = {**areas, LOGITS: logits}
+        return {layer: outputs[layer] for layer in layers}
+
+    return step
 
 
 def _local(

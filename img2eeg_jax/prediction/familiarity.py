@@ -69,7 +69,7 @@ class Neighbours:
         apart = np.sqrt(nearest).mean(1) if nearest.size else np.ones(len(points))
         least = _LEAST * apart.mean()
         apart = np.maximum(apart, least if least > 0 else 1)
-        # What is far from all has the outermost images for neighbours.
+        # An image that is far from all has the outermost ones for neighbours.
         apart = np.minimum(apart, np.quantile(apart, _MOST_APART))
         return cls(mean.astype(np.float32), whitening, points, np.float32(apart))
 

@@ -16,10 +16,10 @@ from img2eeg_jax.devices.precision import matmul_precision
 BATCH_SIZES = (1, 64)
 FEW = 16
 
-# (variables, {"image": u8[b, height, width, 3], …}, …) → f32[b, ...]
+# (variables, {"image": u8[b, height, width, 3], …}, …) → f32[b, ...], or a tree of such
 Step = Callable[..., Any]
 # Images → the rows of each batch; see `Network.compiled`.
-Run = Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
+Run = Callable[[Iterable[np.ndarray]], Iterator[Any]]
 
 
 class Network:
@@ -54,7 +54,7 @@ class Network:
 
         Returns:
           Images, each u8[height, width, 3], read a batch at a time → iterator of the
-          step's rows f32[b, ...] of each batch, without padding.
+          step's rows f32[b, ...] of each batch, or trees of such, without padding.
         """
         more = () if beside is None else (self._parallel.replicate(beside),)
 
@@ -68,7 +68,7 @@ class Network:
 
     def _run(
         self, mapped: Step, weights: Any, images: Iterable[np.ndarray]
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Any]:
         # While devices compute a batch, the next one is read.
         ahead = None
         for batch in batches(images):

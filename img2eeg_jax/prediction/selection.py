@@ -14,7 +14,7 @@ from img2eeg_jax.prediction.responses import Responses
 # `Prediction`, which comes back as what it was.
 P = TypeVar("P", bound=Responses)
 
-# What chooses images: a name, a number, several of them, a slice or a mask.
+# A choice of images: a name, a number, several of them, a slice or a mask.
 Key = str | int | slice | Sequence[str] | Sequence[int] | np.ndarray
 
 # Names shown where one was looked for in vain.

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -231,7 +232,7 @@ def stream(
         disable=None if progress is None else not progress,
     )
     for rows in run(pixels()):
-        n = len(rows[0] if isinstance(rows, tuple) else rows)
+        n = len(jax.tree.leaves(rows)[0])
         done = names[:n]
         del names[:n]
         yield done, rows

@@ -234,7 +234,7 @@ def mean_of(predictions: "dict[int | str, Prediction]") -> Prediction:
     """Returns the mean of several subjects' predictions of the same images."""
     first, *_ = predictions.values()
     data = np.mean([one.data for one in predictions.values()], axis=0)
-    # What is known of one subject's responses is not known of the mean.
+    # A single subject's statistics are not those of the mean over subjects.
     unknown = dict.fromkeys(("zscore", "unwhitening", "trust"))
     why = "this is a mean over subjects, and it is known of single ones"
     return dataclasses.replace(first, data=data, subject=MEAN, no_trust=why, **unknown)

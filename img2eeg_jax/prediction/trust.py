@@ -216,7 +216,7 @@ class Trust:
         )
 
 
-# What a file keeps as it is.
+# Fields of `Trust` that the file keeps under their own names.
 _BY_PLACE = ("r", "ceiling", "residual", "error")
 _PLAIN = (*_BY_PLACE, "n_images", "n_repetitions", "network")
 

@@ -25,7 +25,7 @@ WRONG_FLAGS = 2
 STOPPED_BY_SIGNAL = os.EX_TEMPFAIL  # 75
 INTERRUPTED = 130
 
-# What absl prints its help for, and _VersionFlag.
+# Words of a command line at which absl prints its help, or _VersionFlag the version.
 _HELP = re.compile(r"--?(help\w*|h|[?]|version)(=.*)?")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

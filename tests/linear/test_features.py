@@ -97,6 +97,6 @@ def test_rows_are_checked():
 
 def test_compiled_once(gray, images):
     read(gray, images, ("mean",))
-    run, _ = gray._runs[(("mean",), "flat")]
+    run = gray._runs[(("mean",), "flat")]
     read(gray, images, ("mean",))
-    assert gray._runs[(("mean",), "flat")][0] is run
+    assert gray._runs[(("mean",), "flat")] is run

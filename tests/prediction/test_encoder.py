@@ -264,8 +264,15 @@ def test_features_are_the_backbone_s(tmp_path, monkeypatch):
     for layer, expected in [("IT", areas["IT"]), ("logits", logits)]:
         found = encoder.features(images(2), layer)
         np.testing.assert_allclose(found, expected, atol=1e-5)
+    # An iterator can be read once: all layers come of one pass.
+    both = encoder.features(iter(images(2)), ("logits", "IT"))
+    assert [*both] == ["logits", "IT"]
+    np.testing.assert_allclose(both["IT"], areas["IT"], atol=1e-5)
+    np.testing.assert_allclose(both["logits"], logits, atol=1e-5)
     with pytest.raises(InputError, match="`layer`: expected one of V1, V2, V4, IT, l"):
         encoder.features(images(1), "V3")
+    with pytest.raises(InputError, match="found 'V3'"):
+        encoder.features(images(1), ["IT", "V3"])
 
 
 def test_card_and_scores(tmp_path):

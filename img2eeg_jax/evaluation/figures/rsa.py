@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from img2eeg_jax.drawing import canvas
 from img2eeg_jax.evaluation import rsa
-from img2eeg_jax.evaluation.findings import Findings
+from img2eeg_jax.evaluation.findings import Findings, Table
 
 # Of layers, from early to late, dark to light; then others.
 _COLOURS = (
@@ -38,9 +38,7 @@ def plot_rsa_over_time(path: str | os.PathLike, findings: Findings) -> None:
       findings: of the part "rsa".
     """
     table = findings.tables["rsa"]
-    kinds, layers = (
-        list(dict.fromkeys(table[n].tolist())) for n in ("eeg_rdm", "layer")
-    )
+    kinds, layers = _kinds_and_layers(table)
     figure = canvas.new_figure(0.8 + 4.8 * len(kinds), 4.2)
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     for axes, kind in zip(panels, kinds, strict=True):
@@ -66,9 +64,7 @@ def plot_rsa_map(path: str | os.PathLike, findings: Findings) -> None:
       findings: of the part "rsa".
     """
     table = findings.tables["rsa"]
-    kinds, layers = (
-        list(dict.fromkeys(table[n].tolist())) for n in ("eeg_rdm", "layer")
-    )
+    kinds, layers = _kinds_and_layers(table)
     figure = canvas.new_figure(7.5, 0.9 + (0.7 + 0.3 * len(layers)) * len(kinds))
     panels = figure.subplots(len(kinds), 1, squeeze=False, sharex=True)[:, 0]
     r = table["rsa_spearman"].reshape(len(kinds), len(layers), -1)
@@ -177,6 +173,14 @@ def plot_rsa_files(path: str | os.PathLike, findings: Findings) -> None:
     panels[0].set_ylabel("Spearman's r over pairs of images")
     canvas.legend_below(figure, "95 % intervals")
     canvas.save(figure, path)
+
+
+def _kinds_and_layers(table: Table) -> tuple[list[str], list[str]]:
+    """Returns the measured RDMs and the layers of a table, each once, in its order."""
+    kinds, layers = (
+        list(dict.fromkeys(table[name].tolist())) for name in ("eeg_rdm", "layer")
+    )
+    return kinds, layers
 
 
 def _draw_layer(axes: Axes, rows: dict[str, NDArray], number: int, layer: str) -> None:

@@ -18,7 +18,7 @@ from img2eeg_jax.evaluation.rsa_scores import Sampling, layer_rows, nested, time
 
 PART = "rsa"
 
-# What stands beside the layers: the pattern over channels and times.
+# The model beside the layers: the predicted pattern over channels and times.
 PREDICTED = "predicted EEG"
 
 # Pairs of fewer images leave nothing to permute.

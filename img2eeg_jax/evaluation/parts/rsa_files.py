@@ -55,7 +55,7 @@ def find(
     material.log(f"RSA: {len(pictures.names)} pictures, {len(rdms)} files of RDMs")
     measured = _read(rdms, orders, _below(images, pictures.names))
     encoder = material.encoder
-    layers = {layer: encoder.features(images, layer) for layer in LAYERS}
+    layers = encoder.features(images, LAYERS)
     read = (image for _, image in pictures.read(encoder.image_size))
     layers[PREDICTED] = encoder.signal(read)
     sampling = Sampling(n_permutations, n_bootstraps, material.seed)

@@ -26,7 +26,7 @@ _COLOURS = (
     "#8C8C8C",
 )
 
-# What a curve is over: label of the axis, factor of its numbers, decimals, unit.
+# Column that curves are over → label of its axis, factor of its numbers, unit.
 _OVER = {
     "time_s": ("time after image onset (ms)", 1e3, "ms"),
     "set_size": ("candidate images", 1, "images"),

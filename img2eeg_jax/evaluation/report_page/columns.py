@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from img2eeg_jax.evaluation.findings import Table
 from img2eeg_jax.evaluation.metrics import METRICS, Metric
 
-# What rows are of; all other columns are values.
+# Columns that say what a row is of; all others are values.
 KEYS = (
     "subject",
     "channel",
@@ -23,8 +23,8 @@ KEYS = (
     "model",
 )
 
-# What ends the columns of an interval, and what no figure draws: of a distribution its
-# ends and spread.
+# Endings of the columns of an interval, and of columns that no figure draws: the ends
+# and the spread of a distribution.
 LOW, HIGH = "_ci_low", "_ci_high"
 ENDS = ("_low", "_high")
 _UNDRAWN = ("_low", "_high", "_mean", "_sd")

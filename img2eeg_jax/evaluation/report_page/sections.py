@@ -29,7 +29,7 @@ from img2eeg_jax.evaluation.report_page.words import (
 # Longer tables are in the CSVs alone.
 _MAX_ROWS = 80
 
-# What charts are over, and what has a line for each of its values.
+# Columns that charts are over, and columns that have a line for each of their values.
 _OVER = ("time_s", "set_size", "n_repetitions")
 _BY = ("layer", "model", "rdm")
 

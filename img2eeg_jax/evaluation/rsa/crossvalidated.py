@@ -50,7 +50,7 @@ def crossnobis(
     result = np.empty((n_times, len(pairs[0])))
     for time in range(n_times):
         trials = eeg[..., time].astype(np.float64)
-        # What all images share changes no distance, but takes digits.
+        # The mean over images changes no distance, but takes digits of rounding.
         trials -= trials.mean(axis=0)
         if root is not None:
             trials = trials @ root

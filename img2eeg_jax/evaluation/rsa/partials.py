@@ -11,7 +11,7 @@ from img2eeg_jax.evaluation.rsa.rdms import condensed
 
 METHODS = ("spearman", "pearson")
 
-# Of a vector of length 1, what is left below this is rounding: others explain it all.
+# A residual below this, of a vector of length 1, is rounding: others explain it all.
 _NOTHING = 1e-10
 
 

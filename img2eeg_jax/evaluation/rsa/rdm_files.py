@@ -24,7 +24,7 @@ SUFFIXES = (_NPY, _MAT, *_HDF5)
 # The name under which rsatoolbox saves dissimilarities.
 _DISSIMILARITIES = "dissimilarities"
 
-# What readers of damaged files raise.
+# Exceptions by which NumPy, SciPy and h5py tell of a damaged file.
 _BROKEN = (OSError, ValueError, KeyError, TypeError, NotImplementedError, EOFError)
 
 

@@ -110,7 +110,7 @@ def write_synthetic(data_dir: str | os.PathLike, **parameters: Any) -> bool:
         except OSError:
             if not _present_subjects(target, wanted):
                 raise
-            # Another process has put the data set in place meanwhile.
+            # The data set is there: another process has made it meanwhile.
             return write_synthetic(data_dir, **parameters)
     return True
 
