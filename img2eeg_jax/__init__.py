@@ -3,6 +3,7 @@
 Names are imported when they are first used: JAX takes its time.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,20 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Axes", "Encoder", "Evaluation", "__version__", "evaluate"]
 
+_HOMES = {
+    "Axes": "img2eeg_jax.axes",
+    "Encoder": "img2eeg_jax.prediction.encoder",
+    "Evaluation": "img2eeg_jax.evaluation.evaluation",
+    "evaluate": "img2eeg_jax.evaluation.run",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "Axes":
-        from img2eeg_jax.axes import Axes as value
-    elif name == "Encoder":
-        from img2eeg_jax.prediction.encoder import Encoder as value
-    elif name == "Evaluation":
-        from img2eeg_jax.evaluation.evaluation import Evaluation as value
-    elif name == "evaluate":
-        from img2eeg_jax.evaluation.run import evaluate as value
-    elif name == "__version__":
-        import importlib.metadata
+    if name == "__version__":
+        from importlib import metadata
 
-        value = importlib.metadata.version("img2eeg_jax")
+        value = metadata.version("img2eeg_jax")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -34,7 +34,7 @@ class Axes:
     times_s: np.ndarray
     unit: str = UNKNOWN
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "ch_names", tuple(self.ch_names))
         times_s = np.array(self.times_s, np.float64)
         times_s.setflags(write=False)
@@ -45,8 +45,6 @@ class Axes:
             return NotImplemented
         is_same = (self.ch_names, self.unit) == (other.ch_names, other.unit)
         return is_same and self.has_times_of(other)
-
-    __hash__ = None
 
     def has_times_of(self, other: "Axes") -> bool:
         """Tells whether times are the same but for rounding."""
@@ -110,11 +108,10 @@ class Axes:
         """
         if channels is None:
             return list(range(len(self.ch_names)))
-        rows = [find_channel(name, self.ch_names) for name in channels]
-        unknown = [
-            name for name, row in zip(channels, rows, strict=True) if row is None
-        ]
-        if unknown or not channels or len(set(rows)) != len(rows):
+        rows_of = {name: find_channel(name, self.ch_names) for name in channels}
+        unknown = [name for name, row in rows_of.items() if row is None]
+        rows = [row for row in rows_of.values() if row is not None]
+        if unknown or not channels or len(set(rows)) != len(channels):
             raise unexpected(
                 "channels",
                 f"different names out of {', '.join(self.ch_names)}",

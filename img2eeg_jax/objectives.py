@@ -216,7 +216,7 @@ def moments(
 
 
 def add_moments(
-    total: SumAndCount | None, batch: SumAndCount
+    total: tuple[np.ndarray, float] | None, batch: SumAndCount
 ) -> tuple[np.ndarray, float]:
     """Adds a batch's `moments` to those of the batches before, in float64.
 

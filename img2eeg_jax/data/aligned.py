@@ -2,6 +2,8 @@
 
 import math
 
+from typing import Protocol
+
 import numpy as np
 
 _ALIGNMENT = 64
@@ -16,7 +18,19 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     return buffer[start : start + n_bytes].view(dtype).reshape(shape)
 
 
-def take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+class Rows(Protocol):
+    """Rows in memory, or in files that are read when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of all rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+
+def take(values: Rows, rows: np.ndarray) -> np.ndarray:
     """Returns `values[rows]`, aligned.
 
     Args:

@@ -297,7 +297,8 @@ def _read_zscored(
     shape = (len(subjects), *axes.shape)
     eeg = {name: np.empty((len(of), *shape), np.float32) for name, of in rows.items()}
     halves = np.empty((2, len(rows.get("validation", ())), *shape), np.float32)
-    statistics, digests = [], {name: {} for name in rows}
+    statistics: list[ZScore] = []
+    digests: dict[str, dict[Label, list[str]]] = {name: {} for name in rows}
     # Filled subject by subject: all of them are most of the memory that training takes.
     for position, subject in enumerate(subjects):
         responses, of_halves = _read_means(

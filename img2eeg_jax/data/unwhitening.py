@@ -31,8 +31,6 @@ class Unwhitening:
         is_same = np.array_equal(self.matrix, other.matrix)
         return is_same and self.ch_names == other.ch_names
 
-    __hash__ = None
-
     @classmethod
     def from_record(cls, record: Mapping[str, Any] | None) -> "Unwhitening | None":
         """Reads the record of a preprocessing (see `preprocessing.record`).
@@ -41,10 +39,9 @@ class Unwhitening:
           The way back; None if EEG was not whitened, or was by matrices that nobody
           recorded, as in records of format 1.
         """
-        sessions = (record or {}).get("whitening")
-        if not sessions:
+        if record is None or not record.get("whitening"):
             return None
-        inverses = [np.linalg.inv(np.array(one["matrix"])) for one in sessions]
+        inverses = [np.linalg.inv(np.array(one["matrix"])) for one in record["whitening"]]
         return cls(tuple(record["ch_names"]), np.mean(inverses, axis=0))
 
     def to_volts(self, whitened: np.ndarray, ch_names: Sequence[str]) -> np.ndarray:

@@ -27,12 +27,12 @@ class ZScore:
         is_same = np.array_equal(self.mean, other.mean)
         return is_same and np.array_equal(self.std, other.std)
 
-    __hash__ = None
-
     @classmethod
     def from_dict(cls, entries: dict[str, list]) -> "ZScore":
         """Rebuilds the statistics from `to_dict`."""
-        return cls(**{name: np.float32(value) for name, value in entries.items()})
+        return cls(
+            **{name: np.asarray(value, np.float32) for name, value in entries.items()}
+        )
 
     def to_dict(self) -> dict[str, list]:
         """Returns the statistics as plain lists, which JSON keeps exactly."""

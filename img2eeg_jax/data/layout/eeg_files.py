@@ -168,7 +168,7 @@ def eeg_unit(data_dir: str | os.PathLike, subject: Label) -> str:
     if record is None:
         return VOLTS if is_simulated(data_dir) else UNKNOWN
     units = {recorded: unit for unit, recorded in RECORDED_UNITS.items()}
-    return units.get(record.get("unit"), UNKNOWN)
+    return units.get(record.get("unit", ""), UNKNOWN)
 
 
 def check_image_list(image_set: ImageSet, subject: Label) -> None:
@@ -217,7 +217,7 @@ def _as_epochs(values: Any, path: pathlib.Path) -> np.ndarray:
     # A value beyond float32 becomes infinite and is reported below.
     with np.errstate(over="ignore"):
         eeg = np.ascontiguousarray(values, np.float32)
-    finite = np.isfinite(eeg).all(axis=(1, 2, 3))
+    finite = np.isfinite(eeg).reshape(len(eeg), -1).all(axis=1)
     if not finite.all():
         raise unexpected(
             path,

@@ -1,6 +1,7 @@
 """Pictures: the one decoder."""
 
 import contextlib
+import math
 import os
 import pathlib
 import warnings
@@ -25,6 +26,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_UPRIGHT_ALREADY = 1
 # Tags of TIFF, and their values for "the largest value is black" and "signed".
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
@@ -114,7 +116,8 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
             found = f"a file that begins with {head!r}" if head else "an empty file"
             raise unexpected("", _READABLE, found) from None
         except Image.DecompressionBombError:
-            most = f"an image of at most {2e-6 * Image.MAX_IMAGE_PIXELS:.0f} megapixels"
+            n_pixels = 2e-6 * (Image.MAX_IMAGE_PIXELS or math.inf)
+            most = f"an image of at most {n_pixels:.0f} megapixels"
             raise unexpected("", most, "a larger one") from None
 
 
@@ -157,12 +160,12 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> int | None:
-    """Returns EXIF's orientation, None where there is none or it cannot be read."""
+def _orientation(image: Image.Image) -> int:
+    """Returns EXIF's orientation, 1 where there is none or it cannot be read."""
     # Damaged EXIF does not hinder reading the picture; it tells no orientation then.
     with contextlib.suppress(Exception):
-        return image.getexif().get(ExifTags.Base.Orientation)
-    return None
+        return image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT_ALREADY)
+    return _UPRIGHT_ALREADY
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

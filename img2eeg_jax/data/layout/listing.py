@@ -85,7 +85,7 @@ def files_by_concept(folder: str | os.PathLike) -> set[tuple[str, str]]:
     with expecting(folder, "a folder of images", OSError):
         return {
             (concept.name, file.name)
-            for concept in os.scandir(folder)
+            for concept in os.scandir(os.fspath(folder))
             if concept.is_dir()
             for file in os.scandir(concept.path)
             if not file.is_dir()

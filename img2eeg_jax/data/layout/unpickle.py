@@ -9,7 +9,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def shortened(value: Any) -> str:
     return " ".join(repr(value).split())[:60]
 
 
-def _read_npz(file: BinaryIO, path: str | os.PathLike) -> dict[str, Any]:
+def _read_npz(file: IO[bytes], path: str | os.PathLike) -> dict[str, Any]:
     """Reads an archive's arrays; if one dict is all that it holds, its entries."""
     content = {}
     with zipfile.ZipFile(file) as archive:
@@ -112,7 +112,7 @@ def _read_npz(file: BinaryIO, path: str | os.PathLike) -> dict[str, Any]:
     return values[0] if len(values) == 1 and isinstance(values[0], dict) else content
 
 
-def _read_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
+def _read_npy(file: IO[bytes], path: str | os.PathLike) -> Any:
     """Reads an array, or what is pickled in an object array, or plainly pickled."""
     try:
         # NumPy warns of headers of Python 2.
@@ -134,7 +134,7 @@ def _read_npy(file: BinaryIO, path: str | os.PathLike) -> Any:
     return content[()] if is_boxed else content
 
 
-def _has_pickle(file: BinaryIO) -> bool:
+def _has_pickle(file: IO[bytes]) -> bool:
     """Tells what follows; moves to it if it is a pickle, and stays if an array."""
     magic = file.read(len(np.lib.format.MAGIC_PREFIX))
     file.seek(0)
@@ -172,7 +172,7 @@ def _as_text(content: Any) -> Any:
 class _NumpyUnpickler(pickle.Unpickler):
     """Unpickles NumPy arrays and plain Python values, nothing else."""
 
-    def __init__(self, file: BinaryIO, path: str | os.PathLike):
+    def __init__(self, file: IO[bytes], path: str | os.PathLike):
         # Python 2's text comes as bytes, which arrays' data are, too.
         super().__init__(file, encoding="bytes")
         self._path = path

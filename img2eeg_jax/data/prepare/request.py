@@ -107,24 +107,24 @@ class Request:
         if self.bids_root is not None:
             from img2eeg_jax.data.sources import bids
 
-            folders = ("",)
-            found = bids.find_subjects(self.bids_root)
+            folders = [""]
+            found = {*bids.find_subjects(self.bids_root)}
         else:
-            folders = ("preprocessed_data", "raw_data", "source_data")
-            found = [
+            folders = ["preprocessed_data", "raw_data", "source_data"]
+            found = {
                 subject
                 for folder in folders
                 for subject in layout.subjects_in(self.data_dir, folder)
-            ]
+            }
         if not found:
             raise self._no_subjects(folders)
-        return tuple(sorted(set(found), key=layout.label_order))
+        return tuple(sorted(found, key=layout.label_order))
 
     def _no_subjects(self, folders: Sequence[str]) -> InputError:
         """Returns what to tell where no folder is a subject's."""
-        where = self.bids_root or self.data_dir
+        where = pathlib.Path(self.bids_root or self.data_dir)
         present = "; ".join(
-            f"{pathlib.Path(where, name)} holds {layout.folders_in(where / name)}"
+            f"{where / name} holds {layout.folders_in(where / name)}"
             for name in folders
             if (where / name).is_dir()
         )

@@ -1,6 +1,8 @@
 """What each stage has to do."""
 
 import functools
+import os
+import pathlib
 from collections.abc import Callable, Sequence
 
 from img2eeg_jax.data import duplicates, layout, preprocessing
@@ -25,7 +27,7 @@ def _download_tasks(request: Request, to_come: Sequence[Task], log: Log) -> list
         files = things_eeg2.plan(request.data_dir, subjects, request.eeg)
         download = functools.partial(_download, request, subjects)
         if not files and things_eeg2.leftovers(request.data_dir, is_done=True):
-            folder = str(request.data_dir / "downloads")
+            folder = os.path.join(request.data_dir, "downloads")
             return [Task("remove what is left of a download", folder, 0.0, download)]
         return [
             Task(f"download {file.name}", folder, file.size, download) for file in files
@@ -98,9 +100,10 @@ def _preprocess(
         if has_waited:
             # The process that was waited for may have preprocessed this subject.
             image_set = layout.find_image_set(request.data_dir)
-            reason = _why_preprocess(request, subject, sessions, image_set, (), log)
-            if reason is None:
+            still = _why_preprocess(request, subject, sessions, image_set, (), log)
+            if still is None:
                 return
+            reason = still
         log(f"preprocessing {folder.name} in {request.data_dir}: {reason}")
         preprocessing.preprocess(
             request.data_dir,
@@ -127,7 +130,7 @@ def _shards_tasks(request: Request, to_come: Sequence[Task], log: Log) -> list[T
 
     image_set = _find_images(request, to_come)
     n_images = sum(_n_images(request, image_set).values())
-    sizes = {
+    sizes: dict[str, float | None] = {
         folders.images_name(request.image_size): n_images * request.image_size**2 * 3.0
     }
     for subject in request.all_subjects():
@@ -280,7 +283,7 @@ def _why_preprocess(
         return "`overwrite` asks for it" if may_be_made_again else None
     expected = "EEG preprocessed with these choices"
     if not sessions:
-        raw = request.data_dir / "raw_data"
+        raw = pathlib.Path(request.data_dir, "raw_data")
         expected += f", or recordings in {raw / folder.name} to make it from"
         neither = f"neither ({raw} holds {layout.folders_in(raw)})"
         raise unexpected(folder, expected, other or neither)
@@ -323,9 +326,12 @@ def _preprocessed_bytes(
 ) -> float | None:
     """Returns the size of preprocessed EEG in float64, None if it cannot be guessed."""
     choices = request.choices
-    n_channels = _N_CHANNELS.get(choices.channels, len(choices.channels))
+    if isinstance(choices.channels, str):
+        n_channels = _N_CHANNELS.get(choices.channels, 1)
+    else:
+        n_channels = len(choices.channels)
     n_times = (choices.epoch_s[1] - choices.epoch_s[0]) * choices.sfreq_hz
-    n_trials = 0
+    n_trials = 0.0
     for partition, n_images in _n_images(request, image_set).items():
         n_each = choices.repetitions(partition)
         if n_each is None:

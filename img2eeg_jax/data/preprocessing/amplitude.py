@@ -47,8 +47,8 @@ def to_volts(raw: mne.io.BaseRaw, unit: str) -> None:
     # MNE keeps them for those who write files.
     declared = getattr(raw, "_orig_units", {}) or {}
     for name in raw.ch_names:
-        in_file = units.VOLTS.get(units.named(declared.get(name, "")) or "V")
-        factor = units.VOLTS[unit] / in_file
+        in_file = units.named(declared.get(name, "")) or "V"
+        factor = units.VOLTS[unit] / units.VOLTS[in_file]
         if factor != 1:
             raw.apply_function(lambda eeg, factor=factor: eeg * factor, picks=[name])
 

@@ -116,12 +116,12 @@ def read_trials(
     Raises:
       InputError: as `epoch_recording`, or the recordings differ in channels or times.
     """
-    parts = []
+    parts: list[Trials] = []
     for file in session.files[partition]:
         recording = session.read(file, partition, choices.channels)
         part = epoch_recording(recording, choices, max_bytes)
         parts.append(part.alike(parts[0]) if parts else part)
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for part in parts:
         counts.update(part.counts)
     return dataclasses.replace(
@@ -171,16 +171,17 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
     n_samples = round((choices.epoch_s[1] - choices.epoch_s[0]) * sfreq_hz) + 1
     n_bytes = len(raw.ch_names) * n_samples * 8 * _ARRAYS_A_BLOCK
     step = max(1, int(max_bytes // n_bytes))
-    parts, kept, counts = [], [], collections.Counter()
+    parts, kept = [], []
+    counter: collections.Counter[str] = collections.Counter()
     for start in range(0, len(recording.onsets), step):
         onsets = recording.onsets[start : start + step] + raw.first_samp
         epochs = _cut(raw, onsets, choices)
-        counts.update(filter(None, map(_why_left_out, epochs.drop_log)))
+        counter.update(filter(None, map(_why_left_out, epochs.drop_log)))
         if len(epochs):
             eeg, times_s = _on_grid(epochs, choices)
             parts.append(eeg)
             kept.append(epochs.selection + start)
-    counts = {name: counts[name] for name in REASONS}
+    counts = {name: counter[name] for name in REASONS}
     if not parts:
         found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
         raise unexpected(

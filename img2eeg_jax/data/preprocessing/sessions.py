@@ -153,12 +153,12 @@ def merge_sessions(
             f"image {np.argmax(counts) + 1}; a session may be missing",
         )
     order = shuffled(n_repetitions, choices.seed)
-    origin = np.stack(origin)[:, order]
+    merged = np.stack(origin)[:, order]
     eeg = np.empty((n_images, n_repetitions, *sessions[0].eeg.shape[1:]))
     for number, trials in enumerate(sessions):
-        here = origin[..., 0] == number
-        eeg[here] = trials.eeg[origin[here][:, 1]]
-    return eeg, origin
+        here = merged[..., 0] == number
+        eeg[here] = trials.eeg[merged[here][:, 1]]
+    return eeg, merged
 
 
 def shuffled(n: int, seed: int) -> np.ndarray:

@@ -45,7 +45,7 @@ def noise_covariance(
     """
     if variant not in VARIANTS:
         raise unexpected("variant", f"one of {VARIANTS}", f"{variant!r}")
-    total, n_conditions = 0.0, 0
+    total, n_conditions = np.zeros(()), 0
     for epochs in groups:
         # An estimate's features come third, its observations last.
         axes = (0, 3, 2, 1) if variant == "time" else (0, 1, 2, 3)

@@ -9,6 +9,7 @@ Nothing is downloaded.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -138,13 +139,19 @@ def ensure_shards(
     image_set = layout.read_image_set(data_dir)
     for subject in subjects:
         layout.check_image_list(image_set, subject)
-    what = {"subjects": subjects, "image_size": image_size}
-    if not reasons_to_build(image_set, shards_dir, **what):
+    find_reasons = functools.partial(
+        reasons_to_build,
+        image_set,
+        shards_dir,
+        subjects=subjects,
+        image_size=image_size,
+    )
+    if not find_reasons():
         # Nothing is written, and the folder may be one that cannot be written to.
         return
     with _only_builder(shards_dir, log):
         # While this process waited for the lock, another may have built the shards.
-        reasons = reasons_to_build(image_set, shards_dir, **what)
+        reasons = find_reasons()
         configs = [
             config
             for config in make_configs(image_set, subjects, image_size)
@@ -267,7 +274,8 @@ def _follow_parent() -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
     os._exit(1)
 
 

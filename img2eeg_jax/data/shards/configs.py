@@ -175,14 +175,14 @@ class EEGConfig(tfds.core.BuilderConfig):
 
     def _read_noise_free(
         self, partition: str, shape: tuple[int, ...]
-    ) -> np.ndarray | None:
+    ) -> np.ndarray:
         root = self.image_set.root
         response = layout.noise_free_response(root, self.subject, partition)
-        if response is not None and np.shape(response) != shape:
+        if response is None or response.shape != shape:
             raise unexpected(
                 layout.noise_free_path(root, self.subject, partition),
                 f"responses of shape {shape}, as the EEG has",
-                np.shape(response),
+                "none" if response is None else response.shape,
             )
         return response
 

@@ -94,7 +94,7 @@ class ImageRows:
         self._rows = np.arange(self._starts[-1])
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Returns the shape of the array."""
         return (len(self), *self._image_shape)
 
@@ -107,7 +107,9 @@ class ImageRows:
         """Reads all rows."""
         return np.asarray(self[:], dtype)
 
-    def __getitem__(self, rows: int | Sequence[int] | np.ndarray | slice) -> np.ndarray:
+    def __getitem__(
+        self, rows: int | np.integer | Sequence[int] | np.ndarray | slice
+    ) -> np.ndarray:
         """Reads rows.
 
         Args:
@@ -119,8 +121,8 @@ class ImageRows:
         Raises:
           InputError: a file is no longer what it was.
         """
-        if np.ndim(rows) == 0 and not isinstance(rows, slice):
-            return self[[rows]][0]
+        if isinstance(rows, int | np.integer):
+            return self[np.array([rows])][0]
         chosen = self._rows[rows]
         images = aligned.empty((len(chosen), *self._image_shape), np.uint8)
         shards = np.searchsorted(self._starts, chosen, "right") - 1

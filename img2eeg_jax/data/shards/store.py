@@ -132,7 +132,7 @@ class SubjectEEG:
         Raises:
           InputError: see `read`.
         """
-        digests = []
+        digests: list[list[bytes]] = []
 
         def keep(eeg: np.ndarray, first: int) -> np.ndarray:
             eeg = np.ascontiguousarray(eeg, np.float32)
@@ -264,7 +264,7 @@ class Shards:
     images_sha256: str
     files_sha256: Mapping[str, tuple[str, ...]]
     pixels_sha256: Mapping[str, tuple[str, ...]]
-    _eeg: Mapping[int, SubjectEEG] = dataclasses.field(repr=False)
+    _eeg: Mapping[layout.Label, SubjectEEG] = dataclasses.field(repr=False)
 
     @classmethod
     def open(

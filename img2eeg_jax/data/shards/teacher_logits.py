@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
+from img2eeg_jax.data.aligned import Rows
 from img2eeg_jax.data.shards.tensorflow_setup import tf
 from img2eeg_jax.errors import counted, expecting, unexpected
 
@@ -49,7 +50,7 @@ def key(teacher_variables: Mapping[str, Any], images: str, image_size: int) -> s
 def ensure_teacher_logits(
     shards_dir: str | os.PathLike,
     key: str,
-    images: Mapping[str, Sequence],
+    images: Mapping[str, Rows],
     compute: Callable[[np.ndarray], np.ndarray],
     *,
     batch_size: int = 64,

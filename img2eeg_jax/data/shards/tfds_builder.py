@@ -59,7 +59,8 @@ class ThingsEeg2(tfds.core.ShardBasedBuilder):
         )
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        self._digest, self._pixels = hashlib.sha256(), {}
+        self._digest = hashlib.sha256()
+        self._pixels: dict[str, list[str]] = {}
         super()._download_and_prepare(*args, **kwargs)
         self.info.metadata["data_sha256"] = self._digest.hexdigest()
         if self._pixels:

@@ -129,7 +129,7 @@ def _write_entries(
     zipped: zipfile.ZipFile, folder: pathlib.Path, entries: Sequence[zipfile.ZipInfo]
 ) -> None:
     bar = tqdm(
-        desc=pathlib.Path(zipped.filename).name,
+        desc=pathlib.Path(zipped.filename or "").name,
         total=sum(entry.file_size for entry in entries),
         unit="B",
         unit_scale=True,

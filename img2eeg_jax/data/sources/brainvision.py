@@ -108,7 +108,7 @@ def read_raw(path: pathlib.Path) -> mne.io.BaseRaw:
         raise unexpected(path, f"{expected} with samples in {where}", "no such file")
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / f"{path.stem}.vhdr"
-        copy.write_text(_for_mne(header), encoding="utf-8")
+        copy.write_text(_for_mne(header, header.data), encoding="utf-8")
         # MNE's readers raise nearly anything on damaged files.
         with expecting(path, expected, Exception):
             raw = mne.io.read_raw_brainvision(copy, verbose="ERROR")
@@ -146,7 +146,7 @@ def _check_channels(text: str, path: pathlib.Path) -> None:
     lines = re.findall(r"(?mi)^Ch\d+[ \t]*=(.*)$", section[1] if section else "")
     channels = [line.split(",") for line in lines]
     n_channels, _ = (
-        _above_0(_entry(text, key), key, path)
+        _above_0(_entry(text, key) or "none", key, path)
         for key in ("NumberOfChannels", "SamplingInterval")
     )
     if len(channels) != n_channels:
@@ -202,8 +202,9 @@ def _find(
     for candidate in filter(None, (name, *own)):
         if (path := header.with_name(candidate)).is_file():
             return path
-        if (path := there.get(_form(candidate))) not in (None, header):
-            return path
+        alike = there.get(_form(candidate))
+        if alike is not None and alike != header:
+            return alike
     return None
 
 
@@ -211,11 +212,11 @@ def _form(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _for_mne(header: Header) -> str:
+def _for_mne(header: Header, samples: pathlib.Path) -> str:
     """Returns a header that names the file of samples, and units, as MNE knows them."""
     text = re.sub(
         r"(?mi)^DataFile[ \t]*=.*$",
-        lambda _: f"DataFile={header.data.absolute()}",
+        lambda _: f"DataFile={samples.absolute()}",
         header.text.replace("\r\n", "\n"),
     )
     # Markers are read by `read_markers`.

@@ -182,8 +182,8 @@ def _ask(url: str) -> _Remote:
 def _describe(url: str, response: httpx2.Response) -> _Remote:
     """Returns what an answer says of the whole file, of which it may be a part."""
     headers = response.headers
-    version = headers.get("ETag") or headers.get("Last-Modified", "")
-    size = headers.get("Content-Range") or headers.get("Content-Length", "")
+    version = headers.get("ETag") or headers.get("Last-Modified") or ""
+    size = headers.get("Content-Range") or headers.get("Content-Length") or ""
     size = size.rpartition("/")[-1]
     if headers.get("Content-Encoding", "identity") != "identity":
         size = ""

@@ -103,10 +103,12 @@ def read_recording(
     read = _read_brainvision if path.suffix == ".vhdr" else _read_npy
     found = read(path, channels, rule.kind)
     events, n_ignored = rule.apply(found.events)
+    onsets, triggers = events.T
     return make_recording(
         path,
         found.raw,
-        *events.T,
+        onsets,
+        triggers,
         left_out=found.left_out | {"ignored": n_ignored},
         no_eeg=found.no_eeg,
         notes=found.notes,
@@ -120,7 +122,7 @@ def _holds_recordings(folder: pathlib.Path) -> bool:
 def _session(
     number: layout.Label, folder: pathlib.Path, rule: markers.MarkerRule
 ) -> Session:
-    files = _files_of(folder)
+    files: dict[str, tuple[pathlib.Path, ...]] = _files_of(folder)
     others = {file: companions(file) for found in files.values() for file in found}
     read = functools.partial(read_recording, rule=rule)
     return Session(number, files, read, others, rule.options())

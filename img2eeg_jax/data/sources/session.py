@@ -70,7 +70,9 @@ class Session:
     companions: dict[pathlib.Path, tuple[pathlib.Path, ...]] = dataclasses.field(
         default_factory=dict
     )
-    options: dict[str, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, str | list[str] | list[int]] = dataclasses.field(
+        default_factory=dict
+    )
     notes: tuple[str, ...] = ()
 
 
@@ -158,15 +160,15 @@ def choose_channels(
     if isinstance(channels, str):
         channels = (channels,)
     _refuse_twice(channels, path)
-    rows = [find_channel(name, ch_names) for name in channels]
-    missing = [name for name, row in zip(channels, rows, strict=True) if row is None]
+    rows_of = {name: find_channel(name, ch_names) for name in channels}
+    missing = [name for name, row in rows_of.items() if row is None]
     if missing:
         raise unexpected(
             path,
             f"the channels {', '.join(channels)}",
             f"no {', '.join(missing)} among {', '.join(ch_names)}",
         )
-    return rows
+    return [row for row in rows_of.values() if row is not None]
 
 
 def not_eeg(ch_names: Sequence[str], ch_types: Sequence[str]) -> tuple[str, ...]:

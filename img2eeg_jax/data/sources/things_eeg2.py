@@ -179,7 +179,7 @@ def _fetch_file(
     """Gets one file from the first source that has it."""
     folder = data_dir / "downloads" / name.replace("/", "-")
     folder.mkdir(exist_ok=True)
-    failures = []
+    failures: list[str] = []
     # Two processes must not unpack the same file.
     with WeakFileLock(folder / "lock"):
         for source in sources(name, mirrors, hosts, failures, log):
@@ -253,9 +253,10 @@ def _put_into_place(
         unpacked = scratch / "content"
         unpacked.mkdir()
         archives.unzip(path, unpacked)
-        new = _find_content(name, unpacked)
-        if new is None:
+        found = _find_content(name, unpacked)
+        if found is None:
             raise unexpected(path, f"the content of {name}", "other files")
+        new = found
     target.parent.mkdir(parents=True, exist_ok=True)
     _move_missing(new, target)
 

@@ -85,7 +85,7 @@ def take_declared_units(
         raw._orig_units[name] = unit
 
 
-def _by_name(table: Table) -> dict[str, dict[str, str]]:
+def _by_name(table: Table) -> dict[str, Mapping[str, str]]:
     return {same_form(row["name"]): row for _, row in table.rows if "name" in row}
 
 

@@ -93,7 +93,8 @@ def read_events(
             raise unexpected(
                 path, f"a column {column}", f"{', '.join(table.header) or 'none'}{more}"
             )
-    trials, lines, n_ignored = [], {}, 0
+    trials, n_ignored = [], 0
+    lines: dict[str, int] = {}
     for line, row in table.rows:
         name = row[image_column]
         if name in NO_VALUE:

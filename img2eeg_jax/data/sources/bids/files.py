@@ -83,8 +83,8 @@ def find_table(
         fitting: dict[int, list[pathlib.Path]] = {}
         for path in sorted(folder.glob(f"*{suffix}.tsv")):
             theirs = _entities(path)
-            is_table = path.stem.split("_")[-1] == suffix and theirs is not None
-            if is_table and theirs.items() <= mine:
+            is_table = path.stem.split("_")[-1] == suffix
+            if is_table and theirs is not None and theirs.items() <= mine:
                 fitting.setdefault(len(theirs), []).append(path)
         if fitting:
             nearest = fitting[max(fitting)]

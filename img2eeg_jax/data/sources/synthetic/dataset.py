@@ -52,7 +52,7 @@ class Parameters:
     image_size: int = 64
     training_repetitions: int = 4
     test_repetitions: int = 20
-    subjects: tuple[int, ...] = (1,)
+    subjects: tuple[layout.Label, ...] = (1,)
 
     @property
     def n_images(self) -> dict[str, int]:
@@ -60,7 +60,7 @@ class Parameters:
         n_training = self.n_training_concepts * self.images_per_concept
         return {"training": n_training, "test": self.n_test_concepts}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "subjects", tuple(self.subjects))
         values = dataclasses.asdict(self)
         seed, subjects = values.pop("seed"), values.pop("subjects")
@@ -136,8 +136,8 @@ def _add_subjects(target: pathlib.Path, parameters: Parameters) -> None:
 
 
 def present_subjects(
-    data_dir: str | os.PathLike, subjects: Sequence[int] = (1,)
-) -> tuple[int, ...]:
+    data_dir: str | os.PathLike, subjects: Sequence[layout.Label] = (1,)
+) -> tuple[layout.Label, ...]:
     """Returns the subjects of a data set that `write_synthetic` wrote by its defaults.
 
     Args:
@@ -151,7 +151,9 @@ def present_subjects(
     return _present_subjects(pathlib.Path(data_dir).absolute(), parameters)
 
 
-def _present_subjects(target: pathlib.Path, parameters: Parameters) -> tuple[int, ...]:
+def _present_subjects(
+    target: pathlib.Path, parameters: Parameters
+) -> tuple[layout.Label, ...]:
     """Returns the subjects that are there; refuses a folder that holds other data."""
     path = layout.synthetic_path(target)
     if path.exists():
