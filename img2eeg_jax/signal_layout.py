@@ -80,20 +80,9 @@ class SignalLayout:
     @property
     def axes(self) -> Axes | None:
         """Channels and times of what `to_eeg` gives; None for features."""
-        if self.eeg is None or self.kind != CHANNEL_MEAN:
+        if self.kind != CHANNEL_MEAN:
             return self.eeg
         return dataclasses.replace(self.eeg, ch_names=(MEAN_CHANNEL,))
-
-    @property
-    def eeg_axes(self) -> Axes:
-        """Channels and times of the EEG that the signal is made from.
-
-        Raises:
-          InputError: it has none: features.
-        """
-        if self.eeg is None:
-            raise unexpected("signal", "channels and times", f"{self.size} features")
-        return self.eeg
 
     @property
     def size(self) -> int:
@@ -107,10 +96,9 @@ class SignalLayout:
 
     def to_eeg(self, signal: np.ndarray) -> np.ndarray:
         """Maps flat signals [image, size] to [image, channel, time], z-scored EEG."""
-        n_channels, n_times = self.eeg_axes.shape
         if self.window is not None:
-            return signal[:, slice(*self.window)].reshape(-1, 1, n_times)
-        return signal.reshape(-1, n_channels, n_times)
+            signal = signal[:, slice(*self.window)]
+        return signal.reshape(-1, *self.axes.shape)
 
     def places_in(self, other: "SignalLayout | None") -> np.ndarray:
         """Finds the numbers of this signal in another, by channels and times.
@@ -132,17 +120,16 @@ class SignalLayout:
             if other.shape != self.shape:
                 raise unexpected("signal", f"shape {self.shape}", other.shape)
             return np.arange(self.size)
-        mine, theirs = self.eeg_axes, other.eeg_axes
-        times = mine.places_of_times(theirs)
-        if self.window is not None and other.window is not None:
-            if not mine.has_channels_of(theirs):
-                expected = f"the mean of {', '.join(mine.ch_names)}"
+        times = self.eeg.places_of_times(other.eeg)
+        if self.kind == CHANNEL_MEAN:
+            if not self.eeg.has_channels_of(other.eeg):
+                expected = f"the mean of {', '.join(self.eeg.ch_names)}"
                 raise unexpected(
-                    "channels", expected, f"that of {', '.join(theirs.ch_names)}"
+                    "channels", expected, f"that of {', '.join(other.eeg.ch_names)}"
                 )
             shift = other.window[0] + times[0] - self.window[0]
             return np.clip(np.arange(self.size) + shift, 0, other.size - 1)
-        rows = np.array(theirs.channel_rows(mine.ch_names))
+        rows = np.array(other.eeg.channel_rows(self.eeg.ch_names))
         return (rows[:, np.newaxis] * other.shape[1] + times).ravel()
 
     def measured(self, eeg: np.ndarray) -> np.ndarray:
