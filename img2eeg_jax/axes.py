@@ -1,4 +1,8 @@
-"""Channels and times: what the last two axes of EEG mean, and how parts are chosen."""
+"""Channels and times: what the last two axes of EEG mean, and how parts are chosen.
+
+Responses of other kinds, voxels or ratings, are features alone. In arrays they have one
+time, so that what is done at each channel and time is done to them, too.
+"""
 
 import dataclasses
 import unicodedata
@@ -6,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import counted, listed, unexpected
 
 # Units of EEG. What is whitened (MVNN) has none; of published weights none is known.
 VOLTS, WHITENED, UNKNOWN = "V", "whitened", "unknown"
@@ -25,9 +29,10 @@ class Axes:
     """The names of channels, the times of samples, and the unit of the values.
 
     Attributes:
-      ch_names: the name of each channel.
-      times_s: f64[time], seconds from image onset, ascending.
-      unit: "V", "whitened" or "unknown"; of predictions "µV", "whitened" or "z".
+      ch_names: the name of each channel; or of each feature.
+      times_s: f64[time], seconds from image onset, ascending; of features NaN, once.
+      unit: "V", "whitened" or "unknown"; of predictions "µV", "whitened" or "z"; of
+        features whatever they are in.
     """
 
     ch_names: tuple[str, ...]
@@ -50,7 +55,9 @@ class Axes:
         """Tells whether times are the same but for rounding."""
         times_s, others_s = self.times_s, other.times_s
         is_long = len(times_s) == len(others_s)
-        return is_long and np.allclose(times_s, others_s, rtol=0, atol=_SAME_S)
+        return is_long and np.allclose(
+            times_s, others_s, rtol=0, atol=_SAME_S, equal_nan=True
+        )
 
     def has_channels_of(self, other: "Axes") -> bool:
         """Tells whether the channels are the same, in whatever order.
@@ -60,10 +67,27 @@ class Axes:
         mine, others = (sorted(map(_plain, axes.ch_names)) for axes in (self, other))
         return mine == others
 
+    @classmethod
+    def of_features(cls, names: Sequence[str], unit: str = UNKNOWN) -> "Axes":
+        """Returns the axes of responses that have no times, f[..., feature, 1]."""
+        return cls(tuple(names), np.array([np.nan]), unit)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether these are channels and times, and not features alone."""
+        return not np.isnan(self.times_s).any()
+
     @property
     def shape(self) -> tuple[int, int]:
-        """(number of channels, number of times)."""
+        """(number of channels, number of times); of features (their number, 1)."""
         return len(self.ch_names), len(self.times_s)
+
+    def __str__(self) -> str:
+        """Returns how many there are, in words."""
+        n_channels, n_times = self.shape
+        if not self.has_times:
+            return counted(n_channels, "feature")
+        return f"{counted(n_channels, 'channel')} × {counted(n_times, 'time')}"
 
     def select(
         self,
@@ -108,14 +132,19 @@ class Axes:
         """
         if channels is None:
             return list(range(len(self.ch_names)))
-        rows_of = {name: find_channel(name, self.ch_names) for name in channels}
+        # Looked up at once: there may be as many features as there are voxels.
+        known = {name: row for row, name in enumerate(self.ch_names)}
+        rows_of = {
+            name: known[name] if name in known else find_channel(name, self.ch_names)
+            for name in channels
+        }
         unknown = [name for name, row in rows_of.items() if row is None]
         rows = [row for row in rows_of.values() if row is not None]
         if unknown or not channels or len(set(rows)) != len(channels):
             raise unexpected(
                 "channels",
-                f"different names out of {', '.join(self.ch_names)}",
-                ", ".join(unknown or channels) or "none",
+                f"different names out of {listed(self.ch_names)}",
+                listed(unknown or channels) or "none",
             )
         return rows
 
@@ -153,11 +182,14 @@ class Axes:
 
         Raises:
           InputError: it runs backwards, holds no sample, or has a time further than
-            10 s from image onset.
+            10 s from image onset; or these are features.
         """
         times_s = self.times_s
         if window_s is None:
             return slice(0, len(times_s))
+        if not self.has_times:
+            expected = "none, for responses without times"
+            raise unexpected("window", expected, "{:g} to {:g} s".format(*window_s))
         first_s, last_s = window_s
         if max(abs(first_s), abs(last_s)) > _FURTHEST_S:
             expected = f"seconds from image onset, at most {_FURTHEST_S:g}"
@@ -200,14 +232,23 @@ class Axes:
         """Returns the axes in plain lists, which JSON keeps exactly."""
         return {
             "ch_names": list(self.ch_names),
-            "times_s": self.times_s.tolist(),
+            "times_s": self.times_s.tolist() if self.has_times else None,
             "unit": self.unit,
         }
 
     @classmethod
     def from_dict(cls, entries: dict) -> "Axes":
         """Rebuilds axes from `to_dict`."""
+        if entries["times_s"] is None:
+            return cls.of_features(entries["ch_names"], entries["unit"])
         return cls(**entries)
+
+
+def spoken_window(window_s: Sequence[float] | None) -> str:
+    """Returns a window in words, such as "100-300 ms"; "" of responses without times."""
+    if window_s is None:
+        return ""
+    return "{:.0f}-{:.0f} ms".format(*(1e3 * end_s for end_s in window_s))
 
 
 def find_channel(name: str, ch_names: Sequence[str]) -> int | None:

@@ -6,7 +6,7 @@ scripts spell them as the flags that they are (`scripts.common`).
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -95,6 +95,13 @@ def first_line(error: BaseException) -> str:
 def without_errno(text: str) -> str:
     """Drops the system's number of an error, which libraries quote before its words."""
     return re.sub(r"\[Errno -?\d+\] ", "", text)
+
+
+def listed(names: Sequence[Any], most: int = 100) -> str:
+    """Returns names with commas between; of very many the first, and how many more."""
+    shown = ", ".join(map(str, names[:most]))
+    more = len(names) - most
+    return shown if more <= 0 else f"{shown} and {more} more"
 
 
 def counted(n: int, noun: str) -> str:

@@ -25,7 +25,7 @@ class SignalLayout:
         the whole epoch though only a window of it is trained; or "features", no EEG.
       shape: shape of the signal before flattening.
       eeg: channels and times of the EEG that it predicts, or the mean over whose
-        channels; None for features.
+        channels; features by their names, or None of features whose names nobody knows.
       window: (start, stop), entries of the signal that count; None for all.
     """
 
@@ -36,26 +36,27 @@ class SignalLayout:
 
     @classmethod
     def for_eeg(cls, kind: str, eeg: Axes, epoch_times_s: np.ndarray) -> "SignalLayout":
-        """Builds the layout of a network trained on EEG.
+        """Builds the layout of a network trained on EEG, or on other responses.
 
         Args:
-          kind: "channels_x_times" or "channel_mean".
+          kind: "channels_x_times", "channel_mean" or "features".
           eeg: channels of the EEG, and times of the trained window, a contiguous part
-            of `epoch_times_s`.
+            of `epoch_times_s`; or features.
           epoch_times_s: f64[time], all the times of an epoch, seconds.
 
         Raises:
           InputError: an unknown kind.
         """
+        if kind == FEATURES:
+            return cls(kind, (len(eeg.ch_names),), eeg)
         if kind == CHANNELS_BY_TIMES:
             return cls(kind, eeg.shape, eeg)
         if kind == CHANNEL_MEAN:
             start = int(np.argmin(np.abs(np.asarray(epoch_times_s) - eeg.times_s[0])))
             window = (start, start + len(eeg.times_s))
             return cls(kind, (len(epoch_times_s),), eeg, window)
-        raise unexpected(
-            "signal", f"{CHANNELS_BY_TIMES!r} or {CHANNEL_MEAN!r}", repr(kind)
-        )
+        expected = f"{CHANNELS_BY_TIMES!r}, {CHANNEL_MEAN!r} or {FEATURES!r}"
+        raise unexpected("signal", expected, repr(kind))
 
     @classmethod
     def from_dict(cls, entries: dict) -> "SignalLayout":
@@ -78,8 +79,13 @@ class SignalLayout:
         }
 
     @property
-    def axes(self) -> Axes | None:
-        """Channels and times of what `to_eeg` gives; None for features."""
+    def axes(self) -> Axes:
+        """Channels and times of what `to_eeg` gives, or features.
+
+        Features whose names nobody knows are called by their numbers, from 0.
+        """
+        if self.eeg is None:
+            return Axes.of_features([str(number) for number in range(self.size)])
         if self.kind != CHANNEL_MEAN:
             return self.eeg
         return dataclasses.replace(self.eeg, ch_names=(MEAN_CHANNEL,))
@@ -95,7 +101,10 @@ class SignalLayout:
         return self.kind != FEATURES
 
     def to_eeg(self, signal: np.ndarray) -> np.ndarray:
-        """Maps flat signals [image, size] to [image, channel, time], z-scored EEG."""
+        """Maps flat signals [image, size] to [image, channel, time], z-scored EEG.
+
+        Features are [image, feature, 1].
+        """
         if self.window is not None:
             signal = signal[:, slice(*self.window)]
         return signal.reshape(-1, *self.axes.shape)
@@ -116,10 +125,12 @@ class SignalLayout:
         if other is None or other.kind != self.kind:
             found = "none" if other is None else other.kind
             raise unexpected("signal", f"one of {self.kind}", found)
-        if not self.is_eeg:
+        if None in (self.eeg, other.eeg):
             if other.shape != self.shape:
                 raise unexpected("signal", f"shape {self.shape}", other.shape)
             return np.arange(self.size)
+        if not self.is_eeg:
+            return np.array(other.eeg.channel_rows(self.eeg.ch_names))
         times = self.eeg.places_of_times(other.eeg)
         if self.kind == CHANNEL_MEAN:
             if not self.eeg.has_channels_of(other.eeg):

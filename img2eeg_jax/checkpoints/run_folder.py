@@ -25,7 +25,7 @@ FREE_KEYS = (
 )
 
 # Key → how runs trained whose config.json is older than the key and lacks it.
-_IMPLIED = {"even_batches": False}
+_IMPLIED = {"even_batches": False, "is_eeg": True}
 
 
 def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from img2eeg_jax.axes import UNKNOWN, Axes
 from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.data.pairing import Pairing, row_digests
 from img2eeg_jax.data.zscore import ZScore, fit_zscore, pooled_zscore, stack_zscores
-from img2eeg_jax.errors import naming, unexpected
+from img2eeg_jax.errors import listed, naming, unexpected
 
 if TYPE_CHECKING:
     from img2eeg_jax.data.shards.image_rows import ImageRows
@@ -253,8 +253,8 @@ def _common_axes(
         if names is None and not axes.has_channels_of(common):
             raise unexpected(
                 where,
-                f"the first subject's channels {', '.join(common.ch_names)}",
-                ", ".join(axes.ch_names),
+                f"the first subject's channels {listed(common.ch_names)}",
+                listed(axes.ch_names),
             )
         with naming(where):
             mine, first = axes.select(names, window_s), common.select(names, window_s)

@@ -65,7 +65,8 @@ def fit_zscore(mean_eeg: np.ndarray, axes: Axes | None = None) -> ZScore:
       The statistics per channel and time.
 
     Raises:
-      InputError: the EEG of a channel and time is the same for all images.
+      InputError: the EEG of a channel and time, or a feature, is the same for all
+        images.
     """
     mean = mean_eeg.mean(axis=0, dtype=np.float64)
     std = mean_eeg.std(axis=0, dtype=np.float64)
@@ -76,10 +77,13 @@ def fit_zscore(mean_eeg: np.ndarray, axes: Axes | None = None) -> ZScore:
         where, when = f"number {channel}", f"sample {time}"
         if axes is not None:
             where, when = axes.ch_names[channel], f"{axes.times_s[time]:.3f} s"
+        kind, place = "EEG", f"channel {where}, {when}"
+        if axes is not None and not axes.has_times:
+            kind, place = "responses", f"feature {where}"
         raise unexpected(
             "z-score",
-            f"EEG that varies over the {counted(len(mean_eeg), 'image')}",
-            f"a standard deviation of 0 at channel {where}, {when}",
+            f"{kind} that varies over the {counted(len(mean_eeg), 'image')}",
+            f"a standard deviation of 0 at {place}",
         )
     return ZScore(mean.astype(np.float32), std.astype(np.float32))
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from img2eeg_jax.axes import spoken_window
 from img2eeg_jax.checkpoints import run_folder, store
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.data import duplicates, layout
 from img2eeg_jax.data.examples import EncodingData, load_encoding_data
+from img2eeg_jax.data.reliability import reliable_channels
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
-from img2eeg_jax.data.zscore import ZScore
-from img2eeg_jax.errors import expecting, unexpected
+from img2eeg_jax.errors import counted, expecting, naming, unexpected
 from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
 from img2eeg_jax.evaluation.correlation import correlate_over_images
 from img2eeg_jax.files import replace_folder, scratch_dir
@@ -29,7 +30,7 @@ from img2eeg_jax.linear.regression import Fitted, Regression
 from img2eeg_jax.linear.time_map import TimeMap
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.models.linear_encoder import FLAT, POOLS
-from img2eeg_jax.signal_layout import CHANNELS_BY_TIMES, SignalLayout
+from img2eeg_jax.signal_layout import CHANNELS_BY_TIMES, FEATURES, SignalLayout
 from img2eeg_jax.timing import timed
 
 # Files of the layer × time map, beside the checkpoint.
@@ -57,6 +58,10 @@ class Choices:
       shuffle_eeg_seed: if given, training EEG goes to random training images: a
         control.
       layer_map: whether an encoder is fitted for each layer alone, too.
+      is_eeg: whether it predicts EEG, or the responses of
+        `responses_{training,test}.npz`.
+      least_reliability: of the channels, or features, that are kept, see
+        `reliability.reliable_channels`; None keeps all.
     """
 
     layers: tuple[str, ...] = ()
@@ -66,6 +71,8 @@ class Choices:
     regression: Regression = dataclasses.field(default_factory=Regression)
     shuffle_eeg_seed: int | None = None
     layer_map: bool = True
+    is_eeg: bool = True
+    least_reliability: float | None = None
 
     def __post_init__(self):
         if self.pool not in POOLS:
@@ -122,34 +129,24 @@ def fit_linear(
       InputError: something the user gave is wrong, or the folder holds another run.
     """
     choices, workdir = choices or Choices(), pathlib.Path(workdir)
-    subjects = tuple(subjects) or (only_subject(data_dir),)
+    subjects = tuple(subjects) or (_only_subject(data_dir),)
     data_dir = os.path.abspath(data_dir) if data_dir else ""
     layers = choices.layers or tuple(backbone.layers)
     backbone.check_layers(layers)
     choices = dataclasses.replace(choices, layers=layers)
-    config = config_of(backbone, data_dir, shards_dir, subjects, choices)
-    folders = folders_of(workdir, subjects)
+    config = _config_of(backbone, data_dir, shards_dir, subjects, choices)
+    folders = _folders_of(workdir, subjects)
     store.check_folder(workdir)
     for folder, subject in folders.items():
         run_folder.check_config(folder, config | {"subjects": str(subject)})
     with only_writer(workdir, log=log):
         with timed("reading data", log):
-            shards = open_shards(
-                data_dir, shards_dir, workdir, subjects, backbone.image_size, log
-            )
-            data = load_encoding_data(
-                shards,
-                subjects=subjects,
-                channels=choices.channels,
-                window_s=choices.window_s,
-                n_validation_concepts=0,
-                split_seed=0,
-                shuffle_eeg_seed=choices.shuffle_eeg_seed,
-            )
+            shards = _open_shards(config, workdir, subjects, choices, log)
+            data = [_load(shards, subject, choices) for subject in subjects]
         if repeated := duplicates.warning(shards):
             log(repeated)
         cache = FeatureCache(pathlib.Path(cache_dir or workdir / "features"), log)
-        features = read_features(backbone, cache, shards, choices)
+        features = _read_features(backbone, cache, shards, choices)
         with timed(f"fitting {_told(features['training'], data)}", log):
             fitted = _fit(features["training"], data, shards, choices.regression)
         maps = _time_maps(features, data, shards, subjects, fitted, choices, log)
@@ -157,19 +154,18 @@ def fit_linear(
         for place, (folder, subject) in enumerate(folders.items()):
             own = config | {"subjects": str(subject)}
             description, variables = _describe(
-                backbone, shards, data, place, fitted[place], choices, own
+                backbone, shards, subject, data[place], fitted[place], choices, own
             )
-            write(folder, own, description, variables)
+            _write(folder, own, description, variables)
             if isinstance(backbone, FeatureFiles):
                 backbone.write_index(folder, shards)
             if maps is not None:
-                maps[place].save(folder / MAP_TABLE)
-                maps[place].plot(folder / MAP_FIGURE)
+                _write_map(maps[place], folder)
             results.append(Result(subject, folder, maps and maps[place], fitted[place]))
     return results
 
 
-def only_subject(data_dir: str | os.PathLike) -> layout.Label:
+def _only_subject(data_dir: str | os.PathLike) -> layout.Label:
     """Returns the subject of data that have one.
 
     Raises:
@@ -185,7 +181,7 @@ def only_subject(data_dir: str | os.PathLike) -> layout.Label:
     return found[0]
 
 
-def folders_of(
+def _folders_of(
     workdir: pathlib.Path, subjects: Sequence[layout.Label]
 ) -> dict[pathlib.Path, layout.Label]:
     """Returns the folder of each subject's checkpoint."""
@@ -194,7 +190,7 @@ def folders_of(
     return {workdir / layout.subject_name(one): one for one in subjects}
 
 
-def config_of(
+def _config_of(
     backbone: Backbone | FeatureFiles,
     data_dir: str,
     shards_dir: str,
@@ -214,19 +210,20 @@ def config_of(
     return json.loads(json.dumps(config))
 
 
-def open_shards(
-    data_dir: str,
-    shards_dir: str,
+def _open_shards(
+    config: Mapping[str, Any],
     workdir: pathlib.Path,
     subjects: Sequence[layout.Label],
-    image_size: int,
+    choices: Choices,
     log: Callable[[str], None],
 ) -> Shards:
     """Opens shards, with the data where they can be, after building them if need be.
 
     Raises:
-      InputError: neither data nor shards are named, or they are not there.
+      InputError: neither data nor shards are named, they are not there, or do not have
+        the channels and the window that are chosen; nothing is built then.
     """
+    data_dir, shards_dir = config["data_dir"], config["shards_dir"]
     if not data_dir and not shards_dir:
         raise unexpected("`data_dir`", "a data set", "none")
     if data_dir and not os.path.isdir(data_dir):
@@ -234,12 +231,34 @@ def open_shards(
     if shards_dir and not is_remote(shards_dir):
         shards_dir = os.path.abspath(shards_dir)
     place = builder.shards_folder(shards_dir, data_dir, workdir / "shards")
-    return builder.open_or_build(
-        data_dir, place, subjects=subjects, image_size=image_size, log=log
+    what = {"subjects": subjects, "image_size": config["image_size"]}
+    what["is_eeg"] = choices.is_eeg
+    axes, _ = builder.look(data_dir, place, **what)
+    with naming(data_dir or shards_dir):
+        axes.select(choices.channels, choices.window_s)
+    return builder.open_or_build(data_dir, place, **what, log=log)
+
+
+def _load(shards: Shards, subject: layout.Label, choices: Choices) -> EncodingData:
+    channels = choices.channels
+    if choices.least_reliability is not None:
+        eeg = shards.eeg(subject)
+        with naming(f"{shards.shards_dir}: subject {subject}"):
+            channels = reliable_channels(
+                eeg, choices.least_reliability, channels, choices.window_s
+            )
+    return load_encoding_data(
+        shards,
+        subjects=subject,
+        channels=channels,
+        window_s=choices.window_s,
+        n_validation_concepts=0,
+        split_seed=0,
+        shuffle_eeg_seed=choices.shuffle_eeg_seed,
     )
 
 
-def read_features(
+def _read_features(
     backbone: Backbone | FeatureFiles,
     cache: FeatureCache,
     shards: Shards,
@@ -260,34 +279,27 @@ def read_features(
     }
 
 
-def _told(features: Mapping[str, np.ndarray], data: EncodingData) -> str:
-    n_images, n_subjects, *shape = data.train.response.shape
+def _told(features: Mapping[str, np.ndarray], data: Sequence[EncodingData]) -> str:
+    n_images = len(data[0].train.response)
     n_features = sum(part.shape[1] for part in features.values())
-    whose = "" if n_subjects == 1 else f" of {n_subjects} subjects"
-    return (
-        f"{n_images} images × {n_features} features to {shape[0]} channels × "
-        f"{shape[1]} times{whose}"
-    )
+    whose = "" if len(data) == 1 else f" of {len(data)} subjects"
+    return f"{n_images} images × {n_features} features to {data[0].axes}{whose}"
 
 
 def _fit(
     features: Mapping[str, np.ndarray],
-    data: EncodingData,
+    data: Sequence[EncodingData],
     shards: Shards,
     regression: Regression,
 ) -> list[Fitted]:
     """Fits each subject; they share what is needed of the features alone."""
     prepared = regression.prepare(features, shards.concepts["training"])
-    n_subjects = data.train.response.shape[1]
-    return [
-        regression.fit(prepared, np.ascontiguousarray(data.train.response[:, place]))
-        for place in range(n_subjects)
-    ]
+    return [regression.fit(prepared, one.train.response) for one in data]
 
 
 def _time_maps(
     features: Features,
-    data: EncodingData,
+    data: Sequence[EncodingData],
     shards: Shards,
     subjects: Sequence[layout.Label],
     fitted: list[Fitted],
@@ -309,25 +321,27 @@ def _time_maps(
                 part = {layer: features["training"][layer]}
                 encoders[layer] = _fit(part, data, shards, alone)
                 read[layer] = {layer: features["test"][layer]}
-    measured = data.test.response
     return [
         TimeMap(
             {
                 name: correlate_over_images(
-                    one[place].predict(read[name]), measured[:, place]
+                    one[place].predict(read[name]), data[place].test.response
                 )
                 for name, one in encoders.items()
             },
-            data.axes,
-            _ceiling(shards, subject, choices),
-            len(measured),
+            data[place].axes,
+            _ceiling(shards, subject, data[place].axes.ch_names, choices.window_s),
+            len(data[place].test.response),
         )
         for place, subject in enumerate(subjects)
     ]
 
 
 def _ceiling(
-    shards: Shards, subject: layout.Label, choices: Choices
+    shards: Shards,
+    subject: layout.Label,
+    channels: Sequence[str],
+    window_s: tuple[float, float] | None,
 ) -> np.ndarray | None:
     """Returns f64[time], the r that a perfect prediction would have on test images."""
     eeg = shards.eeg(subject)
@@ -335,8 +349,7 @@ def _ceiling(
     if n < 2:
         return None
     every = np.arange(len(shards.images["test"]))
-    window_s = choices.window_s
-    _, halves = eeg.means("test", choices.channels, window_s, halves_of=every)
+    _, halves = eeg.means("test", channels, window_s, halves_of=every)
     return np.array(
         [
             float(spearman_brown_ceiling(halves[..., time : time + 1], n))
@@ -348,15 +361,15 @@ def _ceiling(
 def _describe(
     backbone: Backbone | FeatureFiles,
     shards: Shards,
+    subject: layout.Label,
     data: EncodingData,
-    place: int,
     fitted: Fitted,
     choices: Choices,
     config: Mapping[str, Any],
 ) -> tuple[Description, dict[str, Any]]:
     """Returns the description and the variables of one subject's checkpoint."""
-    subject = shards.subjects[place]
-    signal = SignalLayout.for_eeg(CHANNELS_BY_TIMES, data.axes, data.epoch_times_s)
+    kind = CHANNELS_BY_TIMES if choices.is_eeg else FEATURES
+    signal = SignalLayout.for_eeg(kind, data.axes, data.epoch_times_s)
     kind, arguments, variables = model_of(
         fitted.linear_map.folded(), backbone, choices.layers, choices.pool, signal.shape
     )
@@ -366,7 +379,7 @@ def _describe(
         model=arguments,
         image_size=backbone.image_size,
         signal=signal,
-        zscore=ZScore(data.zscore.mean[place], data.zscore.std[place]),
+        zscore=data.zscore,
         subject=subject,
         initial_weights=backbone.name,
         config=config,
@@ -375,7 +388,7 @@ def _describe(
             "preprocessing": eeg.preprocessing,
             "simulated": eeg.simulated,
         },
-        pairings=data.pairings_of(subject),
+        pairings=data.pairings,
         linear={
             "backbone": backbone.describe(),
             "layers": list(choices.layers),
@@ -386,7 +399,7 @@ def _describe(
     return description, variables
 
 
-def write(
+def _write(
     folder: pathlib.Path,
     config: dict[str, Any],
     description: Description,
@@ -403,19 +416,27 @@ def write(
         replace_folder(scratch / "new" / store.FOLDER, place)
 
 
+def _write_map(time_map: TimeMap, folder: pathlib.Path) -> None:
+    """Writes the table of a map, and its figure where there are times to draw."""
+    time_map.save(folder / MAP_TABLE)
+    if time_map.axes.has_times:
+        time_map.plot(folder / MAP_FIGURE)
+
+
 def result_table(result: Result) -> str:
     """Returns the mean scores of a subject's encoders as lines of text."""
     lines = [f"subject {result.subject}, in {result.folder}"]
     if result.time_map is None:
         return lines[0]
-    axes = result.time_map.axes
-    covered = axes.times_s[0] <= _WINDOW_S[0] and axes.times_s[-1] >= _WINDOW_S[1]
-    window_s = _WINDOW_S if covered else tuple(axes.times_s[[0, -1]])
-    start_ms, stop_ms = (1e3 * time_s for time_s in window_s)
+    axes, window_s = result.time_map.axes, None
+    mean_of = str(axes)
+    if axes.has_times:
+        covered = axes.times_s[0] <= _WINDOW_S[0] and axes.times_s[-1] >= _WINDOW_S[1]
+        window_s = _WINDOW_S if covered else tuple(axes.times_s[[0, -1]])
+        mean_of = f"{counted(axes.shape[0], 'channel')} and {spoken_window(window_s)}"
     lines.append(
         f"  r over {result.time_map.n_images} test images with the mean of all "
-        f"repetitions, mean of {len(axes.ch_names)} channels and "
-        f"{start_ms:.0f}-{stop_ms:.0f} ms (eval.py gives ceilings and p):"
+        f"repetitions, mean of {mean_of} (eval.py gives ceilings and p):"
     )
     lines += [
         f"    {name:<24}{r:6.3f}" for name, r in result.time_map.means(window_s).items()

@@ -29,7 +29,7 @@ class TimeMap:
       r: name of the encoder, that of all layers first → f64[channel, time], Pearson r
         over the test images with the mean of all repetitions; nan where either is
         constant.
-      axes: channels and times.
+      axes: channels and times, or features.
       ceiling: f64[time], the r that a perfect prediction would have; None where it is
         not known.
       n_images: number of test images.
@@ -40,7 +40,7 @@ class TimeMap:
     ceiling: np.ndarray | None
     n_images: int
 
-    def means(self, window_s: tuple[float, float]) -> dict[str, float]:
+    def means(self, window_s: tuple[float, float] | None) -> dict[str, float]:
         """Returns the mean r of each encoder over channels and a window."""
         return {
             name: float(self.axes.take(r, window_s=window_s).mean())
@@ -48,14 +48,17 @@ class TimeMap:
         }
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes a CSV: a row for each encoder, channel and time."""
+        """Writes a CSV: a row for each encoder, channel and time; or feature."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["layer", "channel", "time_s", R])
+        has_times = self.axes.has_times
+        places = ["channel", "time_s"] if has_times else ["feature"]
+        writer.writerow(["layer", *places, R])
         for name, r in self.r.items():
             for channel, of_channel in zip(self.axes.ch_names, r, strict=True):
                 for time_s, value in zip(self.axes.times_s, of_channel, strict=True):
-                    writer.writerow([name, channel, f"{time_s:.6g}", f"{value:.6f}"])
+                    place = [channel, f"{time_s:.6g}"] if has_times else [channel]
+                    writer.writerow([name, *place, f"{value:.6f}"])
         write_text(pathlib.Path(path), text.getvalue())
 
     def plot(self, path: str | os.PathLike) -> None:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.axes import UNKNOWN, Axes, spoken_window
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import layout
 from img2eeg_jax.errors import expecting
@@ -50,7 +50,7 @@ def read_scores(checkpoint: Checkpoint) -> dict[str, Any] | None:
 
 def card(
     checkpoint: Checkpoint,
-    axes: Axes | None,
+    axes: Axes,
     scores: dict[str, Any] | None,
     trust: Trust | None = None,
 ) -> str:
@@ -58,14 +58,14 @@ def card(
 
     Args:
       checkpoint: the network.
-      axes: channels, times and unit of what it predicts; None of features.
+      axes: channels and times, or features, of what it predicts, and its unit.
       scores: of `read_scores`.
       trust: of `trust.of_checkpoint`.
     """
     description = checkpoint.description
     whose = "unknown" if description.subject is None else description.subject
     rows = {
-        "predicts": _predicts(checkpoint, axes),
+        "predicts": _predicts(axes),
         "subject": whose,
         "network": _network(checkpoint),
         "trained on": _data(checkpoint),
@@ -77,11 +77,11 @@ def card(
     return "\n".join(["Encoder", *lines])
 
 
-def _predicts(checkpoint: Checkpoint, axes: Axes | None) -> str:
-    if axes is None:
-        return f"{checkpoint.description.signal.size} features"
+def _predicts(axes: Axes) -> str:
     names = ", ".join(axes.ch_names[:_SHOWN_CHANNELS])
     more = ", …" if len(axes.ch_names) > _SHOWN_CHANNELS else ""
+    if not axes.has_times:
+        return f"{axes} ({names}{more}) in {axes.unit}"
     n_channels, n_times = axes.shape
     first_s, last_s = axes.times_s[[0, -1]]
     return (
@@ -108,7 +108,8 @@ def _data(checkpoint: Checkpoint) -> str:
     if description.source is not None:
         return "as published; see `description.source`"
     eeg = description.signal.eeg
-    kind = "simulated EEG" if description.simulated else "EEG"
+    kind = "EEG" if description.signal.is_eeg else "responses"
+    kind = f"simulated {kind}" if description.simulated else kind
     in_unit = "whose unit is unknown" if eeg and eeg.unit == UNKNOWN else "in {}"
     unit = eeg and f"{kind} {in_unit.format(eeg.unit)}"
     folder = (description.config or {}).get("data_dir")
@@ -118,16 +119,15 @@ def _data(checkpoint: Checkpoint) -> str:
 def _scores(scores: dict[str, Any] | None) -> str:
     if scores is None:
         return "none here (eval.py writes them)"
-    first_s, last_s = scores["window_s"]
 
     def r(name: str) -> str:
         value = scores.get(name)
         return "undefined" if value is None else f"{value:.3f}"
 
+    of = (f"{scores['n_images']} test images", spoken_window(scores["window_s"]))
     return (
         f"encoding r {r('encoding_r')}, noise ceiling {r('noise_ceiling_lower')} to "
-        f"{r('noise_ceiling_upper')} ({scores['n_images']} test images, "
-        f"{1e3 * first_s:.0f}-{1e3 * last_s:.0f} ms)"
+        f"{r('noise_ceiling_upper')} ({', '.join(filter(None, of))})"
     )
 
 

@@ -6,10 +6,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from img2eeg_jax.axes import WHITENED, Axes
+from img2eeg_jax.axes import WHITENED, Axes, spoken_window
 from img2eeg_jax.checkpoints import pretrained, run_folder
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
+from img2eeg_jax.errors import listed
 from img2eeg_jax.prediction import about, trust
 
 _HEAD = """\
@@ -54,7 +55,7 @@ _UNITS = {
 
 def save(
     checkpoint: Checkpoint,
-    axes: Axes | None,
+    axes: Axes,
     scores: Mapping[str, Any] | None,
     folder: str | os.PathLike,
     overwrite: bool = False,
@@ -98,19 +99,19 @@ def _files_beside(checkpoint: Checkpoint) -> dict[str, pathlib.Path]:
 
 
 def model_card(
-    description: Description, axes: Axes | None, scores: Mapping[str, Any] | None
+    description: Description, axes: Axes, scores: Mapping[str, Any] | None
 ) -> str:
     """Returns the text of a model card, in Markdown with the hub's head.
 
     Args:
       description: of the network.
-      axes: channels, times and unit of what it predicts; None of features.
+      axes: channels and times, or features, of what it predicts, and its unit.
       scores: of `about.read_scores`.
     """
-    subject, what = description.subject, "responses" if axes is None else "EEG"
+    subject, what = description.subject, "EEG" if axes.has_times else "responses"
     whose = "a person" if subject is None else f"subject {subject}"
     facts = {
-        "predicts": _predicts(description, axes),
+        "predicts": _predicts(axes),
         "subject": "not known" if subject is None else str(subject),
         "images": f"of any size and kind; resized to {description.image_size} × "
         f"{description.image_size} pixels",
@@ -129,9 +130,9 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _predicts(description: Description, axes: Axes | None) -> str:
-    if axes is None:
-        return f"{description.signal.size} features"
+def _predicts(axes: Axes) -> str:
+    if not axes.has_times:
+        return f"{axes} ({listed(axes.ch_names, 20)}) in {axes.unit}"
     first_s, last_s = axes.times_s[[0, -1]]
     n_channels, n_times = axes.shape
     return (
@@ -171,12 +172,12 @@ def _scores(scores: Mapping[str, Any] | None) -> str:
         for name in _SCORES_SHOWN
         if scores.get(name) is not None
     ]
-    first_s, last_s = scores["window_s"]
+    mean_of = spoken_window(scores["window_s"]) or "all features"
     return "\n".join(
         [
             f"Pearson r over {scores['n_images']} test images and "
-            f"{scores['n_repetitions']} repetitions, mean of {first_s:g} to {last_s:g} "
-            f"s, {scores['n_splits']} random halvings; ceilings stand beside it and "
+            f"{scores['n_repetitions']} repetitions, mean of {mean_of}, "
+            f"{scores['n_splits']} random halvings; ceilings stand beside it and "
             "are not divided into it.\n",
             "| | |",
             "|---|---|",

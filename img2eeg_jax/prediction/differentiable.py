@@ -19,7 +19,7 @@ class Differentiable:
     """What an `Encoder` can do because it is a differentiable function of pixels."""
 
     checkpoint: Checkpoint
-    axes: Axes | None
+    axes: Axes
 
     def function(self) -> tuple[Function, Any]:
         """Returns the network as a function, for gradients and loops of your own.

@@ -144,8 +144,8 @@ class Encoder(Predictor, Differentiable):
         return about.card(self.checkpoint, self.axes, self.scores, self.trust)
 
     @property
-    def axes(self) -> Axes | None:
-        """Channels, times and unit of what a call predicts; None of features."""
+    def axes(self) -> Axes:
+        """Channels and times, or features, of what a call predicts, and its unit."""
         nothing = np.empty((0, self.description.signal.size), np.float32)
         return Prediction.of_signal(nothing, self.description, []).axes
 

@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from jax import export as jax_export
 
-from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.files import check_new, replacing
@@ -33,7 +33,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 def export(
     checkpoint: Checkpoint,
-    axes: Axes | None,
+    axes: Axes,
     path: str | os.PathLike,
     vjp_order: int = 0,
     overwrite: bool = False,
@@ -42,7 +42,7 @@ def export(
 
     Args:
       checkpoint: the network.
-      axes: channels, times and unit of what it predicts; None of features.
+      axes: channels and times, or features, of what it predicts, and its unit.
       path: the zip file to write.
       vjp_order: how often it can be differentiated.
       overwrite: whether to replace the file.
@@ -110,7 +110,7 @@ def _without_source_files() -> Iterator[None]:
 
 def _about(
     checkpoint: Checkpoint,
-    axes: Axes | None,
+    axes: Axes,
     program: jax_export.Exported,
     vjp_order: int,
 ) -> dict[str, Any]:
@@ -120,9 +120,7 @@ def _about(
         "format": FORMAT,
         "image_size": description.image_size,
         "response_shape": list(program.out_avals[0].shape[1:]),
-        "unit": UNKNOWN if axes is None else axes.unit,
-        "ch_names": None if axes is None else list(axes.ch_names),
-        "times_s": None if axes is None else axes.times_s.tolist(),
+        **axes.to_dict(),
         "subject": description.subject,
         "simulated": description.simulated,
         "platforms": list(PLATFORMS),

@@ -167,7 +167,7 @@ def _shade_mean(
 
 def _single(prediction: Responses) -> np.ndarray:
     """Returns f64[channel, time]."""
-    if prediction.axes is None:
+    if not prediction.is_eeg:
         raise unexpected("prediction", "EEG to draw", "features")
     return prediction.data[0].astype(np.float64)
 

@@ -16,14 +16,12 @@ def npz_arrays(prediction: Responses) -> dict[str, np.ndarray]:
     """Returns the arrays of `write_npz`, the names of images aside."""
     whose = {} if prediction.subject is None else {"subject": prediction.subject}
     about = {"unit": prediction.unit, "simulated": prediction.simulated, **whose}
-    if prediction.axes is None:
-        return {"signal": prediction.data, **_as_arrays(about)}
-    arrays = {
-        "eeg": prediction.data,
-        "ch_names": np.array(prediction.ch_names),
-        "times_s": np.array(prediction.times_s),
-        **_as_arrays(about),
-    }
+    names = np.array(prediction.ch_names)
+    arrays = {"signal": prediction.data, "feature_names": names}
+    if prediction.is_eeg:
+        times_s = np.array(prediction.times_s)
+        arrays = {"eeg": prediction.data, "ch_names": names, "times_s": times_s}
+    arrays |= _as_arrays(about)
     if prediction.zscore is not None:
         arrays["zscore_mean"] = prediction.zscore.mean
         arrays["zscore_std"] = prediction.zscore.std
@@ -51,7 +49,7 @@ def write_npz(prediction: Responses, path: str | os.PathLike) -> None:
     in volts, or whitened), `unwhitening_v` [channel, channel] with its
     `unwhitening_ch_names`, `reliability_r` and `noise_ceiling` [channel, time] of
     validation images, and `familiarity` [image]. What is not EEG gives `signal`
-    f32[image, feature] instead of `eeg` and its axes.
+    f32[image, feature] and `feature_names` instead of `eeg` and its axes.
 
     Raises:
       InputError: it cannot be written.

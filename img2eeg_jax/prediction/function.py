@@ -41,9 +41,8 @@ def response_function(checkpoint: Checkpoint) -> Function:
         with matmul_precision(description.precision):
             # Bytes come back exactly: in float32 n / 255 · 255 = n for n up to 255.
             _, signal = model.apply(weights, normalise_pixels(pixels * 255))
-        if not meaning.is_eeg:
-            return signal
-        return meaning.to_eeg(signal) * factor[None] + offset[None]
+        values = meaning.to_eeg(signal) * factor[None] + offset[None]
+        return values if meaning.is_eeg else values[..., 0]
 
     return respond
 
@@ -56,12 +55,10 @@ def unit_change(description: Description) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
       (factor, offset) of z · factor + offset, f32[channel, time] each; ones and zeros
-      where an encoder predicts z-scores, and of features f32[feature].
+      where an encoder predicts z-scores; of features f32[feature, 1].
     """
     meaning, zscore = description.signal, description.zscore
-    if not meaning.is_eeg:
-        return np.ones(meaning.size, np.float32), np.zeros(meaning.size, np.float32)
     # The statistics of single channels tell nothing of a channel mean.
     known = zscore if meaning.window is None else None
-    pair = factor_and_offset(meaning.axes.unit, known)
+    pair = factor_and_offset(meaning.axes, known)
     return tuple(np.broadcast_to(x, meaning.axes.shape).astype("f4") for x in pair)

@@ -185,6 +185,8 @@ def _goal(encoder: Any, towards: Any) -> tuple[Any, np.ndarray, float]:
             )
         towards = towards.data[0]
     factor, offset = unit_change(encoder.description)
+    if not encoder.axes.has_times:
+        factor, offset = factor[:, 0], offset[:, 0]
     target = np.asarray(towards)
     if target.shape != factor.shape or not np.isfinite(target).all():
         raise unexpected(
@@ -203,7 +205,7 @@ def _chosen(
 ) -> np.ndarray:
     """Returns f32[channel, time] that makes a mean of what is chosen, by its sum."""
     axes = encoder.axes
-    if axes is None:
+    if not axes.has_times:
         raise unexpected("channel", "a network that predicts EEG", "one of features")
     names = [channel] if isinstance(channel, str) else channel
     is_one = times_s is not None and np.ndim(times_s) == 0

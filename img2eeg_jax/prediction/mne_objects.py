@@ -77,7 +77,7 @@ def as_fiff(name: str) -> str:
 
 def _values(prediction: Responses, unitless: bool) -> np.ndarray:
     """Returns f64[image, channel, time], in volts if they can be."""
-    if prediction.axes is None:
+    if not prediction.is_eeg:
         raise unexpected("prediction", "EEG for MNE", "features")
     if not len(prediction):
         raise unexpected("prediction", "images for MNE", "none")

@@ -44,7 +44,7 @@ class Prediction(Responses):
           signal: f32[image, size of the signal].
           description: of the network.
           images: their names.
-          in_z: whether EEG stays in z-scores.
+          in_z: whether it stays in z-scores.
           **more: other attributes.
 
         Raises:
@@ -53,13 +53,14 @@ class Prediction(Responses):
         meaning, data = description.signal, description.data or {}
         # The statistics of single channels tell nothing of a channel mean.
         is_mean = meaning.window is not None
-        zscore = None if is_mean or not meaning.is_eeg else description.zscore
-        axes, record = meaning.axes, data.get("preprocessing")
-        if meaning.is_eeg:
-            signal = meaning.to_eeg(signal)
-            signal, axes = units.from_z(signal, axes, None if in_z else zscore)
+        zscore, record = (
+            None if is_mean else description.zscore,
+            data.get("preprocessing"),
+        )
+        own = None if in_z else zscore
+        values, axes = units.from_z(meaning.to_eeg(signal), meaning.axes, own)
         return cls(
-            data=signal,
+            data=values if meaning.is_eeg else values[..., 0],
             axes=axes,
             images=tuple(images),
             zscore=zscore,
@@ -88,7 +89,7 @@ class Prediction(Responses):
         channels: str | Sequence[str] | None = None,
         window_s: tuple[float, float] | None = None,
     ) -> "Prediction":
-        """Selects channels and times.
+        """Selects channels and times; or features, by their names.
 
             eeg.sel(channels=["Oz", "O1"], window_s=(0.1, 0.3))
 
@@ -97,7 +98,7 @@ class Prediction(Responses):
           window_s: first and last time, seconds, both included; None for all.
 
         Raises:
-          InputError: there is no such channel, no sample in the window, or no EEG.
+          InputError: there is no such channel, or no sample in the window.
         """
         return selection.select(self, channels, window_s)
 

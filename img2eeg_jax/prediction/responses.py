@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.data.unwhitening import Unwhitening
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import unexpected
@@ -21,7 +21,7 @@ class Responses:
 
     Attributes:
       data: f32[image, channel, time] in `unit`; of features f32[image, feature].
-      axes: channels and times of EEG, and the unit of `data`; None of features.
+      axes: channels and times of EEG, or features; and the unit of `data`.
       images: one name, or path, an image.
       subject: whose responses they are, a number, or "mean"; None if not known.
       zscore: the statistics that turn z-scores into the unit of the EEG that the
@@ -35,7 +35,7 @@ class Responses:
     """
 
     data: np.ndarray
-    axes: Axes | None
+    axes: Axes
     images: tuple[str, ...]
     subject: int | str | None = None
     zscore: ZScore | None = None
@@ -47,7 +47,7 @@ class Responses:
 
     def __post_init__(self):
         object.__setattr__(self, "images", tuple(self.images))
-        of_image = self.data.shape[1:] if self.axes is None else self.axes.shape
+        of_image = self.axes.shape if self.is_eeg else self.axes.shape[:1]
         expected = (len(self.images), *of_image)
         if self.data.shape != expected:
             raise unexpected(
@@ -55,19 +55,29 @@ class Responses:
             )
 
     @property
+    def is_eeg(self) -> bool:
+        """Whether there are channels and times, and not features alone."""
+        return self.axes.has_times
+
+    @property
+    def grid(self) -> np.ndarray:
+        """The data as f32[image, channel, time]; of features [image, feature, 1]."""
+        return self.data.reshape(len(self.images), *self.axes.shape)
+
+    @property
     def unit(self) -> str:
-        """Of `data`: "µV", "whitened" or "z"; "unknown" of features."""
-        return UNKNOWN if self.axes is None else self.axes.unit
+        """Of `data`: "µV", "whitened" or "z"; of features their own, or "unknown"."""
+        return self.axes.unit
 
     @property
     def ch_names(self) -> tuple[str, ...]:
-        """Names of the channels; none of features."""
-        return () if self.axes is None else self.axes.ch_names
+        """Names of the channels, or of the features."""
+        return self.axes.ch_names
 
     @property
     def times_s(self) -> np.ndarray:
         """f64[time], seconds from image onset; empty of features."""
-        return np.empty(0) if self.axes is None else self.axes.times_s
+        return self.axes.times_s if self.is_eeg else np.empty(0)
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -76,7 +86,7 @@ class Responses:
     def __repr__(self) -> str:
         """Tells what it is, in a line."""
         shape = " × ".join(map(str, self.data.shape))
-        what = "features" if self.axes is None else f"EEG in {self.unit!r}"
+        what = f"{'EEG' if self.is_eeg else 'features'} in {self.unit!r}"
         whose = "" if self.subject is None else f" of subject {self.subject}"
         simulated = ", trained on simulated EEG" if self.simulated else ""
         return f"<Prediction: {shape}, {what}{whose}{simulated}>"

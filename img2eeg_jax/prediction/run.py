@@ -161,7 +161,7 @@ def _check(encoder: Encoder, choices: Choices, needs_volts: bool) -> None:
     """Refuses before anything is computed what could not be written after it."""
     nothing = np.empty((0, encoder.description.signal.size), np.float32)
     selected = choices.of(encoder.prediction(nothing, []))
-    if needs_volts and not (choices.unitless and selected.axes is not None):
+    if needs_volts and not (choices.unitless and selected.is_eeg):
         selected.microvolts  # noqa: B018
 
 
@@ -201,13 +201,12 @@ def _file_of(output: pathlib.Path, subject: Label | None) -> pathlib.Path:
 
 
 def _told(prediction: Prediction) -> str:
-    n_images, *shape = prediction.data.shape
     what = (
-        f"{shape[0]} features"
-        if prediction.axes is None
-        else f"{shape[0]} channels × {shape[1]} times in {_unit(prediction.unit)}"
+        f"{prediction.axes} in {_unit(prediction.unit)}"
+        if prediction.is_eeg
+        else f"{prediction.axes} in {prediction.unit!r}"
     )
-    n = counted(n_images, "image")
+    n = counted(len(prediction), "image")
     return ", ".join(filter(None, (f"{n}: {what}", told_simulated(prediction))))
 
 
@@ -229,7 +228,7 @@ def _to_folder(
     parts = [""] if _is_one(predictor) else parts
     with only_writer(output):
         since_ns = _begin(predictor, output, choices)
-        has_figures = choices.figures and first_axes(_encoders(predictor)) is not None
+        has_figures = choices.figures and first_axes(_encoders(predictor)).has_times
         todo = [
             name
             for name, file in names.items()

@@ -103,10 +103,8 @@ def select(
     """Returns some channels and times; arguments as `Axes.take`, or one channel.
 
     Raises:
-      InputError: there is no such channel, no sample in the window, or no EEG.
+      InputError: there is no such channel, or no sample in the window.
     """
-    if prediction.axes is None:
-        raise unexpected("prediction", "channels and times to select", "features")
     part = {
         "channels": [channels] if isinstance(channels, str) else channels,
         "window_s": window_s,
@@ -114,9 +112,10 @@ def select(
     axes, zscore, trust = prediction.axes, prediction.zscore, prediction.trust
     if zscore is not None:
         zscore = ZScore(axes.take(zscore.mean, **part), axes.take(zscore.std, **part))
+    data = axes.take(prediction.grid, **part)
     return dataclasses.replace(
         prediction,
-        data=axes.take(prediction.data, **part),
+        data=data if prediction.is_eeg else data[..., 0],
         axes=axes.select(**part),
         zscore=zscore,
         trust=trust and trust.select(**part),

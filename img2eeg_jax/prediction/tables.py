@@ -19,7 +19,7 @@ def to_dataframe(prediction: Responses) -> "pandas.DataFrame":
     Returns:
       Columns `image`, `channel`, `time_s` (seconds from image onset), `value` f32, and
       the same in all rows `unit`, `subject` ("" if not known) and `simulated`. Of
-      features `feature`, a number from 0, is in the place of channel and time.
+      features `feature`, the name, is in the place of channel and time.
 
     Raises:
       InputError: pandas is not installed.
@@ -28,8 +28,8 @@ def to_dataframe(prediction: Responses) -> "pandas.DataFrame":
     n_images, *shape = prediction.data.shape
     labels = (
         {"channel": prediction.ch_names, "time_s": prediction.times_s}
-        if prediction.axes is not None
-        else {"feature": range(shape[0])}
+        if prediction.is_eeg
+        else {"feature": prediction.ch_names}
     )
     columns = {"image": _names_column(prediction, shape)}
     for place, (name, values) in enumerate(labels.items()):
@@ -37,7 +37,7 @@ def to_dataframe(prediction: Responses) -> "pandas.DataFrame":
         code = np.broadcast_to(code, (n_images, *shape)).ravel()
         columns[name] = (
             pandas.Categorical.from_codes(code, [*values])
-            if name == "channel"
+            if name != "time_s"
             else np.asarray(values)[code]
         )
     table = pandas.DataFrame({**columns, "value": prediction.data.ravel()})
@@ -73,7 +73,7 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
 
     Returns:
       `eeg` f32[image, channel, time] with coordinates (time in seconds from image
-      onset), or `features` f32[image, feature]; attributes `units`, `simulated` (0 or
+      onset), or `features` f32[image, feature] with their names; attributes `units`, `simulated` (0 or
       1) and, where it is known, `subject`.
 
     Raises:
@@ -84,8 +84,9 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
     if prediction.subject is not None:
         about["subject"] = prediction.subject
     names = np.array(_as_text(prediction), object)
-    if prediction.axes is None:
-        dimensions, axes = ("image", "feature"), {}
+    if not prediction.is_eeg:
+        dimensions = ("image", "feature")
+        axes = {"feature": np.array(prediction.ch_names, object)}
     else:
         about["long_name"] = "predicted EEG"
         dimensions = ("image", "channel", "time")
@@ -97,7 +98,7 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
         dims=dimensions,
         coords={"image": names, **axes},
         attrs=about,
-        name="features" if prediction.axes is None else "eeg",
+        name="eeg" if prediction.is_eeg else "features",
     )
 
 

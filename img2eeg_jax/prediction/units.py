@@ -24,27 +24,37 @@ _NO_WAY_BACK = (
 _OF_PREDICTIONS = {VOLTS: (MICROVOLTS, _UV_PER_V), WHITENED: (WHITENED, 1.0)}
 
 
-def unit_of_predictions(trained_on: str, zscore: ZScore | None) -> str:
-    """Returns "µV", "whitened" or "z", for EEG in one of the units of `axes`."""
-    known = zscore is not None and trained_on in _OF_PREDICTIONS
-    return _OF_PREDICTIONS[trained_on][0] if known else Z
+def unit_of_predictions(trained_on: Axes, zscore: ZScore | None) -> str:
+    """Returns "µV", "whitened" or "z"; of features the unit that they have."""
+    return _unit_and_scale(trained_on, zscore)[0]
+
+
+def _unit_and_scale(
+    trained_on: Axes, zscore: ZScore | None
+) -> tuple[str, float | None]:
+    """Returns the unit of predictions, how many one of its z-score's is, None of z."""
+    if zscore is None:
+        return Z, None
+    if not trained_on.has_times:
+        return trained_on.unit, 1.0
+    return _OF_PREDICTIONS.get(trained_on.unit, (Z, None))
 
 
 def factor_and_offset(
-    trained_on: str, zscore: ZScore | None
+    trained_on: Axes, zscore: ZScore | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns what gives z-scores the unit that they can have: z · factor + offset.
 
     Args:
-      trained_on: unit of the EEG that the network was trained on.
-      zscore: the statistics of that EEG; None if they are not known.
+      trained_on: the responses that the network was trained on, and their unit.
+      zscore: the statistics of these responses; None if they are not known.
 
     Returns:
       f64[channel, time] each; or 1 and 0, f64[1, 1], where z-scores stay what they are.
     """
-    if unit_of_predictions(trained_on, zscore) == Z:
+    _, scale = _unit_and_scale(trained_on, zscore)
+    if scale is None:
         return np.ones((1, 1)), np.zeros((1, 1))
-    _, scale = _OF_PREDICTIONS[trained_on]
     return np.float64(zscore.std) * scale, np.float64(zscore.mean) * scale
 
 
@@ -57,12 +67,12 @@ def from_z(z: np.ndarray, axes: Axes, zscore: ZScore | None) -> tuple[np.ndarray
       zscore: the statistics of that EEG; None if they are not known.
 
     Returns:
-      (f32[image, channel, time], axes with its unit: "µV" of volts, "whitened", or "z"
-      where the unit or the statistics are not known).
+      (f32[image, channel, time], axes with its unit: "µV" of volts, "whitened", of
+      features their own, or "z" where the unit or the statistics are not known).
     """
-    unit = unit_of_predictions(axes.unit, zscore)
+    unit = unit_of_predictions(axes, zscore)
     if unit != Z:
-        factor, offset = factor_and_offset(axes.unit, zscore)
+        factor, offset = factor_and_offset(axes, zscore)
         # By image, so that float64 takes no memory to speak of.
         each = [one * factor + offset for one in z]
         z = np.stack(each, dtype=np.float32) if each else z
@@ -81,7 +91,7 @@ def microvolts(prediction: Responses) -> np.ndarray:
 
 
 def _why_none(prediction: Responses) -> str:
-    if prediction.axes is None:
+    if not prediction.is_eeg:
         return "features, which are no EEG"
     if prediction.unit != WHITENED:
         return (

@@ -60,7 +60,9 @@ _WORKDIR = common.define_path("workdir", None, "Folder of the run; made if need 
 _CACHE_DIR = common.define_path(
     "cache_dir", "", "Where features are kept; default: --workdir/features."
 )
-_CHANNELS = flags.DEFINE_list("channels", [], "Channels to predict; all if none.")
+_CHANNELS = flags.DEFINE_list(
+    "channels", [], "Channels, or features, to predict; all if none."
+)
 _WINDOW = common.define(
     "window",
     "",
@@ -110,7 +112,7 @@ _RESPONSES = flags.DEFINE_boolean(
 _LEAST_RELIABILITY = flags.DEFINE_float(
     "least_reliability",
     None,
-    "With --responses: features are kept that have it in training; all if not given.",
+    "Channels, or features, are kept that have it in training; all if not given.",
     upper_bound=1,
 )
 _SHUFFLE_EEG = flags.DEFINE_boolean(
@@ -151,7 +153,7 @@ def main() -> None:
     print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
-        from img2eeg_jax.linear import fit, fit_responses
+        from img2eeg_jax.linear import fit
         from img2eeg_jax.linear.regression import Regression
 
     regression = Regression(
@@ -170,24 +172,19 @@ def main() -> None:
         regression=regression,
         shuffle_eeg_seed=_SEED.value if _SHUFFLE_EEG.value else None,
         layer_map=_LAYER_MAP.value,
+        is_eeg=not _RESPONSES.value,
+        least_reliability=_LEAST_RELIABILITY.value,
     )
-    arguments = {
-        "data_dir": _DATA_DIR.value,
-        "shards_dir": _SHARDS_DIR.value,
-        "subjects": _SUBJECTS.value,
-        "choices": choices,
-        "cache_dir": _CACHE_DIR.value,
-        "log": common.say,
-    }
-    backbone = _make_backbone()
-    if _RESPONSES.value:
-        least = _LEAST_RELIABILITY.value
-        for scores in fit_responses.fit_responses(
-            backbone, _WORKDIR.value, least_reliability=least, **arguments
-        ):
-            print(scores)
-        return
-    for result in fit.fit_linear(backbone, _WORKDIR.value, **arguments):
+    for result in fit.fit_linear(
+        _make_backbone(),
+        _WORKDIR.value,
+        data_dir=_DATA_DIR.value,
+        shards_dir=_SHARDS_DIR.value,
+        subjects=_SUBJECTS.value,
+        choices=choices,
+        cache_dir=_CACHE_DIR.value,
+        log=common.say,
+    ):
         print(fit.result_table(result))
 
 

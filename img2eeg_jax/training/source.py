@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from img2eeg_jax.axes import Axes
-from img2eeg_jax.data import layout
 from img2eeg_jax.data.examples import split_by_concept
 from img2eeg_jax.data.shards import builder
-from img2eeg_jax.data.shards.store import Shards, SubjectEEG
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import synthetic
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import naming
@@ -28,6 +27,7 @@ class DataSource:
       synthetic: arguments of `write_synthetic` if the data set is to be made; or None.
       subjects: subject numbers.
       image_size: height and width of the images in pixels.
+      is_eeg: whether the responses are EEG, or those of other files.
     """
 
     data_dir: pathlib.Path | None
@@ -36,12 +36,13 @@ class DataSource:
     synthetic: Mapping[str, Any] | None
     subjects: tuple[int | str, ...]
     image_size: int
+    is_eeg: bool = True
 
     def look(
         self,
         *,
         channels: Sequence[str] | None,
-        window_s: tuple[float, float],
+        window_s: tuple[float, float] | None,
         n_validation_concepts: int,
         split_seed: int,
     ) -> Axes:
@@ -66,24 +67,12 @@ class DataSource:
     def _axes_and_concepts(self) -> tuple[Axes, Sequence]:
         if self.synthetic is not None:
             return synthetic.AXES, range(self.synthetic["n_training_concepts"])
-        subject, folder = self.subjects[0], self._folder()
-        if not builder.needs_data(
-            self.data_dir or "",
-            folder,
-            subjects=self.subjects,
-            image_size=self.image_size,
-        ):
-            shards = self._open(folder)
-            return shards.eeg(subject).axes, shards.concepts["training"]
-        image_set = layout.read_image_set(self.data_dir)
-        is_stale = builder.reasons_to_build(
-            image_set, folder, subjects=(subject,), image_size=None
-        )
-        if is_stale:
-            axes = layout.read_eeg(self.data_dir, subject, "test").axes
-        else:
-            axes = SubjectEEG.open(folder, subject).axes
-        return axes, image_set.concepts("training")
+        return builder.look(self.data_dir or "", self._folder(), **self._what)
+
+    @property
+    def _what(self) -> dict[str, Any]:
+        names = ("subjects", "image_size", "is_eeg")
+        return {name: getattr(self, name) for name in names}
 
     def open(self) -> Shards:
         """Opens the shards; of several processes the first builds what is missing.
@@ -100,8 +89,7 @@ class DataSource:
             shards = builder.open_or_build(
                 self.data_dir or "",
                 self._folder(),
-                subjects=self.subjects,
-                image_size=self.image_size,
+                **self._what,
             )
         parallel.wait_for_all("data")
         folder = parallel.object_from_first_process(shards and shards.shards_dir)
@@ -114,4 +102,4 @@ class DataSource:
         return os.fspath(folder)
 
     def _open(self, folder: str) -> Shards:
-        return Shards.open(folder, image_size=self.image_size, subjects=self.subjects)
+        return Shards.open(folder, **self._what)

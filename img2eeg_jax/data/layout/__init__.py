@@ -5,6 +5,7 @@
     DATA_DIR/preprocessed_data/sub-XX/preprocessed_eeg_{training,test}.npy
     DATA_DIR/preprocessed_data/sub-XX/preprocessing.json     if it was made here
     DATA_DIR/preprocessed_data/sub-XX/noise_free_{training,test}.npy    if simulated
+    DATA_DIR/preprocessed_data/sub-XX/responses_{training,test}.npz     no EEG
     DATA_DIR/synthetic.json                                  if all was simulated
 
 Every ``.npy`` is a pickled dict. Row i of a partition's EEG belongs to image i of
@@ -60,6 +61,11 @@ from img2eeg_jax.data.layout.paths import (
     subjects_in,
     synthetic_path,
 )
+from img2eeg_jax.data.layout.response_files import (
+    read_responses,
+    responses_path,
+    write_responses,
+)
 from img2eeg_jax.data.layout.unpickle import (
     as_names,
     entry,
@@ -103,7 +109,9 @@ __all__ = [
     "read_image_set",
     "read_npy_dict",
     "read_record",
+    "read_responses",
     "record_path",
+    "responses_path",
     "shards_path",
     "subject_folder",
     "subject_name",
@@ -113,4 +121,5 @@ __all__ = [
     "write_image_metadata",
     "write_noise_free",
     "write_npy_dict",
+    "write_responses",
 ]

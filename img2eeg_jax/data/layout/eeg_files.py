@@ -74,7 +74,7 @@ def read_eeg(
         the record of its preprocessing is damaged.
     """
     path = eeg_path(data_dir, subject, partition)
-    _check_subject(path.parent)
+    check_subject(path.parent)
     content = read_npy_dict(path)
     eeg = _as_epochs(entry(content, "preprocessed_eeg_data", path), path)
     ch_names = as_names(entry(content, "ch_names", path), "ch_names", path)
@@ -190,7 +190,8 @@ def check_image_list(image_set: ImageSet, subject: Label) -> None:
         )
 
 
-def _check_subject(folder: pathlib.Path) -> None:
+def check_subject(folder: pathlib.Path) -> None:
+    """Refuses a subject whose folder is not there; lists those that are."""
     if folder.is_dir():
         return
     raise unexpected(

@@ -2,71 +2,25 @@
 
 They lie beside where EEG would, ``preprocessed_data/sub-XX/responses_PARTITION.npz``,
 without pickles: `responses` f[image, repetition, feature], `feature_names` and `unit`.
+In memory they are as EEG is, with axes that are features: f[image, repetition, feature,
+1].
 """
 
-import dataclasses
 import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
+from img2eeg_jax.axes import UNKNOWN, Axes
+from img2eeg_jax.data.layout.eeg_files import PreprocessedEEG, check_subject
 from img2eeg_jax.data.layout.paths import Label, eeg_path
 from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.files import replacing
 
 KEYS = ("responses", "feature_names", "unit")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Responses:
-    """Responses of one subject to the images of a partition.
-
-    Attributes:
-      values: f32[image, repetition, feature].
-      feature_names: of each feature, all different.
-      unit: of the values, such as "beta"; "" of none.
-    """
-
-    values: np.ndarray
-    feature_names: tuple[str, ...]
-    unit: str
-
-    @property
-    def mean(self) -> np.ndarray:
-        """f32[image, feature], over repetitions."""
-        return self.values.mean(1)
-
-    @property
-    def reliability(self) -> np.ndarray:
-        """f64[feature], the correlation over images of even and odd repetitions.
-
-        Corrected for their number (Spearman and Brown, 2r / (1 + r)), so that it is of
-        the mean over all; nan of one repetition or of a feature that is constant.
-        """
-        if self.values.shape[1] < 2:
-            return np.full(len(self.feature_names), np.nan)
-        halves = (
-            self.values[:, first::2].mean(1, dtype=np.float64) for first in (0, 1)
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            even, odd = ((half - half.mean(0)) / half.std(0) for half in halves)
-            r = (even * odd).mean(0)
-            return np.where(r > 0, 2 * r / (1 + r), r)
-
-    def reliable(self, least: float) -> "Responses":
-        """Keeps features of at least this reliability; best by training images.
-
-        Raises:
-          InputError: there are none.
-        """
-        return self.take(_at_least(self.reliability, least))
-
-    def take(self, features: np.ndarray) -> "Responses":
-        """Keeps the features i64[feature]."""
-        names = tuple(self.feature_names[feature] for feature in features)
-        return Responses(self.values[..., features], names, self.unit)
 
 
 def responses_path(
@@ -79,7 +33,7 @@ def responses_path(
 
 def read_responses(
     data_dir: str | os.PathLike, subject: Label, partition: str
-) -> Responses:
+) -> PreprocessedEEG:
     """Reads and checks the responses of one subject and partition.
 
     Args:
@@ -87,11 +41,15 @@ def read_responses(
       subject: a subject's number or label.
       partition: ``"training"`` or ``"test"``.
 
+    Returns:
+      f32[image, repetition, feature, 1], with the features and their unit.
+
     Raises:
-      InputError: the file is missing, damaged, holds pickles, lacks a key, has arrays
-        that do not fit together, or values that are not finite.
+      InputError: no such subject; or the file is missing, damaged, holds pickles, lacks
+        a key, has arrays that do not fit together, or values that are not finite.
     """
     path = responses_path(data_dir, subject, partition)
+    check_subject(path.parent)
     # A file of one array is not opened as an archive is: a TypeError.
     damage = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
     with (
@@ -122,13 +80,27 @@ def read_responses(
         raise unexpected(
             f"{path}: responses", "finite numbers", f"others of image {row}"
         )
-    return Responses(values, names, str(unit))
+    axes = Axes.of_features(names, str(unit) or UNKNOWN)
+    return PreprocessedEEG(values[..., np.newaxis], axes)
 
 
 def write_responses(
-    data_dir: str | os.PathLike, subject: Label, partition: str, responses: Responses
+    data_dir: str | os.PathLike,
+    subject: Label,
+    partition: str,
+    responses: np.ndarray,
+    feature_names: Sequence[str],
+    unit: str = "",
 ) -> None:
     """Writes responses where `read_responses` finds them, atomically.
+
+    Args:
+      data_dir: folder that holds, or will hold, ``preprocessed_data``.
+      subject: a subject's number or label.
+      partition: ``"training"`` or ``"test"``.
+      responses: f[image, repetition, feature]; the array keeps its dtype.
+      feature_names: of each feature, all different.
+      unit: of the values, such as "beta"; "" of none.
 
     Raises:
       InputError: the file cannot be written.
@@ -138,17 +110,7 @@ def write_responses(
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
-            responses=responses.values,
-            feature_names=np.array(responses.feature_names, dtype=str),
-            unit=np.array(responses.unit, dtype=str),
+            responses=responses,
+            feature_names=np.array(feature_names, dtype=str),
+            unit=np.array(unit, dtype=str),
         )
-
-
-def _at_least(reliability: np.ndarray, least: float) -> np.ndarray:
-    kept = np.flatnonzero(reliability >= least)
-    if not len(kept):
-        best = np.nan if np.isnan(reliability).all() else np.nanmax(reliability)
-        raise unexpected(
-            "features", f"a reliability of {least:g}", f"{best:.3g} at best"
-        )
-    return kept

@@ -9,7 +9,6 @@ Nothing is downloaded.
 """
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import pathlib
@@ -18,13 +17,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
+from typing import Any
 
 from tqdm import tqdm
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import folders
 from img2eeg_jax.data.shards.configs import Config, make_configs
-from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.data.shards.tensorflow_setup import tf, tfds
 from img2eeg_jax.data.shards.tfds_builder import ThingsEeg2, named_sources
 from img2eeg_jax.data.sources import http
@@ -61,6 +62,7 @@ def open_or_build(
     *,
     subjects: Sequence[layout.Label],
     image_size: int,
+    is_eeg: bool = True,
     processes: int = 1,
     log: Callable[[str], None] = print,
 ) -> Shards:
@@ -72,22 +74,21 @@ def open_or_build(
       shards_dir: see `ensure_shards`.
       subjects: see `ensure_shards`.
       image_size: see `ensure_shards`.
+      is_eeg: see `ensure_shards`.
       processes: see `ensure_shards`.
       log: see `ensure_shards`.
 
     Raises:
       InputError: see `ensure_shards` and `Shards.open`.
     """
-    if needs_data(data_dir, shards_dir, subjects=subjects, image_size=image_size):
-        ensure_shards(
-            data_dir,
-            shards_dir,
-            subjects=subjects,
-            image_size=image_size,
-            processes=processes,
-            log=log,
-        )
-    return Shards.open(shards_dir, image_size=image_size, subjects=subjects)
+    what: dict[str, Any] = {
+        "subjects": subjects,
+        "image_size": image_size,
+        "is_eeg": is_eeg,
+    }
+    if needs_data(data_dir, shards_dir, **what):
+        ensure_shards(data_dir, shards_dir, **what, processes=processes, log=log)
+    return Shards.open(shards_dir, **what)
 
 
 def needs_data(
@@ -96,6 +97,7 @@ def needs_data(
     *,
     subjects: Sequence[layout.Label],
     image_size: int,
+    is_eeg: bool = True,
 ) -> bool:
     """Tells whether `open_or_build` compares shards with their data set.
 
@@ -104,8 +106,45 @@ def needs_data(
     """
     if not data_dir or layout.metadata_path(data_dir).parent.is_dir():
         return bool(data_dir)
-    names = [folders.images_name(image_size), *map(layout.subject_name, subjects)]
+    names = [folders.responses_name(one, is_eeg=is_eeg) for one in subjects]
+    names.append(folders.images_name(image_size))
     return not all(folders.exists(shards_dir, name) for name in names)
+
+
+def look(
+    data_dir: str | os.PathLike,
+    shards_dir: str | os.PathLike,
+    *,
+    subjects: Sequence[layout.Label],
+    image_size: int,
+    is_eeg: bool = True,
+) -> tuple[Axes, Sequence[str]]:
+    """Returns what `open_or_build` will give; the arguments are the same.
+
+    Nothing is written.
+
+    Returns:
+      All the axes of the first subject's responses, and the training images' concepts.
+
+    Raises:
+      InputError: there are neither shards nor a data set, or they are damaged.
+    """
+    what: dict[str, Any] = {
+        "subjects": subjects,
+        "image_size": image_size,
+        "is_eeg": is_eeg,
+    }
+    if not needs_data(data_dir, shards_dir, **what):
+        shards = Shards.open(shards_dir, **what)
+        return shards.eeg(subjects[0]).axes, shards.concepts["training"]
+    image_set = layout.read_image_set(data_dir)
+    first = {"subjects": subjects[:1], "image_size": None, "is_eeg": is_eeg}
+    if reasons_to_build(image_set, shards_dir, **first):
+        read = layout.read_eeg if is_eeg else layout.read_responses
+        axes = read(data_dir, subjects[0], "test").axes
+    else:
+        axes = SubjectEEG.open(shards_dir, subjects[0], is_eeg=is_eeg).axes
+    return axes, image_set.concepts("training")
 
 
 def ensure_shards(
@@ -114,6 +153,7 @@ def ensure_shards(
     *,
     subjects: Sequence[layout.Label],
     image_size: int,
+    is_eeg: bool = True,
     processes: int = 1,
     log: Callable[[str], None] = print,
 ) -> None:
@@ -129,6 +169,7 @@ def ensure_shards(
       shards_dir: folder or address where the shards lie or shall lie; made if missing.
       subjects: subject numbers, from 1.
       image_size: height and width of the images in pixels.
+      is_eeg: whether the subjects' responses are EEG, or those of other files.
       processes: how many build at a time: one the images, others a subject each.
       log: called with one line for each configuration that is built.
 
@@ -137,24 +178,22 @@ def ensure_shards(
         be written.
     """
     image_set = layout.read_image_set(data_dir)
-    for subject in subjects:
+    for subject in subjects if is_eeg else ():
         layout.check_image_list(image_set, subject)
-    find_reasons = functools.partial(
-        reasons_to_build,
-        image_set,
-        shards_dir,
-        subjects=subjects,
-        image_size=image_size,
-    )
-    if not find_reasons():
+    what: dict[str, Any] = {
+        "subjects": subjects,
+        "image_size": image_size,
+        "is_eeg": is_eeg,
+    }
+    if not reasons_to_build(image_set, shards_dir, **what):
         # Nothing is written, and the folder may be one that cannot be written to.
         return
     with _only_builder(shards_dir, log):
         # While this process waited for the lock, another may have built the shards.
-        reasons = find_reasons()
+        reasons = reasons_to_build(image_set, shards_dir, **what)
         configs = [
             config
-            for config in make_configs(image_set, subjects, image_size)
+            for config in make_configs(image_set, **what)
             if config.name in reasons
         ]
         for config in configs:
@@ -192,6 +231,7 @@ def reasons_to_build(
     *,
     subjects: Sequence[layout.Label],
     image_size: int | None,
+    is_eeg: bool = True,
 ) -> dict[str, str]:
     """Returns which configurations must be built, such as images-224, and why.
 
@@ -200,13 +240,14 @@ def reasons_to_build(
       shards_dir: folder or address where the shards lie or shall lie.
       subjects: numbers of subjects whose preprocessed EEG is there.
       image_size: height and width of the images in pixels; None leaves them out.
+      is_eeg: see `ensure_shards`.
 
     Raises:
       InputError: there is no access to the address, or a source file is missing.
     """
     reasons = {
         config.name: _why_build(shards_dir, config)
-        for config in make_configs(image_set, subjects, image_size)
+        for config in make_configs(image_set, subjects, image_size, is_eeg=is_eeg)
     }
     return {name: reason for name, reason in reasons.items() if reason}
 

@@ -131,16 +131,16 @@ class EEGConfig(tfds.core.BuilderConfig):
         Raises:
           InputError: they do not fit, or a file is not as it should be.
         """
-        axes, paths = [], self._paths(layout.eeg_path)
+        axes, paths = [], self.sources[:2]
         for partition, path in zip(layout.PARTITIONS, paths, strict=True):
             eeg = self._read(partition)
             layout.check_alignment(self.image_set, eeg, partition, path)
             axes.append(eeg.axes)
             self._read_noise_free(partition, (len(eeg.eeg), *eeg.axes.shape))
         if axes[0] != axes[1]:
-            counts = ["{} and {}".format(*each.shape) for each in axes]
-            expected = f"the channels and times of {paths[0]} ({counts[0]})"
-            raise unexpected(paths[1], expected, f"others ({counts[1]})")
+            what = "channels and times" if axes[0].has_times else "features and unit"
+            expected = f"the {what} of {paths[0]} ({axes[0]})"
+            raise unexpected(paths[1], expected, f"others ({axes[1]})")
 
     def examples(self, partition: str) -> Iterator[dict[str, np.ndarray]]:
         """Yields `eeg` f32[repetition, channel, time] of each image of a partition.
@@ -157,7 +157,7 @@ class EEGConfig(tfds.core.BuilderConfig):
 
     @functools.cached_property
     def _axes(self) -> Axes:
-        return layout.read_eeg(self.image_set.root, self.subject, "test").axes
+        return self._read_file("test").axes
 
     @property
     def _simulated(self) -> bool:
@@ -170,8 +170,11 @@ class EEGConfig(tfds.core.BuilderConfig):
 
     def _read(self, partition: str) -> layout.PreprocessedEEG:
         """Returns a partition's EEG, its channels in the order of the test's."""
-        eeg = layout.read_eeg(self.image_set.root, self.subject, partition)
+        eeg = self._read_file(partition)
         return eeg if partition == "test" else eeg.in_order_of(self._axes)
+
+    def _read_file(self, partition: str) -> layout.PreprocessedEEG:
+        return layout.read_eeg(self.image_set.root, self.subject, partition)
 
     def _read_noise_free(
         self, partition: str, shape: tuple[int, ...]
@@ -187,11 +190,47 @@ class EEGConfig(tfds.core.BuilderConfig):
         return response
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ResponsesConfig(EEGConfig):
+    """Responses of one subject that are no EEG; their examples are called `eeg`, too.
+
+    See `layout.read_responses`. Nothing of them is without noise, or preprocessed here.
+    """
+
+    @property
+    def sources(self) -> list[pathlib.Path]:
+        """The files that the shards are made from."""
+        return self._paths(layout.responses_path)
+
+    def metadata(self) -> dict[str, Any]:
+        """Returns what describes all examples."""
+        simulated = layout.is_simulated(self.image_set.root)
+        about = {"preprocessing": None, "simulated": simulated}
+        return {**self._axes.to_dict(), **about}
+
+    def n_bytes(self, partition: str) -> int:
+        """Returns about how much a partition takes."""
+        root = self.image_set.root
+        path = layout.responses_path(root, self.subject, partition)
+        return path.stat().st_size
+
+    @property
+    def _simulated(self) -> bool:
+        return False
+
+    def _read_file(self, partition: str) -> layout.PreprocessedEEG:
+        return layout.read_responses(self.image_set.root, self.subject, partition)
+
+
 Config = ImagesConfig | EEGConfig
 
 
 def make_configs(
-    image_set: layout.ImageSet, subjects: Sequence[layout.Label], image_size: int | None
+    image_set: layout.ImageSet,
+    subjects: Sequence[layout.Label],
+    image_size: int | None,
+    *,
+    is_eeg: bool = True,
 ) -> list[Config]:
     """Returns the configuration of the images, and that of each subject.
 
@@ -199,10 +238,14 @@ def make_configs(
       image_set: the images.
       subjects: subject numbers, from 1.
       image_size: height and width of the images in pixels; None leaves them out.
+      is_eeg: whether the subjects' responses are EEG, or those of other files.
     """
+    kind = EEGConfig if is_eeg else ResponsesConfig
     configs: list[Config] = [
-        EEGConfig(
-            name=layout.subject_name(subject), image_set=image_set, subject=subject
+        kind(
+            name=folders.responses_name(subject, is_eeg=is_eeg),
+            image_set=image_set,
+            subject=subject,
         )
         for subject in subjects
     ]

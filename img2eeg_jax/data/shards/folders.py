@@ -2,6 +2,7 @@
 
     SHARDS_DIR/things_eeg2/images-64/3.1.0    images of 64x64 pixels, for all subjects
     SHARDS_DIR/things_eeg2/sub-01/3.1.0       EEG of one subject
+    SHARDS_DIR/things_eeg2/sub-01-responses/3.1.0    responses that are no EEG
 
 SHARDS_DIR is a folder, or an address that TensorFlow can write to, such as
 ``gs://BUCKET/shards``. What lies at an address is copied into the cache to be read.
@@ -19,6 +20,7 @@ from typing import Any
 
 from absl import logging
 
+from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.data.shards.tensorflow_setup import tf
 from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError, expecting, unexpected
@@ -93,6 +95,11 @@ def is_remote(shards_dir: str | os.PathLike) -> bool:
 def images_name(image_size: int) -> str:
     """Returns the name of the configuration that holds images of a size in pixels."""
     return f"images-{image_size}"
+
+
+def responses_name(subject: Label, *, is_eeg: bool) -> str:
+    """Returns the name of the configuration that holds a subject's responses."""
+    return subject_name(subject) + ("" if is_eeg else "-responses")
 
 
 def config_dir(shards_dir: str | os.PathLike, name: str) -> str:

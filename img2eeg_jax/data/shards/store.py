@@ -23,11 +23,11 @@ _EXAMPLES_AT_A_TIME = 64
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SubjectEEG:
-    """One subject's EEG in shards, read when asked for.
+    """One subject's EEG in shards, read when asked for; or other responses.
 
     Attributes:
       subject: subject number, from 1.
-      axes: all its channels and times, and the unit of its values.
+      axes: all its channels and times, or features, and the unit of its values.
       preprocessing: the record of how it was made; None for EEG of other origin.
       n_repetitions: partition → number of repetitions.
       simulated: whether the data are simulated, so that the noise-free response is
@@ -47,22 +47,32 @@ class SubjectEEG:
         return self._files.metadata["data_sha256"]
 
     @classmethod
-    def open(cls, shards_dir: str | os.PathLike, subject: layout.Label) -> "SubjectEEG":
+    def open(
+        cls,
+        shards_dir: str | os.PathLike,
+        subject: layout.Label,
+        *,
+        is_eeg: bool = True,
+    ) -> "SubjectEEG":
         """Reads what describes a subject's EEG, and checks the sizes of the files.
 
         Args:
           shards_dir: a folder or an address.
           subject: subject number, from 1.
+          is_eeg: whether it is EEG, or the subject's other responses.
 
         Raises:
           InputError: there are no such shards, or they are damaged.
         """
-        files = folders.open_configuration(shards_dir, layout.subject_name(subject))
+        name = folders.responses_name(subject, is_eeg=is_eeg)
+        files = folders.open_configuration(shards_dir, name)
         metadata = files.metadata
         with files.told_damaged("a complete description of EEG"):
             return cls(
                 subject=subject,
-                axes=Axes(*(metadata[key] for key in ("ch_names", "times_s", "unit"))),
+                axes=Axes.from_dict(
+                    {key: metadata[key] for key in ("ch_names", "times_s", "unit")}
+                ),
                 preprocessing=metadata["preprocessing"],
                 n_repetitions=metadata["n_repetitions"],
                 simulated=metadata["simulated"],
@@ -189,10 +199,10 @@ class SubjectEEG:
     ) -> np.ndarray | None:
         """Reads the responses without noise, f32[image, channel, time].
 
-        They are known of simulated data only, and None of others. Arguments and errors
+        They are known of simulated EEG only, and None of others. Arguments and errors
         are those of `read`.
         """
-        if not self.simulated:
+        if not (self.simulated and self.axes.has_times):
             return None
         take = self._take(channels, window_s)
         return self._reduce(partition, "noise_free", lambda eeg, first: take(eeg))
@@ -273,6 +283,7 @@ class Shards:
         *,
         image_size: int,
         subjects: Sequence[layout.Label],
+        is_eeg: bool = True,
     ) -> "Shards":
         """Opens shards; checks that they are complete and of one list of images.
 
@@ -283,6 +294,7 @@ class Shards:
           shards_dir: a folder or an address.
           image_size: height and width of the images in pixels.
           subjects: subject numbers, from 1.
+          is_eeg: whether their responses are EEG, or those of other files.
 
         Raises:
           InputError: there are no such shards, they are damaged, or EEG is of another
@@ -298,7 +310,10 @@ class Shards:
                 key: {name: tuple(of) for name, of in files.metadata[key].items()}
                 for key in ("files_sha256", "pixels_sha256")
             }
-        eeg = {subject: SubjectEEG.open(shards_dir, subject) for subject in subjects}
+        eeg = {
+            subject: SubjectEEG.open(shards_dir, subject, is_eeg=is_eeg)
+            for subject in subjects
+        }
         for one in eeg.values():
             if one._files.metadata.get("image_list_sha256") != list_sha256:
                 raise unexpected(
