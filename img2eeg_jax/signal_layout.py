@@ -125,14 +125,14 @@ class SignalLayout:
         if other is None or other.kind != self.kind:
             found = "none" if other is None else other.kind
             raise unexpected("signal", f"one of {self.kind}", found)
-        if None in (self.eeg, other.eeg):
+        if self.eeg is None or other.eeg is None:
             if other.shape != self.shape:
                 raise unexpected("signal", f"shape {self.shape}", other.shape)
             return np.arange(self.size)
         if not self.is_eeg:
             return np.array(other.eeg.channel_rows(self.eeg.ch_names))
         times = self.eeg.places_of_times(other.eeg)
-        if self.kind == CHANNEL_MEAN:
+        if self.window is not None and other.window is not None:
             if not self.eeg.has_channels_of(other.eeg):
                 expected = f"the mean of {', '.join(self.eeg.ch_names)}"
                 raise unexpected(

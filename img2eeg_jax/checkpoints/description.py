@@ -74,7 +74,7 @@ class Description:
     torch: Mapping[str, Any] | None = None
     linear: Mapping[str, Any] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # JSON gives lists back, but modules are static arguments of jit: hashed.
         arguments = {
             name: tuple(value) if isinstance(value, list) else value
@@ -104,6 +104,17 @@ class Description:
         made_them = "synthetic" in config and not config.get("data_dir")
         return data.get("simulated", made_them)
 
+    @property
+    def encoder_signal(self) -> SignalLayout:
+        """`signal` of a network that predicts one.
+
+        Raises:
+          InputError: it is CORnet-S alone.
+        """
+        if self.signal is None:
+            raise unexpected("", "an encoder", f"{self.kind}, which predicts no signal")
+        return self.signal
+
     def build_model(self, **changes: Any) -> nn.Module:
         """Rebuilds the module; `changes` override its arguments."""
         return MODELS[self.kind](**{**self.model, **changes})
@@ -131,7 +142,7 @@ class Description:
             subject=subject,
             subjects=None,
             model={**self.model, "signal_shape": shape},
-            zscore=ZScore(self.zscore.mean[position], self.zscore.std[position]),
+            zscore=self.zscore and self.zscore.of_subject(position),
             data=data,
         )
 
@@ -155,7 +166,7 @@ class Description:
         units = {_unit(one.signal) for one in (self, other)} - {UNKNOWN}
         if len(units) > 1:
             return f"EEG in another unit, {_unit(other.signal)!r}"
-        if None not in (self.pairings, other.pairings):
+        if self.pairings is not None and other.pairings is not None:
             return _pairs_difference(self.pairings, other.pairings)
         if self.zscore != other.zscore:
             return "data with another zscore"

@@ -40,7 +40,7 @@ class Checkpoint:
         return self.description.build_model()
 
     @property
-    def backbone(self) -> tuple[CORnetS, dict[str, Any]]:
+    def backbone(self) -> tuple[nn.Module, dict[str, Any]]:
         """CORnet-S and its variables, of any kind of network.
 
         Raises:
@@ -62,12 +62,13 @@ class Checkpoint:
         Raises:
           InputError: the subject is not one of those that share it.
         """
-        subjects = self.description.subjects
         with naming(self.path):
             description = self.description.of_subject(subject)
+        subjects = self.description.subjects or ()
         params = dict(self.variables["params"])
+        position = subjects.index(description.subject)
         params["fc"] = {
-            name: np.split(value, len(subjects), axis=-1)[subjects.index(subject)]
+            name: np.split(value, len(subjects), axis=-1)[position]
             for name, value in params["fc"].items()
         }
         variables = {**self.variables, "params": params}

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from img2eeg_jax.errors import expecting, unexpected
@@ -72,7 +73,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
     return config
 
 
-def write_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+def write_config(workdir: pathlib.Path, config: Mapping[str, Any] | None) -> None:
     """Writes `config.json`."""
     write_text(workdir / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 

@@ -68,7 +68,7 @@ class CheckpointStore:
             check_room(self._folder, 1)
             self._manager = _open_manager(self._folder, read_only=False)
         self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
-        self._under_way = None
+        self._under_way: futures.Future[None] | None = None
 
     def __enter__(self) -> "CheckpointStore":
         return self
@@ -170,16 +170,16 @@ class CheckpointStore:
             except DamagedError as error:
                 damaged[candidate] = error
                 continue
-            for newer, error in damaged.items():
+            for newer, reason in damaged.items():
                 moved = self._set_aside(newer)
                 print(
-                    f"warning: {error}; moved to {moved}, going back to step "
+                    f"warning: {reason}; moved to {moved}, going back to step "
                     f"{candidate}",
                     flush=True,
                 )
             return restored
-        for error in damaged.values():
-            raise error
+        for reason in damaged.values():
+            raise reason
         return None
 
     def _restore(

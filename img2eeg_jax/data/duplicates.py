@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from img2eeg_jax.data.layout import PARTITIONS
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 _LISTED = 5
 
 
-def warning(shards: "Shards", held_out: Sequence[int] = ()) -> str | None:
+def warning(shards: "Shards", held_out: Sequence[int] | np.ndarray = ()) -> str | None:
     """Returns a line about images that are trained on and tested, or validated, on.
 
     Images are the same if their pixels are, whatever their files are called.

@@ -41,7 +41,9 @@ class Unwhitening:
         """
         if record is None or not record.get("whitening"):
             return None
-        inverses = [np.linalg.inv(np.array(one["matrix"])) for one in record["whitening"]]
+        inverses = [
+            np.linalg.inv(np.array(one["matrix"])) for one in record["whitening"]
+        ]
         return cls(tuple(record["ch_names"]), np.mean(inverses, axis=0))
 
     def to_volts(self, whitened: np.ndarray, ch_names: Sequence[str]) -> np.ndarray:

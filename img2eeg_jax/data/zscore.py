@@ -34,6 +34,10 @@ class ZScore:
             **{name: np.asarray(value, np.float32) for name, value in entries.items()}
         )
 
+    def of_subject(self, position: int) -> "ZScore":
+        """Takes one of several subjects."""
+        return ZScore(self.mean[position], self.std[position])
+
     def to_dict(self) -> dict[str, list]:
         """Returns the statistics as plain lists, which JSON keeps exactly."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}

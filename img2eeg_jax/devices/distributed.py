@@ -73,7 +73,8 @@ def keep_compiled_programs(folder: os.PathLike) -> None:
     Args:
       folder: where programs are kept.
     """
-    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+    chosen = jax.config.values["jax_compilation_cache_dir"]
+    if jax.default_backend() != "cpu" and not chosen:
         jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
 
 

@@ -124,8 +124,7 @@ class DataParallel:
         """
 
         def real_rows(values: jax.Array) -> np.ndarray:
-            values = np.asarray(values)
-            rows = values.reshape(-1, *values.shape[2:])
+            rows = np.asarray(values).reshape(-1, *values.shape[2:])
             return rows[: len(mask)][mask > 0]
 
         return jax.tree.map(real_rows, predictions)

@@ -91,7 +91,7 @@ def recognise(
 
     width = length(f"{prefix}V1.norm2.weight", CORnetS.width)
     num_classes = length(f"{prefix}decoder.linear.bias", CORnetS.num_classes)
-    arguments = {"width": width, "num_classes": num_classes}
+    arguments: dict[str, Any] = {"width": width, "num_classes": num_classes}
     if not is_encoder:
         if ch_names or times_s:
             raise unexpected(
@@ -191,7 +191,7 @@ def to_state_dict(
         arrays["fc.weight"] = _in_published_order(
             arrays["fc.weight"], description.model["areas"]
         )
-    updates = np.int64(step * description.model.get("bn_updates", 1))
+    updates = np.array(step * description.model.get("bn_updates", 1), np.int64)
     tensors = {}
     for name, array in arrays.items():
         published = names.published_name(name)
@@ -255,17 +255,17 @@ def _signal(
     n_times, rest = divmod(size, len(ch_names))
     if rest == 0 and len(times_s) == 2 < n_times:
         # From the first to the last, rounded to microseconds.
-        times_s = np.linspace(*times_s, n_times).round(6).tolist()
+        times_s = np.linspace(times_s[0], times_s[1], n_times).round(6).tolist()
     if len(ch_names) * len(times_s) != size:
         raise unexpected(
             "",
             f"a signal of {len(ch_names)} channels × {len(times_s)} times",
             f"one of {size} numbers",
         )
-    axes = Axes(ch_names, times_s)
+    axes = Axes(tuple(ch_names), np.array(times_s))
     # Refuses milliseconds.
     axes.window((times_s[0], times_s[-1]))
-    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, axes, times_s)
+    return SignalLayout.for_eeg(CHANNELS_BY_TIMES, axes, axes.times_s)
 
 
 def published_signal(size: int) -> SignalLayout:
@@ -286,11 +286,11 @@ def describe_signal(signal: SignalLayout) -> str:
     """Returns in words what a network's outputs are."""
     if not signal.is_eeg:
         return f"{signal.size} features"
-    times_s = signal.eeg.times_s
+    times_s = signal.axes.times_s
     times = f"{len(times_s)} times, {times_s[0]:g} to {times_s[-1]:g} s"
     if signal.kind == CHANNEL_MEAN:
         return f"{signal.size}: the mean channel × {times}"
-    return f"{signal.size}: {len(signal.eeg.ch_names)} channels × {times}"
+    return f"{signal.size}: {len(signal.axes.ch_names)} channels × {times}"
 
 
 def _problems(
@@ -299,7 +299,8 @@ def _problems(
     """Lists, by name, what does not fit."""
     norms = {name.rpartition(".")[0] for name in expected if "running_var" in name}
     seen: dict[str, str] = {}
-    left_over, unfit, parts = [], [], {}
+    left_over, unfit = [], []
+    parts: dict[str, None] = {}
     for name, canonical in names.canonical_names(tensors).items():
         array, shape = tensors[name], expected.get(canonical)
         if canonical.endswith(f".{names.COUNTER}"):

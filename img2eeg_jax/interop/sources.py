@@ -96,16 +96,16 @@ def find(
             f"a file, a folder, https://, file:// or {hub.PREFIX}...",
             "another kind of address",
         )
-    path = pathlib.Path(given)
-    if path.is_dir():
-        files = sorted(file.as_posix() for file in path.rglob("*.*"))
-        path = pathlib.Path(choose(files, subject, given))
-    elif not path.is_file():
+    here = pathlib.Path(given)
+    if here.is_dir():
+        files = sorted(file.as_posix() for file in here.rglob("*.*"))
+        here = pathlib.Path(choose(files, subject, given))
+    elif not here.is_file():
         names = ", ".join(BY_NAME)
         raise unexpected(
             given, f"a file, a folder, an address or a name ({names})", "nothing there"
         )
-    return _at_hand(path, str(path), subject, sha256)
+    return _at_hand(here, str(here), subject, sha256)
 
 
 def choose(files: Iterable[str], subject: int | str | None, place: str) -> str:

@@ -228,7 +228,7 @@ def _classes_in(path: pathlib.Path) -> list[str]:
             if isinstance(argument, str):
                 strings.append(argument)
             if opcode.name == "GLOBAL":
-                names.add(argument.replace(" ", "."))
+                names.add(str(argument).replace(" ", "."))
             elif opcode.name == "STACK_GLOBAL":
                 names.add(".".join(strings[-2:]))
     harmless = ("torch.", "collections.OrderedDict")
@@ -300,7 +300,7 @@ def _summed_up(ignored: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:
     """Shortens names to the first parts by which they differ from all others."""
     parts = [name.split(".") for name in taken]
     used = {tuple(name[:n]) for name in parts for n in range(1, len(name))}
-    roots = {}
+    roots: dict[str, None] = {}
     for name in (name.split(".") for name in ignored):
         lengths = range(1, len(name))
         n = next((n for n in lengths if tuple(name[:n]) not in used), len(name))

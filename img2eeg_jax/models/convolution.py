@@ -6,14 +6,21 @@ only, and far behind it on small maps. `benchmarks/convolutions.py` compares.
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 Array = jax.Array
-# (x, kernel, stride) → output; see `conv`.
-Algorithm = Callable[[Array, Array, int], Array]
+
+
+class Algorithm(Protocol):
+    """A way to compute `conv`."""
+
+    def __call__(self, x: Array, kernel: Array, stride: int) -> Array: ...
+
+
 # Offset → a strided part of an array; see `every`.
 Phases = Callable[[int], Array]
 

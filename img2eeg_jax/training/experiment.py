@@ -17,12 +17,13 @@ from img2eeg_jax.checkpoints.store import FOLDER
 from img2eeg_jax.data import batches, duplicates, examples, layout
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http
-from img2eeg_jax.data.zscore import ZScore
+
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import StoppedBySignal
 from img2eeg_jax.locks import only_writer
+from img2eeg_jax.models.cornet_s import CORnetS
 from img2eeg_jax.signal_layout import SignalLayout
 from img2eeg_jax.timing import timed, timed_once
 from img2eeg_jax.training import parts, subjects, teacher
@@ -165,7 +166,7 @@ def _subjects_of(configs: Mapping[pathlib.Path, ConfigDict]) -> list[layout.Labe
 
 
 def _select_data(
-    config: ConfigDict, shards: Shards, numbers: Sequence[int]
+    config: ConfigDict, shards: Shards, numbers: Sequence[layout.Label]
 ) -> examples.EncodingData:
     return examples.load_encoding_data(
         shards,
@@ -228,7 +229,8 @@ def load_networks(config: ConfigDict, axes: Axes) -> Networks:
         n_sharing = len(layout.parse_subjects(str(config.subjects)))
     arguments = model_arguments(config, signal, n_sharing)
     model = parts.build_model(config, arguments)
-    teacher_model, teacher_variables = None, {}
+    teacher_model: CORnetS | None = None
+    teacher_variables: dict[str, Any] = {}
     if config.teacher:
         teacher_model, teacher_variables = teacher.load_teacher(
             config.teacher, config.num_classes
@@ -296,7 +298,7 @@ def _build_trainer(
 
 def _build_workdirs(
     configs: Mapping[pathlib.Path, ConfigDict],
-    numbers: Sequence[int],
+    numbers: Sequence[layout.Label],
     shards: Shards,
     data: examples.EncodingData,
     networks: Networks,
@@ -304,10 +306,12 @@ def _build_workdirs(
     workdirs = []
     for position, (folder, own) in enumerate(configs.items()):
         number = numbers[position]
-        zscore, whose, eeg = data.zscore, {"subject": number}, shards.eeg(number)
-        pairings, record, simulated = data.pairings, eeg.preprocessing, eeg.simulated
+        zscore, pairings, eeg = data.zscore, data.pairings, shards.eeg(number)
+        whose: dict[str, Any] = {"subject": number}
+        record: Any = eeg.preprocessing
+        simulated = eeg.simulated
         if len(configs) > 1:
-            zscore = ZScore(zscore.mean[position], zscore.std[position])
+            zscore = zscore.of_subject(position)
             pairings = data.pairings_of(number)
         elif own.subjects_mode == subjects.SHARED_BACKBONE:
             whose = {"subjects": tuple(numbers)}

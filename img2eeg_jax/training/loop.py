@@ -226,7 +226,7 @@ class Trainer:
         return _load(self.parallel, split, seed=self.seed, **order)
 
     def _finish_epoch(self, active: dict[int, Workdir]) -> None:
-        validation = [None] * len(self.workdirs)
+        validation: Sequence[dict[str, float] | None] = [None] * len(self.workdirs)
         if self.selection_split is not None:
             validation = sums.validate(
                 self.parallel,
@@ -257,8 +257,10 @@ class Trainer:
             return
         states = self.parallel.take_apart(self.state)
         for i, workdir in active.items():
-            row = workdir.progress.history[-1] if is_epoch else None
-            workdir.save(states[i], self.selection.loss(row) if is_epoch else None)
+            loss = None
+            if is_epoch:
+                loss = self.selection.loss(workdir.progress.history[-1])
+            workdir.save(states[i], loss)
 
     def _label(self, network: int | None = None) -> str:
         """Returns the label of a network's run; of all, if there is only one."""
@@ -272,7 +274,7 @@ class Trainer:
 
 
 def _load(
-    parallel: DataParallel, split: Split, **order: int
+    parallel: DataParallel, split: Split, **order: Any
 ) -> Iterator[dict[str, Any]]:
     """Yields a split's batches, on the devices.
 

@@ -83,7 +83,7 @@ def _configs_by_folder(
 
 
 def data_source(
-    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[int]
+    config: ConfigDict, workdir: pathlib.Path, numbers: Sequence[layout.Label]
 ) -> DataSource:
     """Returns where the data of some subjects come from.
 
@@ -96,7 +96,7 @@ def data_source(
     if not data_dir and not config.shards_dir:
         raise unexpected("`data_dir`", "a folder", "nothing")
     return DataSource(
-        data_dir=data_dir or None,
+        data_dir=data_dir or "",
         shards_dir=config.shards_dir,
         workdir=workdir,
         synthetic=synthetic,

@@ -78,7 +78,7 @@ class Requests:
 def stop_signals() -> Iterator[threading.Event]:
     """Turns the first SIGINT or SIGTERM into a request; a second one acts at once."""
     stop = threading.Event()
-    previous = {}
+    previous: dict[int, Any] = {}
 
     def request(number: int, _: Any) -> None:
         stop.set()

@@ -30,8 +30,9 @@ class Selection:
 
     def best_row(self, history: list[dict[str, float]]) -> dict[str, float] | None:
         """Returns the best epoch's row, or None if there is no such."""
-        rows = [row for row in history if self.loss(row) is not None]
-        return min(rows, key=self.loss, default=None)
+        rows = [(self.loss(row), row) for row in history]
+        known = [(loss, row) for loss, row in rows if loss is not None]
+        return min(known, key=lambda one: one[0])[1] if known else None
 
     def is_over(self, history: list[dict[str, float]]) -> bool:
         """Tells whether the last `patience` epochs were no better than one before."""

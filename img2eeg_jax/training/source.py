@@ -21,7 +21,7 @@ class DataSource:
 
     Attributes:
       data_dir: the data set's folder, which need not exist if the shards are complete;
-        None where shards alone are named.
+        "" where shards alone are named.
       shards_dir: the shards' folder or address; "" for where they can be written to.
       workdir: where shards go that cannot be kept with the data.
       synthetic: arguments of `write_synthetic` if the data set is to be made; or None.
@@ -30,7 +30,7 @@ class DataSource:
       is_eeg: whether the responses are EEG, or those of other files.
     """
 
-    data_dir: pathlib.Path | None
+    data_dir: str | os.PathLike
     shards_dir: str
     workdir: pathlib.Path
     synthetic: Mapping[str, Any] | None
@@ -67,7 +67,7 @@ class DataSource:
     def _axes_and_concepts(self) -> tuple[Axes, Sequence]:
         if self.synthetic is not None:
             return synthetic.AXES, range(self.synthetic["n_training_concepts"])
-        return builder.look(self.data_dir or "", self._folder(), **self._what)
+        return builder.look(self.data_dir, self._folder(), **self._what)
 
     @property
     def _what(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class DataSource:
                     self.data_dir, **self.synthetic, subjects=self.subjects
                 )
             shards = builder.open_or_build(
-                self.data_dir or "",
+                self.data_dir,
                 self._folder(),
                 **self._what,
             )

@@ -11,8 +11,7 @@ import optax
 Tree = Any
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """What a training step maps to its successor.
 
     Attributes:
@@ -29,7 +28,7 @@ class TrainState:
     batch_stats: Tree
     opt_state: Tree
     ema_params: Tree = None
-    ema_updates: jax.Array | None = None
+    ema_updates: Any = None
 
     @property
     def variables(self) -> dict[str, Tree]:

@@ -58,7 +58,7 @@ class Recipe:
         """Returns the loss that is minimised."""
         return task + self.generation_weight * generation
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.task not in ("none", "mse", "cross_entropy"):
             raise ValueError(
                 f"task: expected 'none', 'mse' or 'cross_entropy', found {self.task!r}"
@@ -198,8 +198,8 @@ def validation_losses(recipe: Recipe, sums: dict[str, Any]) -> dict[str, float]:
       sums: `task`, `mse` and `pairs` of a loss step, added up over batches.
     """
     task, mse = (float(sums[name][0] / sums[name][1]) for name in ("task", "mse"))
-    contrast = objectives.contrast_of_pairs(sums["pairs"], float(sums["mse"][1]))
-    contrast = float(contrast.mean())
+    each = objectives.contrast_of_pairs(sums["pairs"], float(sums["mse"][1]))
+    contrast = float(each.mean())
     generation = mse + contrast
     values = task, mse, contrast, generation, recipe.total(task, generation)
     return dict(zip(LOSSES, values, strict=True))
@@ -216,7 +216,7 @@ def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
       predictions of padding.
     """
 
-    def predict_step(variables: Any, batch: Batch) -> Array:
+    def predict_step(variables: Any, batch: Batch) -> Any:
         _, signal = model.apply(variables, normalise_pixels(batch["image"]))
         return signal
 
@@ -371,8 +371,10 @@ def _mean_squared_error(
     signal: Array, target: Array, mask: Array
 ) -> objectives.SumAndCount:
     """The mean over subjects, f32[b, subject, n], of `mean_squared_error`."""
-    over_all = (x.reshape(len(x), -1) for x in (signal, target))
-    return objectives.mean_squared_error(*over_all, mask)
+    n_images = len(signal)
+    return objectives.mean_squared_error(
+        signal.reshape(n_images, -1), target.reshape(n_images, -1), mask
+    )
 
 
 def _task(

@@ -107,7 +107,8 @@ def _train_side_by_side(folders: Folders, train: Train) -> None:
 
     with futures.ThreadPoolExecutor(n_groups, "subject") as pool:
         ended = [pool.submit(train_one, folder) for folder in folders]
-    _raise_first([future.exception() for future in ended if future.exception()])
+    errors = [future.exception() for future in ended]
+    _raise_first([error for error in errors if error is not None])
 
 
 def _raise_first(errors: Sequence[BaseException]) -> None:

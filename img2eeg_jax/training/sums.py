@@ -96,7 +96,8 @@ def validate(
       over images.
     """
     n_networks = parallel.n_subjects or 1
-    sums, moments = [None] * n_networks, [None] * n_networks
+    sums: list[dict[str, Any]] = [{} for _ in range(n_networks)]
+    moments: list[Any] = [None] * n_networks
     for batch in batches:
         metrics = jax.device_get(loss_step(variables, teacher_variables, batch))
         for i, of_network in enumerate(parallel.take_apart(metrics)):
@@ -130,7 +131,7 @@ def epoch_row(
     Raises:
       InputError: a mean is not finite, or all steps were skipped.
     """
-    row = {"epoch": progress.epoch, "step": step}
+    row: dict[str, float] = {"epoch": progress.epoch, "step": step}
     row |= _means(progress.sums, step)
     if counts_skipped:
         row["train_skipped"], _ = progress.sums["skipped"]

@@ -39,7 +39,10 @@ def load_teacher(
 
 
 def load_logits(
-    shards: Shards, teacher: nn.Module, variables: dict[str, Any], batch_size: int = 64
+    shards: Shards,
+    teacher: nn.Module,
+    variables: Mapping[str, Any],
+    batch_size: int = 64,
 ) -> dict[str, np.ndarray]:
     """Computes a teacher's logits, or reads those kept.
 
@@ -87,14 +90,13 @@ def with_logits(data: EncodingData, logits: Mapping[str, np.ndarray]) -> Encodin
       logits: what `load_logits` returns.
     """
 
-    def give(split: Split | None, partition: str) -> Split | None:
-        of_partition = logits[partition]
-        return split and dataclasses.replace(split, teacher_logits=of_partition)
+    def give(split: Split, partition: str) -> Split:
+        return dataclasses.replace(split, teacher_logits=logits[partition])
 
     return dataclasses.replace(
         data,
         train=give(data.train, "training"),
-        validation=give(data.validation, "training"),
+        validation=data.validation and give(data.validation, "training"),
         test=give(data.test, "test"),
     )
 

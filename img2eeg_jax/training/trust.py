@@ -9,9 +9,9 @@ from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data.examples import EncodingData, Split
 from img2eeg_jax.data.layout import Label
-from img2eeg_jax.data.shards.store import Shards
+from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.devices.parallel import DataParallel
-from img2eeg_jax.errors import StoppedBySignal
+from img2eeg_jax.errors import StoppedBySignal, unexpected
 from img2eeg_jax.prediction import familiarity
 from img2eeg_jax.prediction.trust import Trust, digest, file_of
 from img2eeg_jax.prediction.trust_fit import fit_trust
@@ -62,11 +62,12 @@ def write_trust(
 
 
 def _subjects(description: Description) -> tuple[Label, ...]:
-    return description.subjects or (description.subject,)
+    own = () if description.subject is None else (description.subject,)
+    return description.subjects or own
 
 
 def _write(
-    workdir: Workdir, subject: Label, measure: Callable[[Checkpoint], Trust]
+    workdir: Workdir, subject: Label, measure: Callable[[Label, Checkpoint], Trust]
 ) -> None:
     """Writes what `measure` tells of a subject's network, unless it is there."""
     is_shared = workdir.description.subjects is not None
@@ -77,7 +78,7 @@ def _write(
         return
     what = f"{workdir.label} measuring how far to trust predictions".strip()
     with timed(what, print_line):
-        measure(checkpoint).save(file_of(workdir.folder, owner))
+        measure(subject, checkpoint).save(file_of(workdir.folder, owner))
 
 
 def _fit(
@@ -86,9 +87,13 @@ def _fit(
     parallel: DataParallel,
     seed: int,
     stop_requested: Callable[[], bool],
+    subject: Label,
     checkpoint: Checkpoint,
 ) -> Trust:
     """Measures how far to trust a network; see `write_trust`."""
+    if data.validation is None or data.validation_eeg_rows is None:
+        raise unexpected("trust", "images for validation", "none")
+    description = checkpoint.description
 
     def images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BLOCK):
@@ -103,19 +108,21 @@ def _fit(
     return fit_trust(
         checkpoint,
         images(data.validation, np.arange(len(data.validation.index))),
-        _trials(checkpoint.description, shards, data),
+        _trials(description, shards.eeg(subject), data.validation_eeg_rows),
         images(data.train, chosen),
         parallel,
     )
 
 
-def _trials(description: Description, shards: Shards, data: EncodingData) -> np.ndarray:
+def _trials(description: Description, eeg: SubjectEEG, rows: np.ndarray) -> np.ndarray:
     """Returns the validation images' trials, of what the network predicts."""
-    signal = description.signal
-    trials = shards.eeg(description.subject).read_rows(
+    signal = description.encoder_signal
+    trials = eeg.read_rows(
         "training",
-        data.validation_eeg_rows,
-        signal.eeg.ch_names,
-        tuple(signal.eeg.times_s[[0, -1]]),
+        rows,
+        signal.axes.ch_names,
+        tuple(signal.axes.times_s[[0, -1]]),
     )
-    return signal.measured(description.zscore.apply(trials, out=trials))
+    if description.zscore is not None:
+        trials = description.zscore.apply(trials, out=trials)
+    return signal.measured(trials)

@@ -46,6 +46,10 @@ class Workdir(contextlib.AbstractContextManager):
       progress: where the run stands.
     """
 
+    # Set when it is entered, and by `start`.
+    _store: CheckpointStore
+    _board: TensorBoard
+
     def __init__(self, folder: pathlib.Path, description: Description, label: str = ""):
         """Does nothing to the folder yet."""
         self.folder = folder
@@ -53,8 +57,6 @@ class Workdir(contextlib.AbstractContextManager):
         self.description = description
         self.progress = Progress()
         self._resources = contextlib.ExitStack()
-        self._store: CheckpointStore | None = None
-        self._board: TensorBoard | None = None
 
     def __enter__(self) -> "Workdir":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,10 +108,11 @@ class Workdir(contextlib.AbstractContextManager):
             self._store.discard_after(0)
             self.progress = Progress()
             return like
-        if step not in self._store.steps():
+        restored = self.restore(like, step) if step in self._store.steps() else None
+        if restored is None:
             expected = f"a checkpoint of step {step}, the last that all runs have"
             raise unexpected(self.folder, expected, self._store.steps())
-        return self.restore(like, step)
+        return restored
 
     def step_before(self, step: int) -> int:
         """Returns the step of the checkpoint before one; 0 if that is the first."""
@@ -146,7 +149,7 @@ class Workdir(contextlib.AbstractContextManager):
         run_folder.write_metrics(self.folder, self.progress.history)
         if self.progress.history and not self.progress.step_in_epoch:
             row = self.progress.history[-1]
-            self._board.write(row["step"], row)
+            self._board.write(int(row["step"]), row)
 
 
 def check_finite(step: int, what: str, value: Any) -> None:

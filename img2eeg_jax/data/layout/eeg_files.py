@@ -218,12 +218,12 @@ def _as_epochs(values: Any, path: pathlib.Path) -> np.ndarray:
     # A value beyond float32 becomes infinite and is reported below.
     with np.errstate(over="ignore"):
         eeg = np.ascontiguousarray(values, np.float32)
-    finite = np.isfinite(eeg).reshape(len(eeg), -1).all(axis=1)
+    finite = np.isfinite(eeg).all(axis=(1, 2, 3))
     if not finite.all():
         raise unexpected(
             path,
             "finite EEG",
-            f"NaN or infinite values in {np.sum(~finite)} of {len(finite)} images, "
+            f"NaN or infinite values in {np.sum(~finite)} of {len(eeg)} images, "
             f"first in image row {np.argmin(finite)}",
         )
     return eeg

@@ -138,7 +138,11 @@ def look(
         shards = Shards.open(shards_dir, **what)
         return shards.eeg(subjects[0]).axes, shards.concepts["training"]
     image_set = layout.read_image_set(data_dir)
-    first = {"subjects": subjects[:1], "image_size": None, "is_eeg": is_eeg}
+    first: dict[str, Any] = {
+        "subjects": subjects[:1],
+        "image_size": None,
+        "is_eeg": is_eeg,
+    }
     if reasons_to_build(image_set, shards_dir, **first):
         read = layout.read_eeg if is_eeg else layout.read_responses
         axes = read(data_dir, subjects[0], "test").axes

@@ -176,9 +176,7 @@ class EEGConfig(tfds.core.BuilderConfig):
     def _read_file(self, partition: str) -> layout.PreprocessedEEG:
         return layout.read_eeg(self.image_set.root, self.subject, partition)
 
-    def _read_noise_free(
-        self, partition: str, shape: tuple[int, ...]
-    ) -> np.ndarray:
+    def _read_noise_free(self, partition: str, shape: tuple[int, ...]) -> np.ndarray:
         root = self.image_set.root
         response = layout.noise_free_response(root, self.subject, partition)
         if response is None or response.shape != shape:

@@ -122,7 +122,7 @@ def _holds_recordings(folder: pathlib.Path) -> bool:
 def _session(
     number: layout.Label, folder: pathlib.Path, rule: markers.MarkerRule
 ) -> Session:
-    files: dict[str, tuple[pathlib.Path, ...]] = _files_of(folder)
+    files = _files_of(folder)
     others = {file: companions(file) for found in files.values() for file in found}
     read = functools.partial(read_recording, rule=rule)
     return Session(number, files, read, others, rule.options())

@@ -94,7 +94,7 @@ def read_events(
                 path, f"a column {column}", f"{', '.join(table.header) or 'none'}{more}"
             )
     trials, n_ignored = [], 0
-    lines: dict[str, int] = {}
+    lines: dict[float, int] = {}
     for line, row in table.rows:
         name = row[image_column]
         if name in NO_VALUE:

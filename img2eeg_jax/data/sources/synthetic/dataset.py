@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -52,7 +52,7 @@ class Parameters:
     image_size: int = 64
     training_repetitions: int = 4
     test_repetitions: int = 20
-    subjects: tuple[layout.Label, ...] = (1,)
+    subjects: tuple[int, ...] = (1,)
 
     @property
     def n_images(self) -> dict[str, int]:
@@ -137,7 +137,7 @@ def _add_subjects(target: pathlib.Path, parameters: Parameters) -> None:
 
 def present_subjects(
     data_dir: str | os.PathLike, subjects: Sequence[layout.Label] = (1,)
-) -> tuple[layout.Label, ...]:
+) -> tuple[int, ...]:
     """Returns the subjects of a data set that `write_synthetic` wrote by its defaults.
 
     Args:
@@ -147,13 +147,12 @@ def present_subjects(
     Raises:
       InputError: the folder holds something else.
     """
-    parameters = Parameters(subjects=tuple(subjects))
+    # `Parameters` refuses labels that are no numbers.
+    parameters = Parameters(subjects=cast(tuple[int, ...], tuple(subjects)))
     return _present_subjects(pathlib.Path(data_dir).absolute(), parameters)
 
 
-def _present_subjects(
-    target: pathlib.Path, parameters: Parameters
-) -> tuple[layout.Label, ...]:
+def _present_subjects(target: pathlib.Path, parameters: Parameters) -> tuple[int, ...]:
     """Returns the subjects that are there; refuses a folder that holds other data."""
     path = layout.synthetic_path(target)
     if path.exists():
