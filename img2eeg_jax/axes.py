@@ -245,7 +245,7 @@ class Axes:
 
 
 def spoken_window(window_s: Sequence[float] | None) -> str:
-    """Returns a window in words, such as "100-300 ms"; "" of responses without times."""
+    """Returns a window in words, such as "100-300 ms"; "" without times."""
     if window_s is None:
         return ""
     return "{:.0f}-{:.0f} ms".format(*(1e3 * end_s for end_s in window_s))

@@ -40,7 +40,7 @@ class Checkpoint:
         return self.description.build_model()
 
     @property
-    def backbone(self) -> tuple[nn.Module, dict[str, Any]]:
+    def backbone(self) -> tuple[CORnetS, dict[str, Any]]:
         """CORnet-S and its variables, of any kind of network.
 
         Raises:
@@ -51,7 +51,7 @@ class Checkpoint:
         if linear is not None and not arguments.get("width"):
             found = f"one of {linear['backbone']['name']}"
             raise unexpected(self.path, "a network made of CORnet-S", found)
-        if self.description.kind == "cornet_s":
+        if isinstance(self.model, CORnetS):
             return self.model, self.variables
         model = CORnetS(arguments["width"], arguments["num_classes"])
         return model, {name: tree["realnet"] for name, tree in self.variables.items()}
@@ -63,10 +63,13 @@ class Checkpoint:
           InputError: the subject is not one of those that share it.
         """
         with naming(self.path):
+            if subject is None:
+                found = f"none of {list(self.description.subjects or ())}"
+                raise unexpected("", "a subject of a network that several share", found)
             description = self.description.of_subject(subject)
         subjects = self.description.subjects or ()
         params = dict(self.variables["params"])
-        position = subjects.index(description.subject)
+        position = subjects.index(subject)
         params["fc"] = {
             name: np.split(value, len(subjects), axis=-1)[position]
             for name, value in params["fc"].items()

@@ -1,7 +1,6 @@
 """Arrays that TensorFlow and JAX take over without a copy: they start at 64 bytes."""
 
 import math
-
 from typing import Protocol
 
 import numpy as np

@@ -25,6 +25,7 @@ def warning(shards: "Shards", held_out: Sequence[int] | np.ndarray = ()) -> str 
     Returns:
       Which they are; None if there are none.
     """
+    held_out = [*map(int, held_out)]
     rows = {name: range(len(shards.images[name])) for name in PARTITIONS}
     trained = _by_pixels(shards, "training", set(rows["training"]) - set(held_out))
     lines = [

@@ -8,13 +8,14 @@ colour-blind readers can tell apart.
 import os
 import pathlib
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from img2eeg_jax.files import replacing
 
@@ -35,7 +36,9 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def line(axes: Axes, x: ArrayLike, y: ArrayLike, **style: Any) -> None:
+def line(
+    axes: Axes, x: Sequence[float] | NDArray, y: Sequence[float] | NDArray, **style: Any
+) -> None:
     """Draws a line, with markers where points have no neighbour to join."""
     if len(x) != len(y):
         raise ValueError(f"curve: expected {len(x)} values, found {len(y)}")
@@ -61,7 +64,7 @@ def legend_below(figure: Figure, title: str | None = None) -> None:
       figure: whose panels have labelled lines.
       title: of the legend: what is true of all panels.
     """
-    by_label = {}
+    by_label: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         by_label.update(zip(labels, handles, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import mne
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
+from matplotlib.colorizer import ColorizingArtist
 from matplotlib.image import AxesImage
 from matplotlib.patches import Circle, Ellipse
 from matplotlib.patheffects import withStroke
@@ -83,7 +83,7 @@ def positions_of(ch_names: Sequence[str]) -> NDArray:
 
 def draw_scalp(
     axes: Axes, values: NDArray, positions: NDArray, ch_names: Sequence[str]
-) -> ScalarMappable | None:
+) -> ColorizingArtist | None:
     """Shows values on the scalp: a map around the electrodes, or dots of a few of them.
 
     Args:
@@ -103,7 +103,8 @@ def draw_scalp(
     _draw_head(axes)
     if len(values) >= _MIN_MAP_CHANNELS:
         return _draw_map(axes, values, positions)
-    dots = axes.scatter(*positions.T, c=values, s=150, edgecolors="black")
+    x, y = positions.T
+    dots = axes.scatter(x, y, c=values, s=150, edgecolors="black")
     for name, at in zip(np.array(ch_names)[defined], positions, strict=True):
         _write_name(axes, name, at)
     return dots
@@ -163,7 +164,8 @@ def colours_of(positions: NDArray) -> NDArray:
 def draw_colours(axes: Axes, positions: NDArray, colours: NDArray) -> None:
     """Draws a small head with the colour of each electrode."""
     _draw_head(axes)
-    axes.scatter(*positions.T, c=colours, s=8)
+    x, y = positions.T
+    axes.scatter(x, y, c=colours, s=8)
 
 
 def _draw_head(axes: Axes) -> None:
@@ -184,7 +186,12 @@ def _draw_head(axes: Axes) -> None:
 def _write_name(axes: Axes, name: str, at: NDArray) -> None:
     """Writes an electrode's name above its dot."""
     text = axes.annotate(
-        name, at, (0, 9), textcoords="offset points", ha="center", parse_math=False
+        name,
+        (at[0], at[1]),
+        (0, 9),
+        textcoords="offset points",
+        ha="center",
+        parse_math=False,
     )
     text.set_path_effects([withStroke(linewidth=3, foreground="white")])
 

@@ -48,11 +48,9 @@ def agreement(
     if n_repetitions == 1:
         return np.full((1 + n_permutations, *shape), np.nan, np.float32)
     n = min(_N_GROUPS, n_repetitions)
-    groups = [
-        unit_columns(eeg[:, k::n].mean(axis=1, dtype=np.float64)).reshape(n_images, -1)
-        for k in range(n)
-    ]
-    groups = np.array(groups, np.float32)
+    means = [eeg[:, k::n].mean(axis=1, dtype=np.float64) for k in range(n)]
+    units = [unit_columns(mean).reshape(n_images, -1) for mean in means]
+    groups = np.array(units, np.float32)
     # The halvings, the permutations of the score and the draws have other streams.
     rng = np.random.default_rng((seed, 4))
     r = np.empty((1 + n_permutations, groups.shape[2]), np.float32)

@@ -1,5 +1,7 @@
 """Compares two networks on the same images: a paired bootstrap."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -60,8 +62,8 @@ class _Pair:
         where = "comparison of networks"
         if not np.array_equal(a.arrays["images"], b.arrays["images"]):
             raise unexpected(where, "the same test images", "others")
-        ceilings = [self._cells(i, "noise_ceiling_lower") for i in (0, 1)]
-        if not np.allclose(*ceilings, atol=1e-4, equal_nan=True):
+        one, other = (self._cells(i, "noise_ceiling_lower") for i in (0, 1))
+        if not np.allclose(one, other, atol=1e-4, equal_nan=True):
             expected = "the same EEG, halvings and seed: one lower noise ceiling"
             raise unexpected(where, expected, "two")
         counts = [of.scores["n_draws"] for of in self.both]
@@ -87,7 +89,9 @@ class _Pair:
         if not inside.any():
             expected = f"a shared time in {first_s:g} to {last_s:g} s"
             raise unexpected("comparison of networks", expected, "none")
-        scores, cells, at_times = {}, {}, {}
+        scores: dict[str, Any] = {}
+        cells: dict[str, NDArray] = {}
+        at_times: dict[str, NDArray] = {}
         for name in names:
             values = self._cells(0, name) - self._cells(1, name)
             if np.isnan(values).all():

@@ -195,7 +195,8 @@ def decoding_scores(
         sums[..., time] += accuracies
         wins[..., time] += won
     n_trials = min(N_PSEUDO_TRIALS, n_half)
-    return DecodingScores(*sums / n_splits, wins / n_splits, n_trials, n_splits)
+    predicted, lower, upper = sums / n_splits
+    return DecodingScores(predicted, lower, upper, wins / n_splits, n_trials, n_splits)
 
 
 def pairwise_accuracy(

@@ -86,11 +86,10 @@ class Choices:
         Raises:
           InputError: there is no such part.
         """
-        wanted = self.only
-        if wanted is None:
-            has_files = bool(self.rsa_images or self.rsa_rdms)
-            left = [part for part in ON_DEMAND if part != "rsa_files" or not has_files]
-            wanted = [part for part in PARTS if part not in left]
+        has_files = bool(self.rsa_images or self.rsa_rdms)
+        left = [part for part in ON_DEMAND if part != "rsa_files" or not has_files]
+        usual = tuple(part for part in PARTS if part not in left)
+        wanted = usual if self.only is None else self.only
         for part in wanted:
             if part not in PARTS:
                 raise unexpected("`only`", f"parts out of {', '.join(PARTS)}", part)
@@ -103,7 +102,7 @@ class Choices:
             for path in (self.candidates, self.rsa_against, self.rsa_images)
         )
         orders = tuple(path and pathlib.Path(path) for path in self.rsa_orders)
-        return {
+        options: dict[str, dict[str, Any]] = {
             "encoding": {"n_splits": self.n_splits},
             "decoding": {"n_splits": self.decoding_halvings},
             "identification": {"candidates": candidates},
@@ -113,7 +112,8 @@ class Choices:
                 "rdms": tuple(map(pathlib.Path, self.rsa_rdms)),
                 "orders": orders,
             },
-        }.get(part, {})
+        }
+        return options.get(part, {})
 
 
 def find_parts(

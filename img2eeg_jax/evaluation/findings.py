@@ -64,7 +64,9 @@ class Findings:
             for column, values in columns.items():
                 arrays[f"table/{table}/{column}"] = np.asarray(values)
         with replacing(pathlib.Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, said=json.dumps(said), **arrays)
+            np.savez_compressed(
+                file, said=np.array(json.dumps(said)), allow_pickle=False, **arrays
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> tuple["Findings", Any]:
@@ -80,7 +82,8 @@ class Findings:
                 said = json.loads(str(file["said"]))
                 made_from = said.pop("made_from")
                 said["notes"] = tuple(said["notes"])
-                arrays, tables = {}, {}
+                arrays: dict[str, NDArray] = {}
+                tables: dict[str, dict[str, NDArray]] = {}
                 for key in file.files:
                     kind, _, name = key.partition("/")
                     if kind == "array":

@@ -104,7 +104,7 @@ def _merged(scores: Sequence[Mapping[str, Any]], is_two_sided: bool) -> dict[str
 
     Counts that differ become the smallest of them.
     """
-    merged = {}
+    merged: dict[str, Any] = {}
     for name in scores[0]:
         if not all(name in of for of in scores):
             continue
@@ -148,11 +148,9 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
 def _chance(name: str) -> float | None:
     metric = METRICS[name]
-    is_tested = isinstance(metric.chance, int | float) and metric.against not in (
-        RANDOM,
-        TIME,
-    )
-    return metric.chance if is_tested else None
+    if isinstance(metric.chance, str) or metric.against in (RANDOM, TIME):
+        return None
+    return metric.chance
 
 
 def _keys(table: Table) -> list[str]:

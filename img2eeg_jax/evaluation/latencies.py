@@ -85,7 +85,7 @@ def peaks(r: ArrayLike, times_s: ArrayLike) -> NDArray[np.float64]:
     return times_s[np.where(times_s >= 0, r, -np.inf).argmax(-1)]
 
 
-def latency(time_s: ArrayLike, draws_s: ArrayLike, n: int) -> Latency:
+def latency(time_s: float | NDArray, draws_s: ArrayLike, n: int) -> Latency:
     """Puts a bootstrap interval beside a time.
 
     Args:
@@ -95,6 +95,7 @@ def latency(time_s: ArrayLike, draws_s: ArrayLike, n: int) -> Latency:
     """
     tail = expanded_tail(n)
     # A time that was drawn: what lies between 0.1 s and never has no meaning.
-    ends = np.quantile(draws_s, (tail, 1 - tail), method="inverted_cdf")
-    time_s = float(time_s)
-    return Latency(time_s if np.isfinite(time_s) else np.nan, *map(float, ends))
+    drawn = np.asarray(draws_s, np.float64)
+    low, high = np.quantile(drawn, (tail, 1 - tail), method="inverted_cdf")
+    found_s = float(time_s) if np.isfinite(time_s) else np.nan
+    return Latency(found_s, float(low), float(high))

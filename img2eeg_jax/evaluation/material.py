@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from img2eeg_jax.axes import Axes
+from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation.measured import Measured
 from img2eeg_jax.prediction.encoder import LAYERS, Encoder
 from img2eeg_jax.prediction.prediction import Prediction
@@ -20,17 +21,29 @@ class Material:
 
     Attributes:
       encoder: the network.
-      measured: the test images and the responses to them, as the network predicts them.
+      scored_against: the test images and the responses to them, as the network
+        predicts them; None where no part needs them.
       window_s: first and last time of the mean scores, seconds.
       seed: of everything random.
       log: called with one line of what takes long, or is left out.
     """
 
     encoder: Encoder
-    measured: Measured
+    scored_against: Measured | None
     window_s: tuple[float, float] = (0.1, 0.3)
     seed: int = 0
     log: Callable[[str], None] = print
+
+    @property
+    def measured(self) -> Measured:
+        """The test images and the responses to them.
+
+        Raises:
+          InputError: no part that was asked for needs them.
+        """
+        if self.scored_against is None:
+            raise unexpected("evaluation", "measured responses", "none")
+        return self.scored_against
 
     @functools.cached_property
     def prediction(self) -> Prediction:

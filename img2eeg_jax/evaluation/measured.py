@@ -133,7 +133,7 @@ def training_means(
     eeg, wanted = measured.shards.eeg(measured.subject), _wanted(checkpoint)
     zscore = checkpoint.description.zscore or _fit_zscore(eeg, *wanted)
     means = eeg.read_rows("training", rows, *wanted).mean(1, np.float64)
-    return checkpoint.description.signal.measured(zscore.apply(means))
+    return checkpoint.description.encoder_signal.measured(zscore.apply(means))
 
 
 def _places(
@@ -175,13 +175,15 @@ def _only_subject(data_dir: pathlib.Path) -> int | str:
 
 def _wanted(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[float, float]]:
     """Returns the channels and the window of what a network predicts."""
-    signal = checkpoint.description.signal
-    return signal.eeg.ch_names, tuple(signal.axes.times_s[[0, -1]])
+    signal = checkpoint.description.encoder_signal
+    # Of a channel mean those that it is over.
+    of = signal.eeg or signal.axes
+    return of.ch_names, tuple(signal.axes.times_s[[0, -1]])
 
 
 def _read(checkpoint: Checkpoint, measured: SubjectEEG) -> np.ndarray:
     """Returns the test partition's EEG, f32[image, repetition, channel, time]."""
-    signal, wanted = checkpoint.description.signal, _wanted(checkpoint)
+    signal, wanted = checkpoint.description.encoder_signal, _wanted(checkpoint)
     expected_s, n_times = signal.axes.times_s, measured.axes.select(*wanted).shape[1]
     if n_times != len(expected_s):
         expected = f"{len(expected_s)} in {expected_s[0]:g}..{expected_s[-1]:g} s"
@@ -193,7 +195,7 @@ def _in_z(
     checkpoint: Checkpoint, measured: SubjectEEG, raw: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns the test partition's `eeg` and `noise_free` of `Measured`."""
-    signal, wanted = checkpoint.description.signal, _wanted(checkpoint)
+    signal, wanted = checkpoint.description.encoder_signal, _wanted(checkpoint)
     zscore = checkpoint.description.zscore or _fit_zscore(measured, *wanted)
     eeg = signal.measured(zscore.apply(raw))
     noise_free = measured.noise_free("test", *wanted)
@@ -241,6 +243,7 @@ def _check_same_data(
         [Pairing.of(images, rows) for images in shards.image_digests("test")],
     )
     made, whose = shards.eeg(subject).preprocessing, str(subject)
+    known = trained.data or {}
     if found.pairs[whose] == recorded.pairs.get(whose):
         return
     has_same_images = found.images == recorded.images
@@ -251,12 +254,12 @@ def _check_same_data(
     if has_same_images and found.order != recorded.order:
         names = shards.image_list_sha256
         was_made_for_them = (made or {}).get("image_list_sha256") == names
-        if not was_made_for_them or names == trained.data["image_list_sha256"]:
+        if not was_made_for_them or names == known.get("image_list_sha256"):
             raise unexpected("", expected, "the same images in another order")
     if is_own and (whose in recorded.eeg or not has_same_images):
         other = "other EEG" if has_same_images else "other images"
         raise unexpected("", "the test set of the run", f"{other}; `data_dir` names it")
-    if made_otherwise := _other_choices(trained.data["preprocessing"], made):
+    if made_otherwise := _other_choices(known.get("preprocessing"), made):
         log(f"the EEG was not made as that of training: {made_otherwise}")
 
 

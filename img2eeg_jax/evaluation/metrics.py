@@ -7,6 +7,7 @@ its part.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from img2eeg_jax.evaluation.metric import (
     ALL,
@@ -223,7 +224,7 @@ _COMPARISON = (
     ),
 )
 
-_ACCURACY = {
+_ACCURACY: dict[str, Any] = {
     "against": "decoding",
     "chance": 0.5,
     "range": (0.0, 1.0),
@@ -281,7 +282,7 @@ _DECODING = (
     ),
 )
 
-_SHARE = {
+_SHARE: dict[str, Any] = {
     "against": "identification",
     "range": (0.0, 1.0),
     "unit": "share of images",

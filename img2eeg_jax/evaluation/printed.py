@@ -18,7 +18,7 @@ _OF_FILES = "rsa_spearman"
 
 def result_table(found: Evaluation) -> str:
     """Returns the main scores of an evaluation."""
-    lines = []
+    lines: list[str] = []
     for whose in found.subjects:
         one = found.of_subject(whose).scores
         if len(found.subjects) > 1:

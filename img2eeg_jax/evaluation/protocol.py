@@ -29,8 +29,8 @@ def of_material(material: Material, choices: Any) -> dict[str, Any]:
       material: the network and the data.
       choices: what else was chosen, a dataclass.
     """
-    checkpoint, measured = material.encoder.checkpoint, material.measured
-    protocol = {
+    checkpoint, measured = material.encoder.checkpoint, material.scored_against
+    protocol: dict[str, Any] = {
         "scored": _scored(checkpoint, measured),
         "network": _network(checkpoint),
     }
@@ -86,9 +86,10 @@ def _apart(
     one: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the entries that all others have, too, and the rest."""
-    common, rest = {}, {}
+    common: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     for key, value in one.items():
-        theirs = [other.get(key) for other in others]
+        theirs: list[Any] = [other.get(key) for other in others]
         if all(their == value for their in theirs):
             common[key] = value
         elif all(isinstance(each, Mapping) for each in (value, *theirs)):
@@ -173,7 +174,7 @@ def _zscore(checkpoint: Checkpoint) -> str:
 
 def _plain(value: Any) -> Any:
     """Turns what JSON does not have into what it has."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}

@@ -7,7 +7,11 @@ from img2eeg_jax.evaluation.metric import TIME, Metric
 
 _NILI = "Nili et al. 2014, PLoS Comput Biol 10:e1003553"
 _DIEDRICHSEN = "Diedrichsen et al. 2021, Neurons Behav Data Anal Theory 5(3)"
-_ONE_SIDED = {"chance": 0.5, "range": (0.0, 1.0), "unit": "p, one-sided"}
+_ONE_SIDED: dict[str, Any] = {
+    "chance": 0.5,
+    "range": (0.0, 1.0),
+    "unit": "p, one-sided",
+}
 
 # Groups of RSA: all pairs of images, or as many of half of the repetitions.
 RDM, RDM_HALF, RDM_SUBJECTS = "RDMs", "RDMs of halves", "RDMs of subjects"

@@ -86,7 +86,7 @@ def time_rows(
         "rsa_p": samples.permuted.p,
         "rsa_p_max": samples.permuted.p_max,
         **{
-            f"rsa_{method}": rsa.compare(models, targets, method)
+            f"rsa_{method}": np.asarray(rsa.compare(models, targets, method))
             for method in _OTHER_METHODS
         },
     }

@@ -66,7 +66,8 @@ def evaluate(
     networks = networks_of(encoder, which, subjects)
     # A hub's cache is for what the hub gave.
     beside = pathlib.Path(cache) if cache and _is_on_hub(encoder) else None
-    found, protocols, pictures = {}, {}, {}
+    found, protocols = {}, {}
+    pictures: Mapping[str, Any] = {}
     for asked, load in networks.items():
         if len(networks) > 1:
             log(f"subject {asked}")
@@ -79,8 +80,8 @@ def evaluate(
         made_from = _made_from(said)
         found[whose], left_out = find_parts(material, how, made_from, folder)
         protocols[whose] = said | ({"left_out": left_out} if left_out else {})
-        if material.measured is not None:
-            pictures = material.measured.pictures
+        if material.scored_against is not None:
+            pictures = material.scored_against.pictures
     return Evaluation(
         name=_name(encoder),
         subjects=found,
@@ -164,18 +165,15 @@ def compare(evaluations: Mapping[str, Evaluation]) -> Evaluation:
                     name += f", subject {whose}"
                 both = (parts["encoding"], theirs["encoding"])
                 comparisons[name] = comparison.compare(*both)
-    subjects, protocols = (
-        {
-            _of(name, whose, evaluation): getattr(evaluation, attribute)[whose]
-            for name, evaluation in evaluations.items()
-            for whose in evaluation.subjects
-        }
-        for attribute in ("subjects", "protocols")
-    )
+    of_all = {
+        _of(name, whose, evaluation): (evaluation, whose)
+        for name, evaluation in evaluations.items()
+        for whose in evaluation.subjects
+    }
     return Evaluation(
         name=" and ".join(evaluations),
-        subjects=subjects,
-        protocols=protocols,
+        subjects={name: one.subjects[whose] for name, (one, whose) in of_all.items()},
+        protocols={name: one.protocols[whose] for name, (one, whose) in of_all.items()},
         comparisons=comparisons,
         pictures=next(iter(evaluations.values())).pictures,
     )
@@ -246,7 +244,7 @@ def _material(
     """Returns what the parts are made from; no EEG where none of them needs it."""
     checkpoint, measured = encoder.checkpoint, None
     if {*how.parts} - {*WITHOUT_EEG}:
-        signal = checkpoint.description.signal
+        signal = checkpoint.description.encoder_signal
         if not signal.is_eeg:
             found = f"one that predicts {signal.kind}, which has no EEG scores"
             raise unexpected(checkpoint.path, "a network that predicts EEG", found)
@@ -330,7 +328,8 @@ def _name(encoder: Any) -> str:
 def _named(checkpoints: Sequence[str | os.PathLike]) -> dict[str, Any]:
     """Returns name → checkpoint; names that come again get numbers."""
     names = [_name(checkpoint) for checkpoint in checkpoints]
-    counts, seen = collections.Counter(names), collections.Counter()
+    counts = collections.Counter(names)
+    seen: collections.Counter[str] = collections.Counter()
     named = {}
     for name, checkpoint in zip(names, checkpoints, strict=True):
         seen[name] += 1

@@ -88,7 +88,7 @@ class Evidence:
           draws: metric → f[draw, ...].
         """
         ends = {}
-        for name, of in (draws | self._normalised(draws)).items():
+        for name, of in {**draws, **self._normalised(draws)}.items():
             both = interval(of, self.scores.n_images)
             ends[f"{name}_ci_low"], ends[f"{name}_ci_high"] = both
         return ends
@@ -181,7 +181,9 @@ def _check_axes(axes: Axes, metrics: Mapping[str, NDArray[np.float64]]) -> None:
 def plain(values: ArrayLike) -> list | float | None:
     """Turns numbers into Python's own; what JSON lacks, nan and inf, becomes None."""
     values = np.asarray(values, np.float64)
-    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+    objects = values.astype(object)
+    objects[~np.isfinite(values)] = None
+    return objects.tolist()
 
 
 def _json(by_metric: Mapping[str, ArrayLike]) -> dict[str, Any]:

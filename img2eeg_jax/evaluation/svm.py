@@ -209,7 +209,10 @@ class _Newton:
         self._curvature = (labels * self._by_labels).sum(0)
 
     def step(
-        self, gap: ArrayLike, low_error: ArrayLike, high_error: ArrayLike
+        self,
+        gap: NDArray[np.float64] | float,
+        low_error: NDArray[np.float64] | float,
+        high_error: NDArray[np.float64] | float,
     ) -> _Step:
         """Returns the step to where all products are `gap`, second order corrected.
 

@@ -136,7 +136,7 @@ def fit(
             projection, _scale_rows(rows, roots), None, weights, basis, chunks, made
         )
         scaled_crosses = [roots[:, np.newaxis] * cross for cross in crosses]
-        toward = cross_product(basis.vectors, sum(scaled_crosses))
+        toward = cross_product(basis.vectors, np.sum(scaled_crosses, axis=0))
         scores = ridge.held_out_scores(prepared, y, scaled_crosses, toward, alphas)
         better = best.improve(number, scores, ridge.shared(scores, shape, penalty_per))
         # Of all targets: XLA compiles anew for each number of them.

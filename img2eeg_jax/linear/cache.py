@@ -95,7 +95,7 @@ class FeatureCache:
         partial = {layer: path.with_suffix(".partial") for layer, path in paths.items()}
         note = next(iter(paths.values())).parent / "progress.json"
         n_done = _progress(note, paths)
-        maps: dict[str, np.ndarray] = {}
+        maps: dict[str, np.memmap] = {}
         if n_done:
             self.log(f"going on after {n_done} of {len(images)} images")
             kinds = (OSError, ValueError)
@@ -150,7 +150,7 @@ def _progress(note: pathlib.Path, layers: dict[str, pathlib.Path]) -> int:
         return 0
 
 
-def _new(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
+def _new(path: pathlib.Path, shape: tuple[int, int]) -> np.memmap:
     check_room(path.parent, 4 * shape[0] * shape[1])
     with expecting(path, "a file that can be written", OSError):
         return np.lib.format.open_memmap(path, "w+", np.float32, shape)

@@ -14,7 +14,7 @@ from img2eeg_jax.data.layout import PARTITIONS
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.files import write_text
-from img2eeg_jax.linear.features import Backbone, check_rows
+from img2eeg_jax.linear.features import Backbone, WithLayers, check_rows
 from img2eeg_jax.models.linear_encoder import pooled
 from img2eeg_jax.provenance import digest_of, sha256_of, sha256_of_bytes
 
@@ -30,7 +30,7 @@ _INDEX = "images.json"
 _BATCH = 64
 
 
-class FeatureFiles:
+class FeatureFiles(WithLayers):
     """Files of features: one of the training images, and one of the test images.
 
     ``.npy`` holds one array f[image, …, channel]; ``.npz``, ``.h5`` and ``.mat`` (also
@@ -172,7 +172,7 @@ class KnownImages(Backbone):
             arrays = self._files._arrays[part]
             rows.append(
                 {
-                    layer: pooled(np.asarray(arrays[layer][row : row + 1]), pool)
+                    layer: np.asarray(pooled(arrays[layer][row : row + 1], pool))
                     for layer in layers
                 }
             )

@@ -27,19 +27,42 @@ Function = Callable[[Any, Array], Mapping[str, Array]]
 _SHOWN = 12
 
 
-class Backbone(abc.ABC):
+class WithLayers:
+    """What has features of images, by layers.
+
+    Attributes:
+      layers: names of those whose features it can give.
+    """
+
+    layers: Sequence[str]
+
+    def check_layers(self, layers: Sequence[str]) -> None:
+        """Refuses layers that there are not.
+
+        Raises:
+          InputError: naming those that there are.
+        """
+        unknown = [layer for layer in layers if layer not in self.layers]
+        if unknown or not layers or len({*layers}) < len(layers):
+            shown = ", ".join(self.layers[:_SHOWN])
+            more = len(self.layers) - _SHOWN
+            if more > 0:
+                shown += f" and {more} more"
+            found = ", ".join(unknown or layers) or "none"
+            raise unexpected("`layers`", f"different ones of {shown}", found)
+
+
+class Backbone(WithLayers, abc.ABC):
     """What makes features of images.
 
     Attributes:
       name: what people call it.
       digest: tells its weights from others.
-      layers: names of those whose features it can give.
       image_size: height and width of the images that it takes, in pixels.
     """
 
     name: str
     digest: str
-    layers: Sequence[str]
     image_size: int
 
     @abc.abstractmethod
@@ -63,21 +86,6 @@ class Backbone(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """Returns what a checkpoint says of it, JSON's own types."""
         return {"kind": "own", "name": self.name, "digest": self.digest}
-
-    def check_layers(self, layers: Sequence[str]) -> None:
-        """Refuses layers that there are not.
-
-        Raises:
-          InputError: naming those that there are.
-        """
-        unknown = [layer for layer in layers if layer not in self.layers]
-        if unknown or not layers or len({*layers}) < len(layers):
-            shown = ", ".join(self.layers[:_SHOWN])
-            more = len(self.layers) - _SHOWN
-            if more > 0:
-                shown += f" and {more} more"
-            found = ", ".join(unknown or layers) or "none"
-            raise unexpected("`layers`", f"different ones of {shown}", found)
 
 
 class JaxBackbone(Backbone):
@@ -153,7 +161,7 @@ class OwnNetwork:
       dtype: of its areas' computation.
     """
 
-    arguments: Mapping[str, int]
+    arguments: Mapping[str, Any]
     variables: Mapping[str, Any]
     dtype: str = "float32"
 
@@ -233,7 +241,7 @@ def random_cornet_s(width: int, image_size: int, seed: int = 0) -> OwnBackbone:
       image_size: of its images, pixels.
       seed: of the weights.
     """
-    arguments = {"width": width, "num_classes": 10}
+    arguments: dict[str, Any] = {"width": width, "num_classes": 10}
     model = CORnetS(**arguments)
     shapes = variable_shapes(model, image_size)
     image = jnp.zeros((1, image_size, image_size, 3), jnp.float32)

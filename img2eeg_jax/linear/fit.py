@@ -74,7 +74,7 @@ class Choices:
     is_eeg: bool = True
     least_reliability: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.pool not in POOLS:
             raise unexpected("`pool`", f"one of {', '.join(POOLS)}", f"{self.pool!r}")
 
@@ -159,9 +159,10 @@ def fit_linear(
             _write(folder, own, description, variables)
             if isinstance(backbone, FeatureFiles):
                 backbone.write_index(folder, shards)
-            if maps is not None:
-                _write_map(maps[place], folder)
-            results.append(Result(subject, folder, maps and maps[place], fitted[place]))
+            time_map = None if maps is None else maps[place]
+            if time_map is not None:
+                _write_map(time_map, folder)
+            results.append(Result(subject, folder, time_map, fitted[place]))
     return results
 
 

@@ -30,6 +30,8 @@ def signals(checkpoint: Checkpoint, backbone: Backbone | None) -> Run:
       InputError: it cannot be built again, or is not the one of the fit.
     """
     linear = checkpoint.description.linear
+    if linear is None:
+        raise unexpected(checkpoint.path, "a linear encoder", "another network")
     if backbone is None:
         backbone = _rebuilt(checkpoint, linear["backbone"])
     if backbone.digest != linear["backbone"]["digest"]:

@@ -139,7 +139,7 @@ def polynomial(products: np.ndarray, degree: int, block: np.ndarray) -> np.ndarr
 def _kernel(design: Design, degree: int, dtype: type) -> np.ndarray:
     """Returns f[image, image]."""
     n_images = design.shape[0]
-    kernel = np.empty((n_images, n_images), dtype)
+    kernel: np.ndarray = np.empty((n_images, n_images), dtype)
     for rows, block in design.blocks():
         for others, other in design.blocks():
             if others.start > rows.start:

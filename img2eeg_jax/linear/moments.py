@@ -45,12 +45,18 @@ class Moments:
         return self.gram - self.weight * np.outer(self.mean, self.mean)
 
     def __add__(self, other: "Moments") -> "Moments":
-        pairs = zip(_values(self), _values(other), strict=True)
-        return Moments(*(mine + theirs for mine, theirs in pairs))
+        return Moments(
+            self.weight + other.weight,
+            self.total + other.total,
+            self.gram + other.gram,
+        )
 
     def __sub__(self, other: "Moments") -> "Moments":
-        pairs = zip(_values(self), _values(other), strict=True)
-        return Moments(*(mine - theirs for mine, theirs in pairs))
+        return Moments(
+            self.weight - other.weight,
+            self.total - other.total,
+            self.gram - other.gram,
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,12 +66,12 @@ class Basis:
     Attributes:
       mean: f64[column], over images.
       values: f64[direction], sums of squares along them, descending; none is rounding.
-      vectors: f32[column, direction], orthonormal; None if they are the columns.
+      vectors: f32[column, direction], orthonormal.
     """
 
     mean: np.ndarray
     values: np.ndarray
-    vectors: np.ndarray | None
+    vectors: np.ndarray
 
     @classmethod
     def of(cls, moments: Moments) -> "Basis":
@@ -98,7 +104,3 @@ def weighted(block: np.ndarray, weights: np.ndarray) -> np.ndarray:
     if (weights == 1).all():
         return block
     return block * np.sqrt(weights).astype(np.float32)[:, np.newaxis]
-
-
-def _values(moments: Moments) -> tuple[float, np.ndarray, np.ndarray]:
-    return moments.weight, moments.total, moments.gram

@@ -141,13 +141,14 @@ def largest(
 
 
 def _of_features(design: Design, n: int | None) -> tuple[np.ndarray, np.ndarray, float]:
-    total = sum(gram(block) for _, block in design.blocks())
+    total = sum((gram(block) for _, block in design.blocks()), start=np.zeros(()))
     squares, vectors = largest(total, n)
     return vectors.astype(np.float32), squares, float(np.trace(total))
 
 
 def _of_images(design: Design, n: int | None) -> tuple[np.ndarray, np.ndarray, float]:
-    kernel = sum(gram(block.T) for _, block in design.column_blocks())
+    grams = (gram(block.T) for _, block in design.column_blocks())
+    kernel = sum(grams, start=np.zeros(()))
     squares, vectors = largest(kernel, n)
     units = (vectors / np.sqrt(squares)).astype(np.float32)
     components = np.empty((design.shape[1], len(squares)), np.float32)
@@ -168,7 +169,7 @@ def _randomised(
         return np.asarray(applied)
 
     basis = sketch(apply, design.shape[1], min(n, *design.shape), seed)
-    held, small, total = jnp.asarray(basis), 0.0, 0.0
+    held, small, total = jnp.asarray(basis), np.zeros(()), 0.0
     for _, block in design.blocks():
         small = small + gram(product(block, held))
         total += float(np.square(block, dtype=np.float64).sum())
@@ -203,7 +204,8 @@ def _orthonormal(basis: np.ndarray) -> np.ndarray:
     Twice, because float32 keeps the first result from being orthonormal.
     """
     for _ in range(2):
-        products = sum(gram(basis[rows]) for rows in slices(*basis.shape))
+        grams = (gram(basis[rows]) for rows in slices(*basis.shape))
+        products = sum(grams, start=np.zeros(()))
         values, vectors = largest(products)
         basis = product(basis, vectors / np.sqrt(values))
     return basis

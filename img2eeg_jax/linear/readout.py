@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from img2eeg_jax.linear.features import Backbone, OwnBackbone
+from img2eeg_jax.linear.features import OwnBackbone, WithLayers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class LinearMap:
 
 def model_of(
     found: LinearMap,
-    backbone: Backbone,
+    backbone: WithLayers,
     layers: tuple[str, ...],
     pool: str,
     signal_shape: tuple[int, ...],

@@ -44,7 +44,7 @@ class Regression:
     n_folds: int = 5
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             expected = f"one of {', '.join(PRESETS)}"
             raise unexpected("`preset`", expected, f"{self.preset!r}")
@@ -89,10 +89,9 @@ class Regression:
         if self._is_banded:
             # Balances of layers differ from response to response: nothing is shared.
             features, own = prepared
-            found = banded.fit(features, responses, alphas, **own, **arguments)
-        else:
-            found = ridge.fit(prepared, responses, alphas, **arguments)
-        return Fitted(found, self)
+            of_bands = banded.fit(features, responses, alphas, **own, **arguments)
+            return Fitted(of_bands, self)
+        return Fitted(ridge.fit(prepared, responses, alphas, **arguments), self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

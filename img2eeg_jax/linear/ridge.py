@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +22,7 @@ PENALTY_PER = ("target", "channel", "all")
 # Published encoders, as arguments of `fit`. The authors of THINGS-EEG2 (Gifford et al.
 # 2022, doi:10.1016/j.neuroimage.2022.119754) have least squares on components of a
 # polynomial kernel; the other is the same with the components of PCA.
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "gifford2022": {"n_components": 1000, "degree": 4, "alphas": (0.0,)},
     "pca1000": {"n_components": 1000, "alphas": (0.0,)},
 }
@@ -161,7 +162,7 @@ def fit(
         cross_moments(features.rows, responses, chunk, features.weights)
         for chunk in features.chunks
     ]
-    toward = cross_product(features.basis.vectors, sum(crosses))
+    toward = cross_product(features.basis.vectors, np.sum(crosses, axis=0))
     scores, chosen = None, np.zeros(responses.shape[1], int)
     if len(alphas) > 1:
         scores = held_out_scores(features, responses, crosses, toward, alphas)
@@ -262,8 +263,8 @@ def _project(
     if degree > 1:
         if n_components is None:
             raise unexpected("n_components", "a number, with a kernel", "none")
-        components = kernel.fit(design, n_components, degree, seed=seed)
-        return components.projection, Matrix(components.scores), None
+        of_kernel = kernel.fit(design, n_components, degree, seed=seed)
+        return of_kernel.projection, Matrix(of_kernel.scores), None
     if n_components is None and n_features <= n_images:
         return Projection(design.mean, design.scale), design, None
     components = pca.fit(design, n_components, seed=seed)
@@ -294,17 +295,17 @@ def held_out_scores(
     """Returns f64[alpha, target], R² of images that are held out."""
     rows, weights = prepared.rows, prepared.weights
     if prepared.folds is None:
-        errors = selection.leave_one_out(
+        return selection.leave_one_out(
             prepared.basis, rows, responses, toward, alphas, weights
-        )
-        return errors.r2
-    total = sum(crosses)
+        ).r2
+    total = np.sum(crosses, axis=0)
     errors = [
         selection.held_out(fold, rows, responses, cross, total - cross, alphas, weights)
         for fold, cross in zip(prepared.folds, crosses, strict=False)
     ]
     return selection.Errors(
-        sum(one.squares for one in errors), sum(one.total for one in errors)
+        np.sum([one.squares for one in errors], axis=0),
+        np.sum([one.total for one in errors], axis=0),
     ).r2
 
 

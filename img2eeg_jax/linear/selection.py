@@ -144,13 +144,13 @@ def held_out(
     toward = cross_of_others - weight * np.outer(basis.mean, mean)
     toward = cross_product(basis.vectors, toward)
     values = jnp.asarray(basis.values, jnp.float32)
-    alphas = jnp.asarray(alphas, jnp.float32)
+    penalties = jnp.asarray(alphas, jnp.float32)
     if len(index) > len(basis.values):
         sums = own @ responses[index]
         mine = cross - np.outer(basis.mean, sums)
         mine -= np.outer(fold.held_out.total - fold.held_out.weight * basis.mean, mean)
         mine = cross_product(basis.vectors, mine)
-        explained = _quadratic(toward, mine, fold.gram, values, alphas)
+        explained = _quadratic(toward, mine, fold.gram, values, penalties)
         return Errors(total - np.asarray(explained, np.float64), total)
     squares = np.zeros((len(alphas), responses.shape[1]))
     for start in range(0, len(index), block_rows(rows.shape[1])):
@@ -160,7 +160,7 @@ def held_out(
         response = weighted(centred[part].astype(np.float32), own[part])
         nothing = np.zeros(len(block), np.float32)
         squares += _squared_errors(
-            block, response, nothing, toward, values, alphas, is_left_out=False
+            block, response, nothing, toward, values, penalties, is_left_out=False
         )
     return Errors(squares, total)
 

@@ -1,6 +1,7 @@
 """Backbones of PyTorch: any module, read where forward hooks are put; CPU or GPU."""
 
 import hashlib
+import importlib
 import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -158,8 +159,8 @@ def normalised(
     std: Sequence[float] = PIXEL_STD,
 ) -> np.ndarray:
     """Maps u8[b, height, width, 3] to normalised f32[b, 3, height, width]."""
-    scaled = images.astype(np.float32) / np.float32(255)
-    scaled = (scaled - np.float32(mean)) / np.float32(std)
+    centre, scale = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    scaled = (images.astype(np.float32) / np.float32(255) - centre) / scale
     return np.ascontiguousarray(np.moveaxis(scaled, -1, 1))
 
 
@@ -206,14 +207,9 @@ def _import(name: str, extra: str) -> types.ModuleType:
     """
     how = "pip install 'img2eeg_jax[torch]'" if extra == "torch" else "pip install"
     try:
-        if name == "torch":
-            import torch as library
-        elif name == "timm":
-            import timm as library
-        else:
-            import torchvision as library
-            import torchvision.models
+        if name == "torchvision":
+            importlib.import_module("torchvision.models")
+        return importlib.import_module(name)
     except ImportError as error:
         how = how if extra == "torch" else f"{how} {extra}"
         raise unexpected("backbone", f"{name} ({how})", "it not installed") from error
-    return library

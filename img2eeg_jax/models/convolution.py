@@ -18,7 +18,8 @@ Array = jax.Array
 class Algorithm(Protocol):
     """A way to compute `conv`."""
 
-    def __call__(self, x: Array, kernel: Array, stride: int) -> Array: ...
+    def __call__(self, x: Array, kernel: Array, stride: int) -> Array:
+        """Returns what `conv` does."""
 
 
 # Offset → a strided part of an array; see `every`.

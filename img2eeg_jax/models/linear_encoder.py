@@ -1,16 +1,18 @@
 """Linear encoders: a linear map from layers of a network to the EEG."""
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from img2eeg_jax.models.cornet_s import CORnetS
 
 Array = jax.Array
+Values = TypeVar("Values", Array, np.ndarray)
 
 # Layers of CORnet-S that are no areas: its logits, and the image that it sees.
 LOGITS, PIXELS = "logits", "pixels"
@@ -20,7 +22,7 @@ FLAT, AVERAGE = "flat", "avg"
 POOLS = (FLAT, AVERAGE)
 
 
-def pooled(values: Array, pool: str) -> Array:
+def pooled(values: Values, pool: str) -> Values:
     """Turns activations into one vector an image.
 
     Args:

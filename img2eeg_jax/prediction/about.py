@@ -107,11 +107,11 @@ def _data(checkpoint: Checkpoint) -> str:
     description = checkpoint.description
     if description.source is not None:
         return "as published; see `description.source`"
-    eeg = description.signal.eeg
-    kind = "EEG" if description.signal.is_eeg else "responses"
+    eeg = description.encoder_signal.eeg
+    kind = "EEG" if description.encoder_signal.is_eeg else "responses"
     kind = f"simulated {kind}" if description.simulated else kind
     in_unit = "whose unit is unknown" if eeg and eeg.unit == UNKNOWN else "in {}"
-    unit = eeg and f"{kind} {in_unit.format(eeg.unit)}"
+    unit = f"{kind} {in_unit.format(eeg.unit)}" if eeg else None
     folder = (description.config or {}).get("data_dir")
     return " of ".join(filter(None, (unit, folder)))
 

@@ -1,5 +1,6 @@
 """An encoder as a function: its gradients, and a file that holds the function."""
 
+import abc
 import functools
 import os
 from collections.abc import Sequence
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
     from img2eeg_jax.prediction.gradients import Gradients, Optimised
 
 
-class Differentiable:
+class Differentiable(abc.ABC):
     """What an `Encoder` can do because it is a differentiable function of pixels."""
 
     checkpoint: Checkpoint
-    axes: Axes
+
+    @property
+    @abc.abstractmethod
+    def axes(self) -> Axes:
+        """Channels and times, or features, of what it predicts, and its unit."""
 
     def function(self) -> tuple[Function, Any]:
         """Returns the network as a function, for gradients and loops of your own.

@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -95,16 +95,20 @@ class Encoder(Predictor, Differentiable):
           >>> Encoder.from_pretrained("hf://OWNER/NAME", revision="v1")
           >>> Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
         """
-        is_one = subject is None or isinstance(subject, int | np.integer | str)
-        several = None if is_one else [*subject]
-        own = [subject] if is_one and subject not in (None, MEAN) else several
+        if subject is None or subject == MEAN:
+            own = None
+        elif isinstance(subject, int | np.integer | str):
+            own = [subject]
+        else:
+            own = [*subject]
         folder = _local(path, revision, own)
-        if not is_one or subject == MEAN:
+        if subject == MEAN or not isinstance(subject, int | np.integer | str | None):
             # Imported here: it is made of encoders.
             from img2eeg_jax.prediction.subjects import SubjectEncoders
 
-            return SubjectEncoders.from_pretrained(folder, which, several)
-        folder = layout.labelled_folders(folder).get(subject, folder)
+            return SubjectEncoders.from_pretrained(folder, which, own)
+        if subject is not None:
+            folder = layout.labelled_folders(folder).get(subject, folder)
         encoder = cls(load_checkpoint(folder, which, subject))
         whose = encoder.description.subject
         if subject is not None and whose not in (None, subject):
@@ -146,13 +150,27 @@ class Encoder(Predictor, Differentiable):
     @property
     def axes(self) -> Axes:
         """Channels and times, or features, of what a call predicts, and its unit."""
-        nothing = np.empty((0, self.description.signal.size), np.float32)
+        nothing = np.empty((0, self.description.encoder_signal.size), np.float32)
         return Prediction.of_signal(nothing, self.description, []).axes
+
+    @overload
+    def features(
+        self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
+    ) -> np.ndarray: ...
+
+    @overload
+    def features(
+        self,
+        pictures: Any,
+        layer: list[str] | tuple[str, ...],
+        *,
+        progress: bool | None = None,
+    ) -> dict[str, np.ndarray]: ...
 
     def features(
         self,
         pictures: Any,
-        layer: str | Sequence[str] = "IT",
+        layer: str | list[str] | tuple[str, ...] = "IT",
         *,
         progress: bool | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]:
@@ -201,7 +219,7 @@ class Encoder(Predictor, Differentiable):
         Returns:
           f32[image, size of the signal], z-scored EEG or features.
         """
-        nothing = np.empty((0, self.description.signal.size), np.float32)
+        nothing = np.empty((0, self.description.encoder_signal.size), np.float32)
         return np.concatenate([nothing, *self.signals(images)])
 
     def predict_z(
@@ -220,8 +238,8 @@ class Encoder(Predictor, Differentiable):
           InputError: there are not as many names as images.
         """
         signal = self.signal(images)
-        names = map(str, range(len(signal))) if names is None else names
-        return Prediction.of_signal(signal, self.description, names, in_z=True)
+        called = map(str, range(len(signal))) if names is None else names
+        return Prediction.of_signal(signal, self.description, called, in_z=True)
 
     def prediction(self, rows: np.ndarray, images: Sequence[str]) -> Prediction:
         """Returns what rows of `outputs` predict, in its unit, and how far to trust it.
@@ -231,7 +249,9 @@ class Encoder(Predictor, Differentiable):
             `Familiarity` behind it.
           images: the name of each image.
         """
-        signal, distance = np.split(rows, [self.description.signal.size], axis=1)
+        signal, distance = np.split(
+            rows, [self.description.encoder_signal.size], axis=1
+        )
         return Prediction.of_signal(
             signal,
             self.description,

@@ -71,7 +71,7 @@ class Neighbours:
         apart = np.maximum(apart, least if least > 0 else 1)
         # An image that is far from all has the outermost ones for neighbours.
         apart = np.minimum(apart, np.quantile(apart, _MOST_APART))
-        return cls(mean.astype(np.float32), whitening, points, np.float32(apart))
+        return cls(mean.astype(np.float32), whitening, points, apart.astype(np.float32))
 
     def distance(self, features: jax.Array) -> jax.Array:
         """Returns f32[image], how far f32[image, feature] are from their neighbours.
@@ -228,7 +228,7 @@ def _split(features: Any, sizes: Sequence[int]) -> list[Any]:
     return [features[:, end - n : end] for n, end in zip(sizes, ends, strict=True)]
 
 
-def _squares(rows: jax.Array, points: jax.Array) -> jax.Array:
+def _squares(rows: jax.Array | np.ndarray, points: jax.Array | np.ndarray) -> jax.Array:
     """Returns f32[row, point], squared Euclidean distances."""
     points = jnp.asarray(points, jnp.float32)
     squares = jnp.square(rows).sum(1)[:, np.newaxis]
@@ -236,7 +236,7 @@ def _squares(rows: jax.Array, points: jax.Array) -> jax.Array:
     return jnp.maximum(squares - 2 * _product(rows, points.T), 0)
 
 
-def _product(one: jax.Array, other: jax.Array) -> jax.Array:
+def _product(one: jax.Array | np.ndarray, other: jax.Array | np.ndarray) -> jax.Array:
     # A GPU's shorter formats would round away what lies close together.
     return jnp.matmul(one, other, precision=jax.lax.Precision.HIGHEST)
 
@@ -272,7 +272,7 @@ def _shrunk(scaled: np.ndarray) -> np.ndarray:
 class Unfamiliar:
     """Gathers the images that are less familiar than nearly all, to tell of them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Has none yet."""
         self._n_images = self._n_found = 0
         self._shown: list[str] = []

@@ -64,7 +64,7 @@ def plot(prediction: Responses) -> Figure:
     axes.set_title(_title(prediction), fontsize="medium", parse_math=False)
     canvas.tidy(axes)
     if not are_named and np.isfinite(positions).any():
-        head = axes.inset_axes([0.86, 0.74, 0.16, 0.3])
+        head = axes.inset_axes((0.86, 0.74, 0.16, 0.3))
         scalp.draw_colours(head, positions, colours)
     canvas.legend_below(figure)
     return figure
@@ -104,9 +104,11 @@ def plot_topomap(
         drawn = scalp.draw_scalp(
             axes, values[:, column], positions, prediction.ch_names
         )
-        drawn.set(cmap="RdBu_r", clim=(-limit, limit))
+        if drawn is not None:
+            drawn.set(cmap="RdBu_r", clim=(-limit, limit))
+            last = drawn
         axes.set_title(f"{prediction.times_s[column] * 1e3:.4g} ms", fontsize="small")
-    bar = figure.colorbar(drawn, ax=panels, shrink=0.7, ticks=MaxNLocator(5))
+    bar = figure.colorbar(last, ax=panels, shrink=0.7, ticks=MaxNLocator(5))
     bar.set_label(_label(prediction))
     figure.suptitle(_title(prediction), fontsize="medium", parse_math=False)
     return figure
@@ -150,8 +152,10 @@ def _shade_each(
 ) -> str:
     """Shades each curve's interval in its colour; returns what is shaded, in words."""
     for row, curve in enumerate(axes.get_lines()[-len(low[0]) :]):
-        style = {"color": curve.get_color(), "alpha": 0.15, "lw": 0}
-        axes.fill_between(times_ms, low[0, row], high[0, row], **style)
+        colour = curve.get_color()
+        axes.fill_between(
+            times_ms, low[0, row], high[0, row], color=colour, alpha=0.15, lw=0
+        )
     return f"shaded: {100 * _LEVEL:.0f} % of true responses"
 
 

@@ -10,6 +10,7 @@ from img2eeg_jax.errors import expecting, unexpected
 from img2eeg_jax.files import check_new, replacing, scratch_dir
 from img2eeg_jax.prediction import tables
 from img2eeg_jax.prediction.responses import Responses
+from img2eeg_jax.prediction.selection import take_images
 
 
 def npz_arrays(prediction: Responses) -> dict[str, np.ndarray]:
@@ -56,7 +57,7 @@ def write_npz(prediction: Responses, path: str | os.PathLike) -> None:
     """
     arrays = {"images": np.array(prediction.images), **npz_arrays(prediction)}
     with replacing(pathlib.Path(path)) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def save(
@@ -137,7 +138,10 @@ def _save_evokeds(prediction: Responses, path: pathlib.Path, unitless: bool) -> 
 
     from img2eeg_jax.prediction import mne_objects
 
-    evokeds = [mne_objects.to_evoked(one, unitless) for one in prediction]
+    evokeds = [
+        mne_objects.to_evoked(take_images(prediction, [row]), unitless)
+        for row in range(len(prediction.images))
+    ]
     if not evokeds:
         raise unexpected("prediction", "images for MNE", "none")
     _through_folder(path, lambda new: mne.write_evokeds(new, evokeds, verbose="error"))

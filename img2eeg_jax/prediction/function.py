@@ -28,16 +28,17 @@ def response_function(checkpoint: Checkpoint) -> Function:
       InputError: it is a linear encoder whose backbone is not in its checkpoint.
     """
     model, description = checkpoint.model, checkpoint.description
-    if not description.has_images:
+    if description.linear is not None and not description.has_images:
         raise unexpected(
             checkpoint.path,
             "a network that is in JAX as a whole, for gradients and exports",
             f"a linear encoder of {description.linear['backbone']['name']}",
         )
-    meaning = description.signal
+    meaning = description.encoder_signal
     factor, offset = unit_change(description)
 
     def respond(weights: Any, pixels: Array) -> Array:
+        signal: Any
         with matmul_precision(description.precision):
             # Bytes come back exactly: in float32 n / 255 · 255 = n for n up to 255.
             _, signal = model.apply(weights, normalise_pixels(pixels * 255))
@@ -57,8 +58,11 @@ def unit_change(description: Description) -> tuple[np.ndarray, np.ndarray]:
       (factor, offset) of z · factor + offset, f32[channel, time] each; ones and zeros
       where an encoder predicts z-scores; of features f32[feature, 1].
     """
-    meaning, zscore = description.signal, description.zscore
+    meaning, zscore = description.encoder_signal, description.zscore
     # The statistics of single channels tell nothing of a channel mean.
     known = zscore if meaning.window is None else None
-    pair = factor_and_offset(meaning.axes, known)
-    return tuple(np.broadcast_to(x, meaning.axes.shape).astype("f4") for x in pair)
+    factor, offset = (
+        np.broadcast_to(x, meaning.axes.shape).astype(np.float32)
+        for x in factor_and_offset(meaning.axes, known)
+    )
+    return factor, offset

@@ -107,7 +107,8 @@ def roughness(pixels: Array) -> Array:
     Args:
       pixels: f[image, height, width, colour].
     """
-    return sum(jnp.square(jnp.diff(pixels, axis=axis)).mean() for axis in (1, 2))
+    down, across = (jnp.square(jnp.diff(pixels, axis=axis)).mean() for axis in (1, 2))
+    return down + across
 
 
 def saliency(
@@ -194,7 +195,7 @@ def _goal(encoder: Any, towards: Any) -> tuple[Any, np.ndarray, float]:
             f"(channel, times_s), or finite numbers of shape {list(factor.shape)}",
             f"{target.dtype} {list(target.shape)}",
         )
-    goal = np.float32((target - offset) / factor)
+    goal = ((target - offset) / factor).astype(np.float32)
     return encoder.gradients.to_pattern, goal, _OF_PATTERN
 
 

@@ -187,15 +187,14 @@ def _renamed(
     sources: Iterable[tuple[str, Source]], names: Iterable[str]
 ) -> Iterator[tuple[str, Source]]:
     names = iter(map(str, names))
-    n_named, more = 0, True
+    n_named = 0
     for _, source in sources:
         name = next(names, None)
         if name is None:
             raise unexpected("names", "one for each picture", f"only {n_named}")
         n_named += 1
         yield name, source
-    more = next(names, None)
-    if more is not None:
+    if next(names, None) is not None:
         raise unexpected("names", f"one for each of {n_named} pictures", "more")
 
 

@@ -50,7 +50,7 @@ class Prediction(Responses):
         Raises:
           InputError: there are not as many names as rows.
         """
-        meaning, data = description.signal, description.data or {}
+        meaning, data = description.encoder_signal, description.data or {}
         # The statistics of single channels tell nothing of a channel mean.
         is_mean = meaning.window is not None
         zscore, record = (

@@ -45,7 +45,7 @@ class Responses:
     no_trust: str = "nobody measured it"
     familiarity: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "images", tuple(self.images))
         of_image = self.axes.shape if self.is_eeg else self.axes.shape[:1]
         expected = (len(self.images), *of_image)

@@ -20,7 +20,6 @@ from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.prediction.prediction import Prediction
 from img2eeg_jax.prediction.responses import told_simulated
-from img2eeg_jax.prediction.streaming import Predictor
 from img2eeg_jax.prediction.subjects import SubjectEncoders
 from img2eeg_jax.provenance import digest_of, sha256_of_bytes
 
@@ -145,28 +144,31 @@ def _whose(subjects: Sequence[Label]) -> Label | Sequence[Label] | None:
     return subjects[0] if subjects else None
 
 
-def _encoders(predictor: Predictor) -> Mapping[Label | None, Encoder]:
-    is_several = isinstance(predictor, SubjectEncoders)
-    return predictor.encoders if is_several else {None: predictor}
+def _encoders(predictor: Encoder | SubjectEncoders) -> Mapping[Label | None, Encoder]:
+    if isinstance(predictor, SubjectEncoders):
+        return dict(predictor.encoders.items())
+    return {None: predictor}
 
 
 def _by_subject(
     predicted: Prediction | Mapping[Label, Prediction],
 ) -> Mapping[Label | None, Prediction]:
     """Returns subject → prediction; None of the only one, or of a mean."""
-    return {None: predicted} if isinstance(predicted, Prediction) else predicted
+    if isinstance(predicted, Prediction):
+        return {None: predicted}
+    return dict(predicted.items())
 
 
 def _check(encoder: Encoder, choices: Choices, needs_volts: bool) -> None:
     """Refuses before anything is computed what could not be written after it."""
-    nothing = np.empty((0, encoder.description.signal.size), np.float32)
+    nothing = np.empty((0, encoder.description.encoder_signal.size), np.float32)
     selected = choices.of(encoder.prediction(nothing, []))
     if needs_volts and not (choices.unitless and selected.is_eeg):
         selected.microvolts  # noqa: B018
 
 
 def _to_file(
-    predictor: Predictor,
+    predictor: Encoder | SubjectEncoders,
     pictures: Pictures,
     output: pathlib.Path,
     choices: Choices,
@@ -181,7 +183,7 @@ def _to_file(
     # Tells now, not when all is computed, that it cannot be written.
     with scratch_dir(output.parent, output.name):
         pass
-    found = [pathlib.Path(name) for name in _once(pictures.names)]
+    found = [pathlib.Path(name) for name in _once(pictures.names or ())]
     for subject, eeg in _by_subject(predictor(found, bad=bad)).items():
         selected = choices.of(eeg)
         selected.save(
@@ -190,7 +192,7 @@ def _to_file(
         log(f"{_told(selected)}, in {paths[subject]}")
 
 
-def _is_one(predictor: Predictor) -> bool:
+def _is_one(predictor: Encoder | SubjectEncoders) -> bool:
     return not isinstance(predictor, SubjectEncoders) or predictor.is_mean
 
 
@@ -215,7 +217,7 @@ def _unit(unit: str) -> str:
 
 
 def _to_folder(
-    predictor: Predictor,
+    predictor: Encoder | SubjectEncoders,
     images: Sequence[str | os.PathLike],
     output: pathlib.Path,
     choices: Choices,
@@ -278,7 +280,9 @@ def _beside(path: pathlib.Path, suffix: str) -> pathlib.Path:
     return path.with_name(f"{path.name}.{suffix}")
 
 
-def _begin(predictor: Predictor, output: pathlib.Path, choices: Choices) -> int:
+def _begin(
+    predictor: Encoder | SubjectEncoders, output: pathlib.Path, choices: Choices
+) -> int:
     """Records what predictions are made with; refuses a folder of others.
 
     Returns:
@@ -337,8 +341,9 @@ def _files_of(
     found: dict[str, pathlib.Path] = {}
     taken: dict[pathlib.Path, str] = {}
     listed: set[str] = set()
-    for given in map(os.fspath, images):
-        names = Pictures(given).names
+    for image in images:
+        given = os.fspath(image)
+        names = Pictures(given).names or ()
         root = _root(given, names)
         for name in names:
             whole = os.path.abspath(name)

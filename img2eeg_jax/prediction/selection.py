@@ -32,14 +32,15 @@ def take_images(prediction: P, key: Key) -> P:
       InputError: there is no such image, or a name fits several.
     """
     rows = rows_of(prediction.images, key)
+    by_image: dict[str, Any] = {
+        name: None if value is None else value[rows]
+        for name, value in prediction.by_image().items()
+    }
     return dataclasses.replace(
         prediction,
         data=prediction.data[rows],
         images=tuple(np.array(prediction.images, object)[rows]),
-        **{
-            name: None if value is None else value[rows]
-            for name, value in prediction.by_image().items()
-        },
+        **by_image,
     )
 
 
@@ -65,7 +66,7 @@ def rows_of(names: Sequence[str], key: Key) -> np.ndarray:
         if mask.shape != rows.shape:
             raise unexpected("images", f"a mask of {len(names)}", f"shape {mask.shape}")
         return rows[mask]
-    return np.array([_row_of(names, one) for one in key], np.int64)
+    return np.array([_row_of(names, one) for one in np.asarray(key).tolist()], np.int64)
 
 
 def _row_of(names: Sequence[str], key: Any) -> int:
@@ -105,7 +106,7 @@ def select(
     Raises:
       InputError: there is no such channel, or no sample in the window.
     """
-    part = {
+    part: dict[str, Any] = {
         "channels": [channels] if isinstance(channels, str) else channels,
         "window_s": window_s,
     }
@@ -176,13 +177,14 @@ def difference(one: P, other: P) -> P:
 
 def _combined(prediction: P, data: np.ndarray, names: tuple[str, ...]) -> P:
     """Returns what is of no single image, of which nobody knows the trust."""
+    by_image: dict[str, Any] = dict.fromkeys(prediction.by_image())
     return dataclasses.replace(
         prediction,
         data=data.astype(np.float32),
         images=names,
         trust=None,
         no_trust="this is of several images together, and it is known of single ones",
-        **dict.fromkeys(prediction.by_image()),
+        **by_image,
     )
 
 

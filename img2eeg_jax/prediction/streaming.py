@@ -180,13 +180,18 @@ class _Joined:
 
     def whole(self) -> Prediction:
         """Returns all of them as one; takes no more afterwards."""
+        if self._first is None:
+            raise unexpected("prediction", "images", "none")
         # Nobody else knows of the array, whose end has no values.
         self._data.resize((len(self._images), *self._data.shape[1:]), refcheck=False)
+        by_image: dict[str, Any] = {
+            name: np.concatenate(parts) for name, parts in self._by_image.items()
+        }
         return dataclasses.replace(
             self._first,
             data=self._data,
             images=tuple(self._images),
-            **{name: np.concatenate(parts) for name, parts in self._by_image.items()},
+            **by_image,
         )
 
 

@@ -72,7 +72,7 @@ class SubjectEncoders(Predictor):
             for i, encoder in enumerate(own):
                 whose = encoder.description.subject
                 found[whose] = encoder
-                size = encoder.description.signal.size
+                size = encoder.description.encoder_signal.size
                 # Behind the signals of all is how far the images are.
                 columns = [
                     slice(i * size, (i + 1) * size),
@@ -235,9 +235,15 @@ def mean_of(predictions: "dict[int | str, Prediction]") -> Prediction:
     first, *_ = predictions.values()
     data = np.mean([one.data for one in predictions.values()], axis=0)
     # A single subject's statistics are not those of the mean over subjects.
-    unknown = dict.fromkeys(("zscore", "unwhitening", "trust"))
-    why = "this is a mean over subjects, and it is known of single ones"
-    return dataclasses.replace(first, data=data, subject=MEAN, no_trust=why, **unknown)
+    return dataclasses.replace(
+        first,
+        data=data,
+        subject=MEAN,
+        zscore=None,
+        unwhitening=None,
+        trust=None,
+        no_trust="this is a mean over subjects, and it is known of single ones",
+    )
 
 
 def _shared(checkpoint: Checkpoint, encoders: Sequence[Encoder]) -> Run:

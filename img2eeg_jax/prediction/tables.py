@@ -73,8 +73,8 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
 
     Returns:
       `eeg` f32[image, channel, time] with coordinates (time in seconds from image
-      onset), or `features` f32[image, feature] with their names; attributes `units`, `simulated` (0 or
-      1) and, where it is known, `subject`.
+      onset), or `features` f32[image, feature] with their names; attributes `units`,
+      `simulated` (0 or 1) and, where it is known, `subject`.
 
     Raises:
       InputError: xarray is not installed.
@@ -84,8 +84,9 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
     if prediction.subject is not None:
         about["subject"] = prediction.subject
     names = np.array(_as_text(prediction), object)
+    axes: dict[str, Any]
     if not prediction.is_eeg:
-        dimensions = ("image", "feature")
+        dimensions: tuple[str, ...] = ("image", "feature")
         axes = {"feature": np.array(prediction.ch_names, object)}
     else:
         about["long_name"] = "predicted EEG"

@@ -119,12 +119,15 @@ class Trust:
         window_s: tuple[float, float] | None = None,
     ) -> "Trust":
         """Returns what it tells of some channels and times; see `Axes.take`."""
-        part = {"channels": channels, "window_s": window_s}
+        part: dict[str, Any] = {"channels": channels, "window_s": window_s}
+        by_place: dict[str, Any] = {
+            name: self.axes.take(getattr(self, name), **part) for name in _BY_PLACE
+        }
         return dataclasses.replace(
             self,
             axes=self.axes.select(**part),
             noise=self.noise and self.noise.select(self.axes, **part),
-            **{name: self.axes.take(getattr(self, name), **part) for name in _BY_PLACE},
+            **by_place,
         )
 
     def spread(self, n_repetitions: int | None) -> np.ndarray:
@@ -205,14 +208,15 @@ class Trust:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Trust":
+        plain: dict[str, Any] = {
+            name: arrays[name].item() if not arrays[name].ndim else arrays[name]
+            for name in _PLAIN
+        }
         return cls(
             axes=Axes(arrays["ch_names"].tolist(), arrays["times_s"]),
             noise=TrialNoise.from_arrays(arrays),
             familiarity=Familiarity.from_arrays(arrays),
-            **{
-                name: arrays[name].item() if not arrays[name].ndim else arrays[name]
-                for name in _PLAIN
-            },
+            **plain,
         )
 
 

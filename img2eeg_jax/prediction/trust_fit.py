@@ -34,7 +34,7 @@ def fit_trust(
     Returns:
       What they tell of the network.
     """
-    signal = checkpoint.description.signal
+    signal = checkpoint.description.encoder_signal
     precision = checkpoint.description.precision
     network = Network(checkpoint.variables, precision, parallel)
     run = network.compiled(familiarity.make_features_step(checkpoint.model))

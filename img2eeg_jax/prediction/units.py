@@ -53,9 +53,10 @@ def factor_and_offset(
       f64[channel, time] each; or 1 and 0, f64[1, 1], where z-scores stay what they are.
     """
     _, scale = _unit_and_scale(trained_on, zscore)
-    if scale is None:
+    if scale is None or zscore is None:
         return np.ones((1, 1)), np.zeros((1, 1))
-    return np.float64(zscore.std) * scale, np.float64(zscore.mean) * scale
+    std, mean = (np.asarray(x, np.float64) for x in (zscore.std, zscore.mean))
+    return std * scale, mean * scale
 
 
 def from_z(z: np.ndarray, axes: Axes, zscore: ZScore | None) -> tuple[np.ndarray, Axes]:

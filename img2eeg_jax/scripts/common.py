@@ -34,7 +34,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _AGAIN_S = 0.01
 
 # How the process ends after an error.
-_exit = sys.exit
+_exit: Callable[[int], NoReturn] = sys.exit
 # Arguments of libraries whose flags have another name → these names.
 _flag_names: dict[str, str] = {}
 
@@ -147,7 +147,7 @@ class _PathParser(flags.ArgumentParser):
 
     def parse(self, argument: Any) -> str:
         """See the base class."""
-        return os.path.expanduser(super().parse(argument))
+        return os.path.expanduser(super().parse(argument) or "")
 
 
 class _PathsFlag(flags.MultiFlag):
@@ -176,7 +176,7 @@ def define_paths(name: str, text: str) -> flags.FlagHolder:
     A value is what `define_path` takes, or several separated by commas; what exists is
     one path, whatever commas it holds.
     """
-    serializer = flags.ArgumentSerializer()
+    serializer: flags.ArgumentSerializer[Any] = flags.ArgumentSerializer()
     return flags.DEFINE_flag(_PathsFlag(_PathParser(), serializer, name, None, text))
 
 
@@ -366,7 +366,7 @@ def _while_read() -> Iterator[None]:
         sys.exit()
 
 
-def _in_our_words(error: Exception) -> str:
+def _in_our_words(error: BaseException) -> str:
     """Says of flags that are missing that they are; other messages stay."""
     needed = r"flag --\w+=None: Flag --(\w+) must have a value other than None\.\s*"
     missing = [

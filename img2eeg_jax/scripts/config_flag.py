@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -72,8 +72,8 @@ def missing_file(argv: Sequence[str]) -> str | None:
         if not os.path.isfile(path):
             found = "a folder" if os.path.isdir(path) else "none"
             names = _config_files(pathlib.Path(path).parent)
-            hint = _nearest(pathlib.Path(path).stem, names)
-            hint = f"; did you mean --config={names[hint]}?" if hint else ""
+            nearest = _nearest(pathlib.Path(path).stem, names)
+            hint = f"; did you mean --config={names[nearest]}?" if nearest else ""
             return f"--config={path}: expected a file, found {found}{hint}"
     return None
 
@@ -156,5 +156,5 @@ def _keys(config: ConfigDict, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
-def _nearest(name: str, names: Sequence[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name.lower(), names, n=1)), None)
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name.lower(), [*names], n=1)), None)

@@ -43,17 +43,22 @@ def _entries(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object
             yield prefix + key, value
 
 
-def _comments(path: pathlib.Path, seen: tuple[pathlib.Path, ...] = ()) -> dict:
+def _comments(
+    path: pathlib.Path, seen: tuple[pathlib.Path, ...] = ()
+) -> dict[str, str]:
     """Returns key → comment, of a config's file and of those that it imports.
 
     A comment stands behind the key, or in the lines before it.
     """
     text = path.read_text(encoding="utf-8")
-    tree, found = ast.parse(text), {}
+    tree = ast.parse(text)
+    found: dict[str, str] = {}
     for module in _imported(tree):
         if module not in (path, *seen):
             found |= _comments(module, (path, *seen))
-    own_lines, behind = {}, {}
+    # By the number of their line.
+    own_lines: dict[int, str] = {}
+    behind: dict[int, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             has_line = not token.line[: token.start[1]].strip()
@@ -82,11 +87,11 @@ def _imported(tree: ast.AST) -> Iterator[pathlib.Path]:
             names += [alias.name for alias in node.names]
     for name in names:
         try:
-            origin = importlib.util.find_spec(name).origin
+            spec = importlib.util.find_spec(name)
         except (ImportError, AttributeError, ValueError):
             # It is no module, but something in one.
             continue
-        path = pathlib.Path(origin or "")
+        path = pathlib.Path((spec and spec.origin) or "")
         if path.suffix == ".py" and "def get_config" in path.read_text("utf-8"):
             yield path
 
@@ -97,15 +102,17 @@ def _assigned(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, int, int]]
         if isinstance(child, ast.Assign):
             key = _key(child.targets[0])
             if key:
-                yield key, child.lineno, child.end_lineno
+                yield key, child.lineno, child.end_lineno or child.lineno
             yield from _assigned(child, f"{key}." if key else "")
         elif isinstance(child, ast.Dict):
             for name, value in zip(child.keys, child.values, strict=True):
                 if isinstance(name, ast.Constant):
-                    yield f"{prefix}{name.value}", name.lineno, value.end_lineno
-                    yield from _assigned(ast.Expr(value), f"{prefix}{name.value}.")
+                    key, last = f"{prefix}{name.value!s}", value.end_lineno
+                    yield key, name.lineno, last or name.lineno
+                    yield from _assigned(ast.Expr(value), f"{key}.")
         elif isinstance(child, ast.keyword):
-            yield f"{prefix}{child.arg}", child.lineno, child.end_lineno
+            last = child.end_lineno or child.lineno
+            yield f"{prefix}{child.arg}", child.lineno, last
             yield from _assigned(child, f"{prefix}{child.arg}.")
         elif isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
             key = _key(child.func.value) if child.func.attr == "update" else None

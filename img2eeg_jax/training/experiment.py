@@ -17,7 +17,6 @@ from img2eeg_jax.checkpoints.store import FOLDER
 from img2eeg_jax.data import batches, duplicates, examples, layout
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources import http
-
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision

@@ -80,12 +80,12 @@ def stop_signals() -> Iterator[threading.Event]:
     stop = threading.Event()
     previous: dict[int, Any] = {}
 
-    def request(number: int, _: Any) -> None:
+    def request(number: int, _: object) -> None:
         stop.set()
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, request)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        previous[one] = signal.signal(one, request)
     try:
         yield stop
     finally:

@@ -31,7 +31,8 @@ def load_teacher(
     Raises:
       InputError: the checkpoint cannot be read, or its logits have another size.
     """
-    model, variables = load_checkpoint(path).backbone
+    checkpoint = load_checkpoint(path)
+    model, variables = checkpoint.backbone
     if model.num_classes != num_classes:
         expected = f"a teacher with {num_classes} classes"
         raise unexpected(path, expected, model.num_classes)
@@ -102,7 +103,7 @@ def with_logits(data: EncodingData, logits: Mapping[str, np.ndarray]) -> Encodin
 
 
 def _make_compute(
-    teacher: nn.Module, variables: dict[str, Any]
+    teacher: nn.Module, variables: Mapping[str, Any]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Builds images u8[image, height, width, 3] → logits f32[image, class]."""
 

@@ -221,7 +221,8 @@ def _encode(text: str, encoding: str) -> bytes:
 ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
-    ("numpy.core.numeric", "_frombuffer"): getattr(np._core.numeric, "_frombuffer"),
+    # NumPy's stubs leave it out.
+    ("numpy.core.numeric", "_frombuffer"): vars(np._core.numeric)["_frombuffer"],
     ("numpy", "ndarray"): _NdarrayName,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,

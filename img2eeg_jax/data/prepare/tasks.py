@@ -26,7 +26,7 @@ class Task:
     run: Callable[[Log], None]
 
 
-def describe_plan(planned: dict[str, list[Task]], folder: pathlib.Path) -> str:
+def describe_plan(planned: dict[str, list[Task]], folder: str | os.PathLike) -> str:
     """Returns a plan as a table, with the room that it needs and the disks have.
 
     Args:

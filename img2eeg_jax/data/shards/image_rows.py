@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -129,6 +129,10 @@ class ImageRows:
         for shard in np.unique(shards):
             self._read(shard, images, chosen, np.flatnonzero(shards == shard))
         return images
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for row in range(len(self)):
+            yield self[row]
 
     def take(self, rows: np.ndarray) -> "ImageRows":
         """Returns the images of some rows, i64[n], without reading them."""

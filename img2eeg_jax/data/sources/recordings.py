@@ -129,7 +129,7 @@ def _session(
 
 
 def _files_of(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, ...]]:
-    files = {}
+    files: dict[str, tuple[pathlib.Path, ...]] = {}
     for partition in layout.PARTITIONS:
         name = f"raw_eeg_{partition}"
         found = [

@@ -27,13 +27,13 @@ def plot_decoding(path: str | os.PathLike, findings: Findings) -> None:
     axes = figure.subplots()
     axes.axhline(0.5, color="black", lw=0.6, label="chance")
     axes.axvline(0, color="black", lw=0.6, ls=":")
-    interval = [table[f"decoding_accuracy_ci_{end}"] for end in ("low", "high")]
+    low, high = (table[f"decoding_accuracy_ci_{end}"] for end in ("low", "high"))
     label = "interval of 95 % over images"
     if len(times_ms) > 1:
-        axes.fill_between(times_ms, *interval, color=canvas.SKY_BLUE, alpha=0.35, lw=0)
+        axes.fill_between(times_ms, low, high, color=canvas.SKY_BLUE, alpha=0.35, lw=0)
         axes.fill_between([], [], color=canvas.SKY_BLUE, alpha=0.35, label=label)
     else:
-        axes.vlines(times_ms, *interval, color=canvas.SKY_BLUE, lw=6, label=label)
+        axes.vlines(times_ms, low, high, color=canvas.SKY_BLUE, lw=6, label=label)
     for name, style in (
         ("decoding_ceiling_upper", {"color": canvas.GREY, "ls": ":"}),
         ("decoding_ceiling_lower", {"color": "black", "ls": "--"}),
@@ -42,8 +42,8 @@ def plot_decoding(path: str | os.PathLike, findings: Findings) -> None:
         label = METRICS[name].label
         canvas.line(axes, times_ms, table[name], label=label, **style)
     is_above = table["decoding_p_corrected"] < _P
-    low, high = axes.get_ylim()
-    marks = np.full(is_above.sum(), low - 0.03 * (high - low))
+    bottom, top = axes.get_ylim()
+    marks = np.full(is_above.sum(), bottom - 0.03 * (top - bottom))
     axes.plot(
         times_ms[is_above],
         marks,

@@ -46,7 +46,7 @@ def plot_channel_by_time(path: str | os.PathLike, findings: Findings) -> None:
     if p is not None and not np.isnan(p).all():
         rows, at = np.nonzero(~(p <= _LEVEL))
         label = "p above 0.05 (false discovery rate)"
-        style = {"color": canvas.GREY, "lw": 0, "marker": ".", "ms": 2}
+        style: dict[str, Any] = {"color": canvas.GREY, "lw": 0, "marker": ".", "ms": 2}
         axes.plot(times_ms[at], rows, label=label, **style)
         if len(rows):
             canvas.legend_below(figure)
@@ -110,7 +110,9 @@ def _cells(findings: Findings) -> tuple[list[str], NDArray, Mapping[str, NDArray
     return ch_names, times_ms, columns
 
 
-def _extent(times_ms: NDArray, ch_names: list[str]) -> tuple[float, ...]:
+def _extent(
+    times_ms: NDArray, ch_names: list[str]
+) -> tuple[float, float, float, float]:
     """Returns the borders of the cells, half a sample around the first and last."""
     half = np.median(np.diff(times_ms)) / 2 if len(times_ms) > 1 else 5
     bottom = len(ch_names) - 0.5

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -120,7 +121,11 @@ def _draw_responses(
         canvas.line(axes, times_ms, curve, color=colour, label=label)
     r = correlate_over_images(*curves.values())
     if np.isfinite(r) and len(times_ms) > 2:
-        corner = {"transform": axes.transAxes, "ha": "right", "va": "top"}
+        corner: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "ha": "right",
+            "va": "top",
+        }
         axes.text(1, 1, f"r = {r:.2f}", fontsize="small", **corner)
     canvas.tidy(axes)
     axes.xaxis.set_major_locator(MaxNLocator(4))

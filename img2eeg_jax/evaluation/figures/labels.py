@@ -30,7 +30,7 @@ def best_possible(metrics: Mapping[str, ArrayLike]) -> str:
     return main_metric(metrics).replace("encoding", "best_possible")
 
 
-def style(name: str) -> dict[str, str]:
+def style(name: str) -> dict[str, Any]:
     """Returns a metric's `label` and `color`, the same in all figures."""
     colour = _COLOURS.get(name, canvas.BLUE)
     return {"label": METRICS[name].short_label, "color": colour}

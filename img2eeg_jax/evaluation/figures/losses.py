@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,7 +39,11 @@ def plot_history(
     # Counted from 1, as in the log; `metrics.csv` counts from 0.
     epochs = [int(row["epoch"]) + 1 for row in history]
     steps = [row["step"] for row in history]
-    losses = {loss: (column("train", loss), column(selection, loss)) for loss in LOSSES}
+    losses = {
+        loss: (trained, column(selection, loss))
+        for loss in LOSSES
+        if (trained := column("train", loss)) is not None
+    }
     plot_loss_curves(
         path,
         epochs,
@@ -105,7 +110,7 @@ def _different(
     losses: Mapping[str, tuple[list[float], list[float] | None]],
 ) -> dict[str, tuple[list[float], list[float] | None]]:
     """Returns the losses that are on, of several equal ones the last: `total`."""
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, values in losses.items():
         both = np.concatenate([column for column in values if column is not None])
         for other, (_, of_other) in list(kept.items()):

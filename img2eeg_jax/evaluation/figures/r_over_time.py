@@ -38,8 +38,8 @@ def plot_r_over_time(path: str | os.PathLike, summary: Mapping[str, Any]) -> Non
         canvas.line(axes, times_ms, best, ls="--", **labels.style(best_name))
     low, high = (labels.known(per_time, f"{main}_ci_{end}") for end in ("low", "high"))
     if low is not None and high is not None and len(times_ms) > 1:
-        style = {"color": labels.style(main)["color"], "alpha": 0.25, "lw": 0}
-        axes.fill_between(times_ms, low, high, label="its 95 % interval", **style)
+        style = labels.style(main) | {"label": "its 95 % interval"}
+        axes.fill_between(times_ms, low, high, alpha=0.25, lw=0, **style)
     for name, width in (("permutation_r_95", 1), (main, 2)):
         r = labels.numbers(per_time[name])
         canvas.line(axes, times_ms, r, lw=width, **labels.style(name))
@@ -60,7 +60,7 @@ def _noise_ceiling(
         return
     of_noise = upper_ceiling_of_noise(n_repetitions)
     label = f"noise ceiling (upper: {of_noise:.2f} even for noise)"
-    style = {"color": canvas.LIGHT_GREY, "label": label}
+    style: dict[str, Any] = {"color": canvas.LIGHT_GREY, "label": label}
     if len(times_ms) == 1:
         axes.vlines(times_ms, lower, upper, lw=14, **style)
     else:

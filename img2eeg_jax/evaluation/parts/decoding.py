@@ -71,7 +71,7 @@ def find(
             "n_permutations": n_permutations,
         },
         tables={"decoding": _table(scores, orders, prediction.axes.times_s, seed)},
-        arrays={"accuracy": np.float32([*in_window.values()])},
+        arrays={"accuracy": np.array([*in_window.values()], np.float32)},
         notes=_notes(n_channels, n_repetitions, n_splits),
     )
 

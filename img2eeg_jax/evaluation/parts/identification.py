@@ -120,7 +120,7 @@ def _predicted(
 ) -> Iterator[NDArray[np.float32]]:
     """Yields f32[candidate, channel-time], z-scored, a batch at a time."""
     encoder, pictures = material.encoder, Pictures(candidates)
-    material.log(f"identification among {len(pictures.names)} candidates")
+    material.log(f"identification among {len(pictures.names or ())} candidates")
     for names, rows in stream(encoder.signals, pictures, encoder.image_size, bad=bad):
         eeg = Prediction.of_signal(rows, encoder.description, names, in_z=True).data
         yield eeg.reshape(len(eeg), -1)
@@ -152,7 +152,7 @@ def _scores(ranking: Ranking, of_all: NDArray[np.bool_], seed: int) -> dict:
     sizes = {"": ranking.n_images}
     if ranking.n_candidates:
         sizes["candidates_"] = ranking.n_images + ranking.n_candidates
-    scores = {}
+    scores: dict[str, float] = {}
     draws = image_draws(ranking.n_images, 1000, seed) / ranking.n_images
     for prefix, size in sizes.items():
         scores[f"{prefix}set_size"] = size
@@ -183,7 +183,7 @@ def _notes(
     n_ties = np.count_nonzero(ranking.ties[of_all])
     if n_ties:
         notes.append(
-            f"the prediction of {counted(n_ties, 'test image')} is also that of "
+            f"the prediction of {counted(int(n_ties), 'test image')} is also that of "
             "another: such ties are broken at random"
         )
     if bad:

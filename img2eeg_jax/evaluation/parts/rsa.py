@@ -184,12 +184,13 @@ def _others(
     """Returns layer → f64[pair] of the other network."""
     if not isinstance(against, Mapping):
         against = backbone_layers(against, np.stack([*material.measured.images]))
+    layers = {layer: np.asarray(features) for layer, features in against.items()}
     n_images = len(material.measured.names)
-    for layer, features in against.items():
+    for layer, features in layers.items():
         if len(features) != n_images:
             expected = f"{n_images} images of {layer}"
             raise unexpected("`against`", expected, len(features))
-    return {layer: rsa.rdm(features) for layer, features in against.items()}
+    return {layer: rsa.rdm(features) for layer, features in layers.items()}
 
 
 def _shares(

@@ -52,8 +52,9 @@ def find(
     if not images or not rdms:
         raise NotApplicable("no pictures and RDMs of them are given")
     pictures = Pictures(images)
-    material.log(f"RSA: {len(pictures.names)} pictures, {len(rdms)} files of RDMs")
-    measured = _read(rdms, orders, _below(images, pictures.names))
+    names = pictures.names or ()
+    material.log(f"RSA: {len(names)} pictures, {len(rdms)} files of RDMs")
+    measured = _read(rdms, orders, _below(images, names))
     encoder = material.encoder
     layers = encoder.features(images, LAYERS)
     read = (image for _, image in pictures.read(encoder.image_size))

@@ -63,7 +63,8 @@ def audit_rows(
         for subject, check in checks.items():
             whose.setdefault(check["reason"], []).append(subject)
         is_shared = len(whose) == 1
-        listed = dict.fromkeys(tuple(i) for c in checks.values() for i in c["images"])
+        pairs = (pair for check in checks.values() for pair in check["images"])
+        listed = dict.fromkeys((name, other) for name, other in pairs)
         states = {check["state"] for check in checks.values()}
         rows.append(
             AuditRow(
@@ -73,7 +74,10 @@ def audit_rows(
                     ("" if is_shared else f"Subject {', '.join(of)}", reason)
                     for reason, of in whose.items()
                 ],
-                images=[_image(*pair, images) for pair in list(listed)[:_MAX_IMAGES]],
+                images=[
+                    _image(name, other, images)
+                    for name, other in [*listed][:_MAX_IMAGES]
+                ],
                 n_more=max(0, len(listed) - _MAX_IMAGES),
             )
         )

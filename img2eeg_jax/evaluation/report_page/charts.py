@@ -222,7 +222,7 @@ def _traces(curve: _Curve, factor: float) -> list[dict[str, Any]]:
     x = np.round(curve.x * factor, 3)
     is_alone = len(x) == 1
     line = {"color": curve.colour, "width": 1 if curve.is_thin else 2.5}
-    trace = {
+    trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers" if is_alone else "lines",
         "x": x,

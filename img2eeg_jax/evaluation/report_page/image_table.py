@@ -58,7 +58,7 @@ def image_table(
     sign = 1 if "rank" in main else -1
     order = np.argsort(sign * values[main], kind="stable")
     order = order[np.isfinite(values[main][order])]
-    kept = range(len(order))
+    kept = [*range(len(order))]
     if len(order) > 2 * _N:
         kept = [*kept[:_N], *kept[-_N:]]
     rows = []
@@ -95,7 +95,7 @@ def _values(
                     for column in _numbers(table):
                         by_subject.setdefault(column, []).append(table[column])
     means = {
-        column: np.mean(values, axis=0, dtype=np.float64)
+        column: np.asarray(np.mean(values, axis=0, dtype=np.float64))
         for column, values in by_subject.items()
     }
     return names, means

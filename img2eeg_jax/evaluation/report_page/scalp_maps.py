@@ -57,7 +57,7 @@ def scalp_maps(
     is_known = ~np.isnan(positions).any(axis=1)
     if is_known.sum() < 2:
         return None
-    metrics, times_s, shown = [], [], []
+    metrics, shown, times_s = [], [], np.empty(0)
     for name in names:
         axes, mean = columns.mean_grid(tables.values(), ("channel", "time_s"), name)
         times_s, mean = np.asarray(axes[1]), mean[is_known]
@@ -84,7 +84,8 @@ def scalp_maps(
 def _metric(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
     """Returns what the page holds of f64[channel, time]."""
     rounded = np.round(values.T, _DECIMALS)
-    plain = np.where(np.isnan(rounded), None, rounded.astype(object)).tolist()
+    plain = rounded.astype(object)
+    plain[np.isnan(rounded)] = None
     return {
         "label": METRICS[name].short_label,
         "unit": METRICS[name].unit,

@@ -113,7 +113,7 @@ def number(value: Any, metric: str = "") -> str:
     if isinstance(value, bool | np.bool_ | str):
         return str(value)
     if isinstance(value, int | np.integer):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        return f"{value:,}" if abs(int(value)) >= 10_000 else str(value)
     if np.isnan(value):
         return "undefined"
     if np.isinf(value):

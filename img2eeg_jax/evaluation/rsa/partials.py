@@ -88,10 +88,10 @@ def shares(target: ArrayLike, models: ArrayLike, method: str = "spearman") -> Sh
 
 def _units(rdms: list[ArrayLike], method: str) -> list[NDArray[np.float64]]:
     check_method(method, METHODS)
-    rdms = [condensed(one) for one in rdms]
-    if len(counts := {one.shape[-1] for one in rdms}) > 1:
+    pairs = [condensed(one) for one in rdms]
+    if len(counts := {one.shape[-1] for one in pairs}) > 1:
         raise unexpected("RDMs", "equally many pairs", sorted(counts))
-    return [units(one, method) for one in rdms]
+    return [units(one, method) for one in pairs]
 
 
 def _basis(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -114,7 +114,7 @@ def places(order: Sequence[str], images: Sequence[str]) -> NDArray[np.int64]:
         path = pathlib.PurePath(image)
         for name in {str(path), path.name, path.stem, str(path.with_suffix(""))}:
             known.setdefault(name, set()).add(row)
-    found = []
+    found: list[int] = []
     for name in order:
         rows = known.get(name, set())
         if not rows and name.isdecimal() and int(name) < len(images):
