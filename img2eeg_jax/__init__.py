@@ -3,7 +3,6 @@
 Names are imported when they are first used: JAX takes its time.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,21 +15,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Axes", "Encoder", "Evaluation", "__version__", "evaluate"]
 
-_HOMES = {
-    "Axes": "img2eeg_jax.axes",
-    "Encoder": "img2eeg_jax.prediction.encoder",
-    "Evaluation": "img2eeg_jax.evaluation.evaluation",
-    "evaluate": "img2eeg_jax.evaluation.run",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
+    value: Any
+    if name == "Axes":
+        from img2eeg_jax import axes
+
+        value = axes.Axes
+    elif name == "Encoder":
+        from img2eeg_jax.prediction import encoder
+
+        value = encoder.Encoder
+    elif name == "Evaluation":
+        from img2eeg_jax.evaluation import evaluation
+
+        value = evaluation.Evaluation
+    elif name == "evaluate":
+        from img2eeg_jax.evaluation import run
+
+        value = run.evaluate
+    elif name == "__version__":
         from importlib import metadata
 
         value = metadata.version("img2eeg_jax")
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -119,20 +119,20 @@ class Description:
         """Rebuilds the module; `changes` override its arguments."""
         return MODELS[self.kind](**{**self.model, **changes})
 
-    def of_subject(self, subject: int | str) -> "Description":
+    def of_subject(self, subject: int | str | None) -> "Description":
         """Returns the description of one subject's outputs of a shared network.
 
         Raises:
           InputError: the subject is not one of those that share it.
         """
-        if self.subjects is None or subject not in self.subjects:
+        if subject is None or subject not in (self.subjects or ()):
             raise unexpected(
                 "",
                 f"one of the subjects {list(self.subjects or ())} that share this "
                 "network",
                 f"{subject or 'none'}; `subject` names one",
             )
-        position = self.subjects.index(subject)
+        position = (self.subjects or ()).index(subject)
         shape, data = self.model["signal_shape"][1:], self.data
         # Older ones have the record of the first subject only.
         if data is not None and isinstance(data["preprocessing"], list):

@@ -63,13 +63,10 @@ class Checkpoint:
           InputError: the subject is not one of those that share it.
         """
         with naming(self.path):
-            if subject is None:
-                found = f"none of {list(self.description.subjects or ())}"
-                raise unexpected("", "a subject of a network that several share", found)
             description = self.description.of_subject(subject)
         subjects = self.description.subjects or ()
         params = dict(self.variables["params"])
-        position = subjects.index(subject)
+        position = next(i for i, one in enumerate(subjects) if one == subject)
         params["fc"] = {
             name: np.split(value, len(subjects), axis=-1)[position]
             for name, value in params["fc"].items()

@@ -1,7 +1,6 @@
 """Backbones of PyTorch: any module, read where forward hooks are put; CPU or GPU."""
 
 import hashlib
-import importlib
 import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -207,9 +206,17 @@ def _import(name: str, extra: str) -> types.ModuleType:
     """
     how = "pip install 'img2eeg_jax[torch]'" if extra == "torch" else "pip install"
     try:
-        if name == "torchvision":
-            importlib.import_module("torchvision.models")
-        return importlib.import_module(name)
+        if name == "torch":
+            import torch
+
+            return torch
+        if name == "timm":
+            import timm
+
+            return timm
+        import torchvision.models
+
+        return torchvision
     except ImportError as error:
         how = how if extra == "torch" else f"{how} {extra}"
         raise unexpected("backbone", f"{name} ({how})", "it not installed") from error

@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -153,27 +153,13 @@ class Encoder(Predictor, Differentiable):
         nothing = np.empty((0, self.description.encoder_signal.size), np.float32)
         return Prediction.of_signal(nothing, self.description, []).axes
 
-    @overload
-    def features(
-        self, pictures: Any, layer: str = "IT", *, progress: bool | None = None
-    ) -> np.ndarray: ...
-
-    @overload
     def features(
         self,
         pictures: Any,
-        layer: list[str] | tuple[str, ...],
+        layer: str | Sequence[str] = "IT",
         *,
         progress: bool | None = None,
-    ) -> dict[str, np.ndarray]: ...
-
-    def features(
-        self,
-        pictures: Any,
-        layer: str | list[str] | tuple[str, ...] = "IT",
-        *,
-        progress: bool | None = None,
-    ) -> np.ndarray | dict[str, np.ndarray]:
+    ) -> Any:
         """Computes the activations of a layer of the backbone, or of several at once.
 
         Args:

@@ -152,6 +152,9 @@ class EEGConfig(tfds.core.BuilderConfig):
             yield from ({"eeg": one} for one in eeg)
             return
         noise_free = self._read_noise_free(partition, (len(eeg), *eeg.shape[2:]))
+        if noise_free is None:
+            path = layout.noise_free_path(self.image_set.root, self.subject, partition)
+            raise unexpected(path, "the responses without noise", "none")
         for one, response in zip(eeg, noise_free, strict=True):
             yield {"eeg": one, "noise_free": response}
 
@@ -176,14 +179,16 @@ class EEGConfig(tfds.core.BuilderConfig):
     def _read_file(self, partition: str) -> layout.PreprocessedEEG:
         return layout.read_eeg(self.image_set.root, self.subject, partition)
 
-    def _read_noise_free(self, partition: str, shape: tuple[int, ...]) -> np.ndarray:
+    def _read_noise_free(
+        self, partition: str, shape: tuple[int, ...]
+    ) -> np.ndarray | None:
         root = self.image_set.root
         response = layout.noise_free_response(root, self.subject, partition)
-        if response is None or response.shape != shape:
+        if response is not None and response.shape != shape:
             raise unexpected(
                 layout.noise_free_path(root, self.subject, partition),
                 f"responses of shape {shape}, as the EEG has",
-                "none" if response is None else response.shape,
+                response.shape,
             )
         return response
 
