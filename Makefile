@@ -25,6 +25,7 @@ test-all: lint $(WITH_TORCH)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The stamp comes last, so that an installation cut short is made again.
 $(INSTALLED): requirements.lock setup.cfg setup.py pyproject.toml

@@ -95,12 +95,7 @@ class Encoder(Predictor, Differentiable):
           >>> Encoder.from_pretrained("hf://OWNER/NAME", revision="v1")
           >>> Encoder.from_pretrained("runs/all", subject=[1, 2, 3])
         """
-        if subject is None or subject == MEAN:
-            own = None
-        elif isinstance(subject, int | np.integer | str):
-            own = [subject]
-        else:
-            own = [*subject]
+        own = _labels(subject)
         folder = _local(path, revision, own)
         if subject == MEAN or not isinstance(subject, int | np.integer | str | None):
             # Imported here: it is made of encoders.
@@ -235,9 +230,8 @@ class Encoder(Predictor, Differentiable):
             `Familiarity` behind it.
           images: the name of each image.
         """
-        signal, distance = np.split(
-            rows, [self.description.encoder_signal.size], axis=1
-        )
+        size = self.description.encoder_signal.size
+        signal, distance = np.split(rows, [size], axis=1)
         return Prediction.of_signal(
             signal,
             self.description,
@@ -313,6 +307,15 @@ def _layers_step(backbone: Any, layers: Sequence[str]) -> Step:
         return {layer: outputs[layer] for layer in layers}
 
     return step
+
+
+def _labels(
+    subject: int | str | Sequence[int | str] | None,
+) -> list[int | str] | None:
+    """Returns the subjects that are asked for; None for all that there are."""
+    if subject is None or subject == MEAN:
+        return None
+    return [subject] if isinstance(subject, int | np.integer | str) else [*subject]
 
 
 def _local(
