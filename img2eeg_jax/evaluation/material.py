@@ -21,14 +21,15 @@ class Material:
     Attributes:
       encoder: the network.
       measured: the test images and the responses to them, as the network predicts them.
-      window_s: first and last time of the mean scores, seconds.
+      window_s: first and last time of the mean scores, seconds; None for responses
+        without times.
       seed: of everything random.
       log: called with one line of what takes long, or is left out.
     """
 
     encoder: Encoder
     measured: Measured
-    window_s: tuple[float, float] = (0.1, 0.3)
+    window_s: tuple[float, float] | None = (0.1, 0.3)
     seed: int = 0
     log: Callable[[str], None] = print
 
@@ -49,6 +50,11 @@ class Material:
         """All channels and times of the test images' EEG, and what they are.
 
         f32[image, repetition, channel, time], in the unit of the axes; not z-scored.
+        Of responses without times it is the features that are predicted.
         """
         eeg = self.measured.shards.eeg(self.measured.subject)
-        return eeg.read("test"), eeg.axes
+        if eeg.axes.has_times:
+            return eeg.read("test"), eeg.axes
+        known = self.encoder.description.signal.eeg
+        names = None if known is None else known.ch_names
+        return eeg.read("test", names), eeg.axes.select(names)

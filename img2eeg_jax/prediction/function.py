@@ -41,8 +41,8 @@ def response_function(checkpoint: Checkpoint) -> Function:
         with matmul_precision(description.precision):
             # Bytes come back exactly: in float32 n / 255 · 255 = n for n up to 255.
             _, signal = model.apply(weights, normalise_pixels(pixels * 255))
-        values = meaning.to_eeg(signal) * factor[None] + offset[None]
-        return values if meaning.is_eeg else values[..., 0]
+        z = meaning.to_eeg(signal).reshape(-1, *factor.shape)
+        return z * factor[None] + offset[None]
 
     return respond
 
@@ -55,10 +55,12 @@ def unit_change(description: Description) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
       (factor, offset) of z · factor + offset, f32[channel, time] each; ones and zeros
-      where an encoder predicts z-scores; of features f32[feature, 1].
+      where an encoder predicts z-scores; of features f32[feature].
     """
     meaning, zscore = description.signal, description.zscore
     # The statistics of single channels tell nothing of a channel mean.
     known = zscore if meaning.window is None else None
     pair = factor_and_offset(meaning.axes, known)
-    return tuple(np.broadcast_to(x, meaning.axes.shape).astype("f4") for x in pair)
+    shape = meaning.axes.shape
+    pair = (np.broadcast_to(x, shape).astype(np.float32) for x in pair)
+    return tuple(x if meaning.is_eeg else x[:, 0] for x in pair)

@@ -73,8 +73,8 @@ def to_xarray(prediction: Responses) -> "xarray.DataArray":
 
     Returns:
       `eeg` f32[image, channel, time] with coordinates (time in seconds from image
-      onset), or `features` f32[image, feature] with their names; attributes `units`, `simulated` (0 or
-      1) and, where it is known, `subject`.
+      onset), or `features` f32[image, feature] with their names; attributes `units`,
+      `simulated` (0 or 1) and, where it is known, `subject`.
 
     Raises:
       InputError: xarray is not installed.
