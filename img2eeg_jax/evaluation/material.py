@@ -40,7 +40,12 @@ class Material:
 
     @functools.cached_property
     def layers(self) -> Mapping[str, np.ndarray]:
-        """Layer → f32[image, feature], activations for the test images."""
+        """Layer → f32[image, feature], activations for the test images.
+
+        None of a linear encoder that reads another network than CORnet-S.
+        """
+        if not self.encoder.checkpoint.has_backbone:
+            return {}
         images = np.stack([*self.measured.images])
         features = self.encoder.features(images, LAYERS)
         return {layer: of.reshape(len(of), -1) for layer, of in features.items()}

@@ -178,6 +178,11 @@ def _measured(
 
 def _models(material: Material, notes: list[str]) -> dict[str, NDArray[np.float64]]:
     """Returns layer → f64[pair], and `PREDICTED`; notes which tell nothing."""
+    if not material.layers:
+        notes.append(
+            "The encoder is not made of CORnet-S: RSA is of what it predicts, and of no "
+            "layers."
+        )
     features = {**material.layers, PREDICTED: material.prediction.data}
     models = {}
     for name, of in features.items():
