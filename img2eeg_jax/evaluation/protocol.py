@@ -168,6 +168,8 @@ def _zscore(checkpoint: Checkpoint) -> str:
     if checkpoint.description.zscore is None:
         return "training images of these data"
     of = (run_config(checkpoint) or {}).get("zscore", "unknown")
+    if of == "none":
+        return "none: responses as they are"
     return f"{of.replace('_', ' ')} images of the data trained on"
 
 

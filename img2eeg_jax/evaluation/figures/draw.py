@@ -16,6 +16,7 @@ from img2eeg_jax.evaluation.figures.figure import Figure
 from img2eeg_jax.evaluation.figures.identification import plot_identification
 from img2eeg_jax.evaluation.figures.losses import plot_history
 from img2eeg_jax.evaluation.figures.r_by_channel import plot_r_by_channel
+from img2eeg_jax.evaluation.figures.r_by_feature import plot_r_by_feature
 from img2eeg_jax.evaluation.figures.r_over_time import plot_r_over_time
 from img2eeg_jax.evaluation.figures.rsa import (
     plot_file_rdms,
@@ -121,6 +122,15 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "spaced over the predicted window, in one scale of colours.",
             plot_scalp_over_time,
             applies=lambda findings: _has_window(findings) and has_scalp(findings),
+        ),
+        Plot(
+            "r_by_feature",
+            "Encoding accuracy by feature",
+            "Points, one a feature: Pearson r over test images between predicted and "
+            "measured responses, over the feature's lower noise ceiling; small points "
+            "are the 95th percentile of images at random.",
+            plot_r_by_feature,
+            applies=lambda findings: not _has_window(findings),
         ),
     ),
     "decoding": (

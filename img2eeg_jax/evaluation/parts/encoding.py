@@ -24,6 +24,11 @@ _OF_ONSETS = (
     "prediction is first better than chance, not when the brain first responds."
 )
 
+_NO_TIMES = (
+    "These responses are features without channels and times: latencies, time courses "
+    "and maps of the scalp are left out."
+)
+
 # Arrays of findings that hold bootstrap draws, f32[draw, channel, time], and of what.
 DRAWS = {
     "draws_encoding_r": "encoding_r",
@@ -144,6 +149,5 @@ def _notes(evidence: Evidence, is_eeg: bool) -> tuple[str, ...]:
         notes.append(
             "A single repetition has no halves: no noise ceiling, no official score."
         )
-    if is_eeg:
-        notes.append(_OF_ONSETS)
+    notes.append(_OF_ONSETS if is_eeg else _NO_TIMES)
     return tuple(notes)
