@@ -180,7 +180,7 @@ def _models(material: Material, notes: list[str]) -> dict[str, NDArray[np.float6
     """Returns layer → f64[pair], and `PREDICTED`; notes which tell nothing."""
     if not material.layers:
         notes.append(
-            "The encoder is not made of CORnet-S: RSA is of what it predicts, and of no "
+            "The encoder is not made of CORnet-S: RSA is of what it predicts, not of "
             "layers."
         )
     features = {**material.layers, PREDICTED: material.prediction.data}
