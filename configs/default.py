@@ -29,15 +29,19 @@ def get_config() -> ConfigDict:
     # same devices; "auto" for the first two; or "shared_backbone": one network for all
     # of them, with an output layer for each.
     config.subjects_mode = "auto"
-    config.channels = ()  # names; () for all that the data have
-    config.window_s = (0.0, 0.19)  # seconds from image onset, both ends included
+    config.channels = ()  # names, also of features; () for all that the data have
+    config.window_s = (0.0, 0.19)  # of EEG, seconds from onset, both ends included
     config.image_size = 224  # pixels
-    config.zscore = "training"  # statistics from "training" or "training_and_test"
+    # Statistics from "training" or "training_and_test"; "none" leaves responses as they
+    # are.
+    config.zscore = "training"
     config.validation_concepts = 100  # held out of the training concepts
     config.shuffle_eeg = False  # control: EEG assigned to the wrong training images
 
     # Model.
-    config.signal = "channels_x_times"  # or "channel_mean", as Image2EEG has it
+    # "channels_x_times"; "channel_mean", as Image2EEG has it; or "features", the
+    # responses that are no EEG, of responses_{training,test}.npz.
+    config.signal = "channels_x_times"
     config.areas = ("V1", "V2", "V4", "IT")  # whose outputs feed the signal
     config.features = 128  # size of each area's features
     config.width = 64  # channels of V1

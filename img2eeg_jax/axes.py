@@ -228,6 +228,10 @@ class Axes:
         covered = f"{taken_s[0]:.3f} to {taken_s[-1]:.3f} s"
         return f"the data cover {covered} of the window {first_s:g} to {last_s:g} s"
 
+    def span_s(self, window: slice | np.ndarray) -> list[float] | None:
+        """Returns the first and the last time of a window; None without times."""
+        return self.times_s[window][[0, -1]].tolist() if self.has_times else None
+
     def to_dict(self) -> dict:
         """Returns the axes in plain lists, which JSON keeps exactly."""
         return {

@@ -228,3 +228,28 @@ def test_window_of_any_grid(sfreq_hz, start, shift, n_times, data):
         # A window that holds another one takes all that the other does.
         wider = axes.take(values, window_s=(times_s[0], high_s))[0]
         assert set(found.tolist()) <= set(wider.tolist())
+
+
+def test_features_have_no_times():
+    axes = Axes.of_features(["b", "a", "c"], "beta")
+    assert (axes.shape, axes.has_times, str(axes)) == ((3, 1), False, "3 features")
+    assert axes == Axes.of_features(("b", "a", "c"), "beta")
+    assert axes != Axes.of_features(("b", "a", "d"), "beta")
+    values = np.arange(6.0).reshape(2, 3, 1)
+    np.testing.assert_array_equal(
+        axes.take(values, ["c", "b"])[..., 0], [[2, 0], [5, 3]]
+    )
+    assert axes.select(["c", "b"]) == Axes.of_features(["c", "b"], "beta")
+    again = json.loads(json.dumps(axes.to_dict(), allow_nan=False))
+    assert Axes.from_dict(again) == axes
+    message = "window: expected none, for responses without times, found 0 to 0.1 s"
+    with pytest.raises(InputError, match=message):
+        axes.window((0, 0.1))
+
+
+def test_a_name_is_looked_for_among_very_many():
+    axes = Axes.of_features([f"voxel_{n}" for n in range(5000)])
+    assert axes.channel_rows(axes.ch_names[::-1]) == [*range(4999, -1, -1)]
+    message = "out of voxel_0, .*voxel_99 and 4900 more, found voxel_5000$"
+    with pytest.raises(InputError, match=message):
+        axes.channel_rows(["voxel_5000"])

@@ -48,11 +48,29 @@ def test_channel_mean():
 
 def test_features():
     layout = SignalLayout(FEATURES, (7, 3))
-    assert (layout.size, layout.is_eeg, layout.axes) == (21, False, None)
+    assert (layout.size, layout.is_eeg, layout.eeg) == (21, False, None)
+    assert layout.axes.ch_names == tuple(map(str, range(21)))
+    names = Axes.of_features(["V1", "V2", "IT"], "beta")
+    layout = SignalLayout.for_eeg(FEATURES, names, names.times_s)
+    assert (layout.shape, layout.axes, layout.window) == ((3,), names, None)
+    signal = draw(2, 3)
+    np.testing.assert_array_equal(layout.to_eeg(signal), signal[..., np.newaxis])
+    again = json.loads(json.dumps(layout.to_dict(), allow_nan=False))
+    assert SignalLayout.from_dict(again) == layout
+
+
+def test_features_are_found_by_their_names():
+    one, other = (
+        SignalLayout.for_eeg(FEATURES, Axes.of_features(names), EPOCH_S[:1])
+        for names in (["V2", "IT"], ["V1", "V2", "IT"])
+    )
+    assert one.places_in(other).tolist() == [1, 2]
+    with pytest.raises(InputError, match="channels: expected different names"):
+        other.places_in(one)
 
 
 def test_unknown_kind():
-    with pytest.raises(InputError, match="'channel_mean', found 'mean'"):
+    with pytest.raises(InputError, match="'channel_mean' or 'features', found 'mean'"):
         SignalLayout.for_eeg("mean", AXES, EPOCH_S)
 
 

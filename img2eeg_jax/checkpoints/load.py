@@ -40,6 +40,13 @@ class Checkpoint:
         return self.description.build_model()
 
     @property
+    def has_backbone(self) -> bool:
+        """Whether it is made of CORnet-S; linear encoders may read other networks."""
+        return self.description.linear is None or bool(
+            self.description.model.get("width")
+        )
+
+    @property
     def backbone(self) -> tuple[CORnetS, dict[str, Any]]:
         """CORnet-S and its variables, of any kind of network.
 
@@ -47,8 +54,8 @@ class Checkpoint:
           InputError: it is a linear encoder of another backbone.
         """
         arguments = self.description.model
-        linear = self.description.linear
-        if linear is not None and not arguments.get("width"):
+        if not self.has_backbone:
+            linear = self.description.linear or {"backbone": {"name": "none"}}
             found = f"one of {linear['backbone']['name']}"
             raise unexpected(self.path, "a network made of CORnet-S", found)
         if isinstance(self.model, CORnetS):

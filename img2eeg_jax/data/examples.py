@@ -140,7 +140,7 @@ def load_encoding_data(
       split_seed: seed of their choice.
       zscore: ``"training"`` takes the statistics of the training images that are not
         held out; ``"training_and_test"`` those of `pooled_zscore`. Each subject has
-        its own.
+        its own. ``"none"`` leaves responses as they are.
       shuffle_eeg_seed: if given, the training partition's responses, of images held
         out too, are permuted over its images (a control), every subject's in the same
         way. The test set is not.
@@ -152,8 +152,9 @@ def load_encoding_data(
       InputError: shards are damaged, subjects have other channels than the first or
         other times in the window, or an argument does not fit the data.
     """
-    if zscore not in ("training", "training_and_test"):
-        raise unexpected("zscore", "'training' or 'training_and_test'", f"{zscore!r}")
+    if zscore not in ("training", "training_and_test", "none"):
+        expected = "'training', 'training_and_test' or 'none'"
+        raise unexpected("zscore", expected, f"{zscore!r}")
     numbers = (subjects,) if isinstance(subjects, Label) else tuple(subjects)
     epoch_axes = _common_axes(shards, numbers, channels, window_s)
     rows = _rows_of_splits(shards, n_validation_concepts, split_seed)
@@ -330,6 +331,8 @@ def _read_means(
 
 
 def _fit(responses: dict[str, np.ndarray], axes: Axes, zscore: str) -> ZScore:
+    if zscore == "none":
+        return ZScore.identity(axes)
     statistics = fit_zscore(responses["training"], axes)
     if zscore == "training_and_test":
         return pooled_zscore(statistics, fit_zscore(responses["test"], axes))

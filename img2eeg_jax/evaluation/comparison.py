@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.evaluation.findings import Findings
 from img2eeg_jax.evaluation.statistics import false_discovery, interval, p_of_draws
 from img2eeg_jax.evaluation.summary import plain
+from img2eeg_jax.evaluation.tables import places
 
 
 def compare(a: Findings, b: Findings) -> Findings:
@@ -22,10 +24,10 @@ def compare(a: Findings, b: Findings) -> Findings:
       b: what it found of the other, of the same images and EEG, with the same seed.
 
     Returns:
-      Findings of the channels and times that both predict: scores are differences in
-      the first's window, with `_ci_low`, `_ci_high` and the two-sided bootstrap `_p`;
-      the table `encoding` has the same of each channel and time, `encoding_times` of
-      each time.
+      Findings of the channels and times, or features, that both predict: scores are
+      differences in the first's window, with `_ci_low`, `_ci_high` and the two-sided
+      bootstrap `_p`; the table `encoding` has the same of each channel and time,
+      `encoding_times` of each time.
 
     Raises:
       InputError: images, EEG, seed or numbers of draws differ, or there is no channel
@@ -44,17 +46,17 @@ class _Pair:
     def __init__(self, a: Findings, b: Findings):
         self.both = (a, b)
         self.axes = [_axes(of) for of in self.both]
-        (ch_names, times_s), (others, others_s) = self.axes
-        shared = [name for name in ch_names if name in others]
-        step_s = np.min(np.diff(times_s)) if len(times_s) > 1 else 0.001
-        near = np.abs(times_s[:, np.newaxis] - others_s) < step_s / 10
+        one, other = self.axes
+        ch_names, others = list(one.ch_names), list(other.ch_names)
+        shared = [name for name in ch_names if name in {*others}]
+        near = _near(one, other)
         if not shared or not near.any():
             expected = "networks with a channel and a time in common"
             raise unexpected("comparison of networks", expected, "none")
         times = np.flatnonzero(near.any(axis=1))
         channels = [[of.index(name) for name in shared] for of in (ch_names, others)]
         self.rows = [(channels[0], times), (channels[1], near[times].argmax(axis=1))]
-        self.ch_names, self.times_s = shared, times_s[times]
+        self.shared = Axes(tuple(shared), one.times_s[times], one.unit)
         self._check()
 
     def _check(self) -> None:
@@ -72,9 +74,8 @@ class _Pair:
 
     def _cells(self, i: int, name: str) -> NDArray[np.float64]:
         """Returns f64[channel, time] of one of both."""
-        ch_names, times_s = self.axes[i]
         values = np.asarray(self.both[i].tables["encoding"][name], np.float64)
-        return values.reshape(len(ch_names), len(times_s))[np.ix_(*self.rows[i])]
+        return values.reshape(self.axes[i].shape)[np.ix_(*self.rows[i])]
 
     def _draws(self, i: int, name: str) -> NDArray[np.float32]:
         channels, times = self.rows[i]
@@ -83,12 +84,7 @@ class _Pair:
     def difference(self) -> Findings:
         """Returns what `compare` does."""
         names = ("encoding_r", "encoding_r_all_repetitions")
-        first_s, last_s = self.both[0].scores["window_s"]
-        half_s = 1e-6
-        inside = (self.times_s >= first_s - half_s) & (self.times_s <= last_s + half_s)
-        if not inside.any():
-            expected = f"a shared time in {first_s:g} to {last_s:g} s"
-            raise unexpected("comparison of networks", expected, "none")
+        inside = self._inside()
         scores: dict[str, Any] = {}
         cells: dict[str, NDArray] = {}
         at_times: dict[str, NDArray] = {}
@@ -104,29 +100,37 @@ class _Pair:
             cells |= self._described(
                 label, values.ravel(), draws.reshape(len(draws), -1)
             )
-        n_channels, n_times = len(self.ch_names), len(self.times_s)
+        tables = {"encoding": {**places(self.shared), **cells}}
+        if self.shared.has_times:
+            tables["encoding_times"] = {"time_s": self.shared.times_s, **at_times}
         return Findings(
             "comparison",
             scores={
                 **scores,
-                "window_s": self.times_s[inside][[0, -1]].tolist(),
-                "ch_names": self.ch_names,
+                "window_s": self.shared.span_s(inside),
+                "ch_names": list(self.shared.ch_names),
                 "n_images": len(self.both[0].arrays["images"]),
                 "n_draws": self.both[0].scores["n_draws"],
             },
-            tables={
-                "encoding": {
-                    "channel": np.repeat(self.ch_names, n_times),
-                    "time_s": np.tile(self.times_s, n_channels),
-                    **cells,
-                },
-                "encoding_times": {"time_s": self.times_s, **at_times},
-            },
+            tables=tables,
             notes=(
                 "Differences are of these images and this EEG: another subject's may "
                 "differ otherwise.",
             ),
         )
+
+    def _inside(self) -> NDArray[np.bool_]:
+        """Returns which shared times are in the first's window; the one of features."""
+        times_s, window_s = self.shared.times_s, self.both[0].scores["window_s"]
+        if window_s is None:
+            return np.ones(len(times_s), bool)
+        first_s, last_s = window_s
+        half_s = 1e-6
+        inside = (times_s >= first_s - half_s) & (times_s <= last_s + half_s)
+        if not inside.any():
+            expected = f"a shared time in {first_s:g} to {last_s:g} s"
+            raise unexpected("comparison of networks", expected, "none")
+        return inside
 
     def _described(
         self, name: str, value: ArrayLike, draws: ArrayLike
@@ -140,6 +144,16 @@ class _Pair:
         return {name + suffix: np.asarray(of) for suffix, of in described.items()}
 
 
-def _axes(findings: Findings) -> tuple[list[str], NDArray[np.float64]]:
+def _near(one: Axes, other: Axes) -> NDArray[np.bool_]:
+    """Returns whether times are the same, bool[time, other's time]."""
+    if not (one.has_times or other.has_times):
+        return np.ones((1, 1), bool)
+    step_s = np.min(np.diff(one.times_s)) if len(one.times_s) > 1 else 0.001
+    return np.abs(one.times_s[:, np.newaxis] - other.times_s) < step_s / 10
+
+
+def _axes(findings: Findings) -> Axes:
     scores = findings.scores
-    return scores["ch_names"], np.array(scores["per_time"]["times_s"], np.float64)
+    if scores["window_s"] is None:
+        return Axes.of_features(scores["ch_names"])
+    return Axes(scores["ch_names"], scores["per_time"]["times_s"])

@@ -142,7 +142,7 @@ def find_parts(
         source = {
             **made_from,
             "code": code_digest(),
-            "window_s": list(material.window_s),
+            "window_s": material.window_s and list(material.window_s),
             "seed": material.seed,
             "options": {name: _said(value) for name, value in options.items()},
         }

@@ -148,8 +148,10 @@ def zscore(trained: Description, config: Mapping[str, Any] | None) -> Check:
     """Tells which partition the z-score's statistics are of."""
     if config is not None:
         of = config.get("zscore", "training")
-        state = GREEN if of == "training" else RED
+        state = RED if of == "training_and_test" else GREEN
         reason = f"mean and SD of each channel and time: {of.replace('_', ' ')} images"
+        if of == "none":
+            reason = "there is none: responses are predicted as they are"
     else:
         state = UNKNOWN
         reason = "weights without their run's config do not say"

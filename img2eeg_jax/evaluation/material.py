@@ -23,14 +23,15 @@ class Material:
       encoder: the network.
       scored_against: the test images and the responses to them, as the network
         predicts them; None where no part needs them.
-      window_s: first and last time of the mean scores, seconds.
+      window_s: first and last time of the mean scores, seconds; None for responses
+        without times.
       seed: of everything random.
       log: called with one line of what takes long, or is left out.
     """
 
     encoder: Encoder
     scored_against: Measured | None
-    window_s: tuple[float, float] = (0.1, 0.3)
+    window_s: tuple[float, float] | None = (0.1, 0.3)
     seed: int = 0
     log: Callable[[str], None] = print
 
@@ -52,7 +53,12 @@ class Material:
 
     @functools.cached_property
     def layers(self) -> Mapping[str, np.ndarray]:
-        """Layer → f32[image, feature], activations for the test images."""
+        """Layer → f32[image, feature], activations for the test images.
+
+        None of a linear encoder that reads another network than CORnet-S.
+        """
+        if not self.encoder.checkpoint.has_backbone:
+            return {}
         images = np.stack([*self.measured.images])
         features = self.encoder.features(images, LAYERS)
         return {layer: of.reshape(len(of), -1) for layer, of in features.items()}
@@ -62,6 +68,11 @@ class Material:
         """All channels and times of the test images' EEG, and what they are.
 
         f32[image, repetition, channel, time], in the unit of the axes; not z-scored.
+        Of responses without times it is the features that are predicted.
         """
         eeg = self.measured.shards.eeg(self.measured.subject)
-        return eeg.read("test"), eeg.axes
+        if eeg.axes.has_times:
+            return eeg.read("test"), eeg.axes
+        known = self.encoder.description.encoder_signal.eeg
+        names = None if known is None else known.ch_names
+        return eeg.read("test", names), eeg.axes.select(names)

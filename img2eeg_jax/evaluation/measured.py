@@ -27,7 +27,7 @@ class Measured:
       images: u8[image, height, width, 3], read when asked for.
       names: CONCEPT/FILE of each image.
       eeg: f32[image, repetition, channel, time], z-scored, of the channels (or their
-        mean) and times that the network predicts.
+        mean) and times that the network predicts; of features there is one time.
       noise_free: f32[image, channel, time], the same without noise; None if unknown.
       shards: all data: training images and responses, channels and times that the
         network does not predict.
@@ -83,7 +83,7 @@ def load_measured(
     """Reads what a network is scored against from shards, built first if need be.
 
     Args:
-      checkpoint: a network that predicts EEG.
+      checkpoint: a network that predicts EEG, or other responses.
       data_dir: data set in THINGS-EEG2's layout; "" for the one it was trained on,
         whose shards are enough.
       subject: whose EEG; None for the one it was trained on, or the data's only one.
@@ -105,6 +105,7 @@ def load_measured(
         shards_dir,
         subjects=(subject,),
         image_size=checkpoint.description.image_size,
+        is_eeg=checkpoint.description.encoder_signal.is_eeg,
         log=log,
     )
     with naming(shards.shards_dir):
@@ -173,21 +174,32 @@ def _only_subject(data_dir: pathlib.Path) -> int | str:
     return subjects[0]
 
 
-def _wanted(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[float, float]]:
-    """Returns the channels and the window of what a network predicts."""
+# Names of channels and window of what a network predicts.
+_Wanted = tuple[tuple[str, ...] | None, tuple[float, float] | None]
+
+
+def _wanted(checkpoint: Checkpoint) -> _Wanted:
+    """Returns the channels and the window of what a network predicts.
+
+    Features have no window; where nobody knows their names, all of the data are meant.
+    """
     signal = checkpoint.description.encoder_signal
-    # Of a channel mean those that it is over.
-    of = signal.eeg or signal.axes
-    return of.ch_names, tuple(signal.axes.times_s[[0, -1]])
+    if signal.eeg is None:
+        return None, None
+    if not signal.is_eeg:
+        return signal.eeg.ch_names, None
+    return signal.eeg.ch_names, tuple(signal.axes.times_s[[0, -1]])
 
 
 def _read(checkpoint: Checkpoint, measured: SubjectEEG) -> np.ndarray:
     """Returns the test partition's EEG, f32[image, repetition, channel, time]."""
     signal, wanted = checkpoint.description.encoder_signal, _wanted(checkpoint)
-    expected_s, n_times = signal.axes.times_s, measured.axes.select(*wanted).shape[1]
-    if n_times != len(expected_s):
+    expected_s, there = signal.axes.times_s, measured.axes.select(*wanted)
+    if len(there.times_s) != len(expected_s):
         expected = f"{len(expected_s)} in {expected_s[0]:g}..{expected_s[-1]:g} s"
-        raise unexpected("times", expected, n_times)
+        raise unexpected("times", expected, len(there.times_s))
+    if not signal.is_eeg and there.shape != signal.axes.shape:
+        raise unexpected("responses", str(signal.axes), there)
     return measured.read("test", *wanted)
 
 
@@ -273,7 +285,9 @@ def _other_choices(
 
 
 def _fit_zscore(
-    measured: SubjectEEG, channels: tuple[str, ...], window_s: tuple[float, float]
+    measured: SubjectEEG,
+    channels: tuple[str, ...] | None,
+    window_s: tuple[float, float] | None,
 ) -> ZScore:
     """Returns the statistics of training that converted weights do not bring."""
     means, _ = measured.means("training", channels, window_s)

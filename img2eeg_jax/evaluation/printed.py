@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from img2eeg_jax.axes import spoken_window
 from img2eeg_jax.errors import counted
 from img2eeg_jax.evaluation.evaluation import Evaluation
 from img2eeg_jax.evaluation.metrics import ALL, HALF, METRICS, RANDOM, SHUFFLED, TIME
@@ -42,7 +43,6 @@ def encoding_table(scores: Mapping[str, Any]) -> str:
     Args:
       scores: of the part `encoding`.
     """
-    start, stop = scores["window_s"]
     halvings = counted(scores["n_splits"], "random halving")
     permutations = counted(scores["n_permutations"], "permutation")
     heads = {
@@ -57,13 +57,19 @@ def encoding_table(scores: Mapping[str, Any]) -> str:
     lines = [
         f"{counted(scores['n_images'], 'test image')}, "
         f"{counted(scores['n_repetitions'], 'repetition')}, "
-        f"mean of {counted(len(scores['ch_names']), 'channel')} and "
-        f"{1e3 * start:.0f}-{1e3 * stop:.0f} ms"
+        f"mean of {_averaged(scores)}"
     ]
     for group, head in heads.items():
         if numbers := _numbers(scores, group):
             lines += [head, *numbers]
     return "\n".join(lines)
+
+
+def _averaged(scores: Mapping[str, Any]) -> str:
+    n, window_s = len(scores["ch_names"]), scores["window_s"]
+    if window_s is None:
+        return counted(n, "feature")
+    return f"{counted(n, 'channel')} and {spoken_window(window_s)}"
 
 
 def audit_table(scores: Mapping[str, Any]) -> str:
@@ -79,19 +85,22 @@ def _of_subject(scores: Mapping[str, Any]) -> list[str]:
     if "encoding_r" in scores:
         lines.append(encoding_table(scores))
     eeg, network, zscore = (scores.get(key) or "unknown" for key in _WHOSE)
+    kind = "responses" if scores.get("window_s", ()) is None else "EEG"
     lines.append(
-        f"EEG of subject {eeg}, network of subject {network}, z-score of subject "
+        f"{kind} of subject {eeg}, network of subject {network}, z-score of subject "
         f"{zscore}"
     )
     if "leaks" in scores:
         lines.append(audit_table(scores["leaks"]))
-    return lines + _of_parts(
+    lines += _of_parts(
         {
             name: of
             for name, of in scores.items()
             if isinstance(of, Mapping) and name not in ("leaks", "protocol")
         }
     )
+    left_out = scores["protocol"].get("left_out", {})
+    return lines + [f"left out: {what}: {why}" for what, why in left_out.items()]
 
 
 def _of_parts(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -138,7 +138,7 @@ def _data(measured: Measured) -> dict[str, Any]:
         "simulated": eeg.simulated,
         "unit": eeg.axes.unit,
         "channels": len(eeg.axes.ch_names),
-        "times_s": [float(eeg.axes.times_s[0]), float(eeg.axes.times_s[-1])],
+        "times_s": eeg.axes.span_s(slice(None)),
         "training_repetitions": eeg.n_repetitions["training"],
         "test_repetitions": eeg.n_repetitions["test"],
         "eeg_sha256": eeg.sha256,
@@ -169,6 +169,8 @@ def _zscore(checkpoint: Checkpoint) -> str:
     if checkpoint.description.zscore is None:
         return "training images of these data"
     of = (run_config(checkpoint) or {}).get("zscore", "unknown")
+    if of == "none":
+        return "none: responses as they are"
     return f"{of.replace('_', ' ')} images of the data trained on"
 
 

@@ -26,6 +26,11 @@ from img2eeg_jax.prediction.encoder import Encoder
 
 Log = Callable[[str], None]
 
+# What is not in an evaluation of responses that are features alone.
+_OF_TIMES = (
+    "latencies, time courses and maps of the scalp, which need channels and times"
+)
+
 # Parts that are of one network, and have no mean.
 _OF_ONE = ("leaks", "training")
 
@@ -79,6 +84,8 @@ def evaluate(
         folder = _folder_of(cache, whose, len(networks))
         made_from = _made_from(said)
         found[whose], left_out = find_parts(material, how, made_from, folder)
+        if not one.axes.has_times:
+            left_out |= {_OF_TIMES: "these responses have none"}
         protocols[whose] = said | ({"left_out": left_out} if left_out else {})
         if material.scored_against is not None:
             pictures = material.scored_against.pictures
@@ -243,18 +250,16 @@ def _material(
 ) -> Material:
     """Returns what the parts are made from; no EEG where none of them needs it."""
     checkpoint, measured = encoder.checkpoint, None
+    axes = checkpoint.description.encoder_signal.axes
+    window_s = how.window_s if axes.has_times else None
     if {*how.parts} - {*WITHOUT_EEG}:
-        signal = checkpoint.description.encoder_signal
-        if not signal.is_eeg:
-            found = f"one that predicts {signal.kind}, which has no EEG scores"
-            raise unexpected(checkpoint.path, "a network that predicts EEG", found)
         data_dir = pathlib.Path(data) if data else ""
         measured = load_measured(
             checkpoint, data_dir=data_dir, subject=subject, beside=beside, log=log
         )
-        if cut := signal.axes.cut(how.window_s):
+        if window_s and (cut := axes.cut(window_s)):
             log(cut)
-    return Material(encoder, measured, how.window_s, how.seed, log)
+    return Material(encoder, measured, window_s, how.seed, log)
 
 
 def _is_on_hub(encoder: Any) -> bool:

@@ -107,7 +107,7 @@ class Evidence:
 
 
 def summarise(
-    evidence: Evidence, axes: Axes, window_s: tuple[float, float] = (0.1, 0.3)
+    evidence: Evidence, axes: Axes, window_s: tuple[float, float] | None = (0.1, 0.3)
 ) -> dict[str, Any]:
     """Averages scores over channels and a time window, ready for JSON.
 
@@ -119,7 +119,8 @@ def summarise(
     Args:
       evidence: scores, and what is known of their chance and spread.
       axes: the channels and times of the scores; names all different, times ascending.
-      window_s: first and last time to average, in seconds, see `Axes.window`.
+      window_s: first and last time to average, in seconds, see `Axes.window`; None of
+        features.
 
     Returns:
       The means over channels and window, and what the tests say of this mean, under the
@@ -128,7 +129,8 @@ def summarise(
       `per_channel`, {channel name: {metric: mean over the window}}; `per_time`,
       {"times_s": [...], metric: [mean over channels, ...]}; `window_s`, the first and
       last sample used, and `window_s_requested`; `n_splits`, `n_permutations`,
-      `n_draws`, `n_images`, `n_repetitions` and `ch_names`.
+      `n_draws`, `n_images`, `n_repetitions` and `ch_names`. Of features there is
+      neither `per_channel` nor `per_time`, and no window.
 
     Raises:
       InputError: names or times do not fit the scores, or no sample is in the window.
@@ -137,6 +139,25 @@ def summarise(
     _check_axes(axes, known_scores(scores))
     # By number: a slice would sum in another order.
     inside = np.arange(len(axes.times_s))[axes.window(window_s)]
+    draws = evidence.draws
+    return {
+        **_json(evidence.mean(times=inside)),
+        "window_s": axes.span_s(inside),
+        "window_s_requested": window_s and [float(end) for end in window_s],
+        "n_splits": scores.n_splits,
+        "n_permutations": evidence.test.n_permutations,
+        "n_draws": 0 if draws is None else len(draws.encoding_r),
+        "n_images": scores.n_images,
+        "n_repetitions": scores.n_repetitions,
+        "ch_names": list(axes.ch_names),
+        **(_by_channel_and_time(evidence, axes, inside) if axes.has_times else {}),
+    }
+
+
+def _by_channel_and_time(
+    evidence: Evidence, axes: Axes, inside: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Returns `per_channel` and `per_time` of `summarise`."""
     per_channel = {
         name: _json(evidence.mean(np.array([i]), inside))
         for i, name in enumerate(axes.ch_names)
@@ -144,17 +165,7 @@ def summarise(
     at_times = [evidence.mean(times=np.array([i])) for i in range(len(axes.times_s))]
     per_time = {name: np.array([at[name] for at in at_times]) for name in at_times[0]}
     per_time["permutation_p_fdr"] = false_discovery(per_time["permutation_p"])
-    draws = evidence.draws
     return {
-        **_json(evidence.mean(times=inside)),
-        "window_s": axes.times_s[inside][[0, -1]].tolist(),
-        "window_s_requested": [float(end) for end in window_s],
-        "n_splits": scores.n_splits,
-        "n_permutations": evidence.test.n_permutations,
-        "n_draws": 0 if draws is None else len(draws.encoding_r),
-        "n_images": scores.n_images,
-        "n_repetitions": scores.n_repetitions,
-        "ch_names": list(axes.ch_names),
         "per_channel": per_channel,
         "per_time": {"times_s": axes.times_s.tolist(), **_json(per_time)},
     }

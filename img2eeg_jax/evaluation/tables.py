@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.evaluation.findings import Findings, Table
 from img2eeg_jax.files import write_text
 
@@ -33,6 +34,17 @@ def stacked(
             for name, table in findings.tables.items():
                 parts.setdefault(name, []).append((label, table))
     return {name: _stack(rows, column) for name, rows in parts.items()}
+
+
+def places(axes: Axes) -> dict[str, NDArray]:
+    """Returns columns that name each channel and time, or each feature, in a row."""
+    n_channels, n_times = axes.shape
+    if not axes.has_times:
+        return {"feature": np.array(axes.ch_names)}
+    return {
+        "channel": np.repeat(axes.ch_names, n_times),
+        "time_s": np.tile(axes.times_s, n_channels),
+    }
 
 
 def write_csv(path: pathlib.Path, table: Table) -> None:

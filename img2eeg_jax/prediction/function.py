@@ -42,8 +42,8 @@ def response_function(checkpoint: Checkpoint) -> Function:
         with matmul_precision(description.precision):
             # Bytes come back exactly: in float32 n / 255 · 255 = n for n up to 255.
             _, signal = model.apply(weights, normalise_pixels(pixels * 255))
-        values = meaning.to_eeg(signal) * factor[None] + offset[None]
-        return values if meaning.is_eeg else values[..., 0]
+        z = meaning.to_eeg(signal).reshape(-1, *factor.shape)
+        return z * factor[None] + offset[None]
 
     return respond
 
@@ -56,7 +56,7 @@ def unit_change(description: Description) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
       (factor, offset) of z · factor + offset, f32[channel, time] each; ones and zeros
-      where an encoder predicts z-scores; of features f32[feature, 1].
+      where an encoder predicts z-scores; of features f32[feature].
     """
     meaning, zscore = description.encoder_signal, description.zscore
     # The statistics of single channels tell nothing of a channel mean.
@@ -65,4 +65,4 @@ def unit_change(description: Description) -> tuple[np.ndarray, np.ndarray]:
         np.broadcast_to(x, meaning.axes.shape).astype(np.float32)
         for x in factor_and_offset(meaning.axes, known)
     )
-    return factor, offset
+    return (factor, offset) if meaning.is_eeg else (factor[:, 0], offset[:, 0])

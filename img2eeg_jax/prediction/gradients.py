@@ -186,8 +186,6 @@ def _goal(encoder: Any, towards: Any) -> tuple[Any, np.ndarray, float]:
             )
         towards = towards.data[0]
     factor, offset = unit_change(encoder.description)
-    if not encoder.axes.has_times:
-        factor, offset = factor[:, 0], offset[:, 0]
     target = np.asarray(towards)
     if target.shape != factor.shape or not np.isfinite(target).all():
         raise unexpected(

@@ -1,11 +1,13 @@
 """What a network predicts of images: values with axes and a unit, and all its uses."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from img2eeg_jax.axes import Z
 from img2eeg_jax.data.unwhitening import Unwhitening
 from img2eeg_jax.prediction import files, selection, tables, trust, units
 from img2eeg_jax.prediction.responses import Responses
@@ -59,6 +61,7 @@ class Prediction(Responses):
         )
         own = None if in_z else zscore
         values, axes = units.from_z(meaning.to_eeg(signal), meaning.axes, own)
+        axes = dataclasses.replace(axes, unit=Z) if in_z else axes
         return cls(
             data=values if meaning.is_eeg else values[..., 0],
             axes=axes,

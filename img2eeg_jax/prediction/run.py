@@ -203,11 +203,8 @@ def _file_of(output: pathlib.Path, subject: Label | None) -> pathlib.Path:
 
 
 def _told(prediction: Prediction) -> str:
-    what = (
-        f"{prediction.axes} in {_unit(prediction.unit)}"
-        if prediction.is_eeg
-        else f"{prediction.axes} in {prediction.unit!r}"
-    )
+    unit = _unit(prediction.unit) if prediction.is_eeg else repr(prediction.unit)
+    what = f"{prediction.axes} in {unit}"
     n = counted(len(prediction), "image")
     return ", ".join(filter(None, (f"{n}: {what}", told_simulated(prediction))))
 

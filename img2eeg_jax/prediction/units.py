@@ -32,12 +32,14 @@ def unit_of_predictions(trained_on: Axes, zscore: ZScore | None) -> str:
 def _unit_and_scale(
     trained_on: Axes, zscore: ZScore | None
 ) -> tuple[str, float | None]:
-    """Returns the unit of predictions, how many one of its z-score's is, None of z."""
-    if zscore is None:
-        return Z, None
+    """Returns the unit of predictions, and how many one of the trained unit is.
+
+    The second is None where predictions stay what the network puts out.
+    """
     if not trained_on.has_times:
-        return trained_on.unit, 1.0
-    return _OF_PREDICTIONS.get(trained_on.unit, (Z, None))
+        return trained_on.unit, None if zscore is None else 1.0
+    none: tuple[str, float | None] = (Z, None)
+    return none if zscore is None else _OF_PREDICTIONS.get(trained_on.unit, none)
 
 
 def factor_and_offset(

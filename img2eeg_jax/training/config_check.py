@@ -8,14 +8,14 @@ from ml_collections import ConfigDict
 
 from img2eeg_jax.errors import unexpected
 from img2eeg_jax.models.cornet_s import AREAS
-from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES
+from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, FEATURES
 from img2eeg_jax.training.subjects import MODES
 
 # Learning rates of Adam from which on random weights get anywhere.
 _FROM_SCRATCH = 1e-4
 _CHOICES = {
-    "zscore": ("training", "training_and_test"),
-    "signal": (CHANNELS_BY_TIMES, CHANNEL_MEAN),
+    "zscore": ("training", "training_and_test", "none"),
+    "signal": (CHANNELS_BY_TIMES, CHANNEL_MEAN, FEATURES),
     "precision": ("float32", "tf32", "bfloat16"),
     "remat": ("none", "elementwise", "areas"),
     "subjects_mode": MODES,

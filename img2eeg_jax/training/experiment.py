@@ -23,7 +23,7 @@ from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.errors import StoppedBySignal
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.models.cornet_s import CORnetS
-from img2eeg_jax.signal_layout import SignalLayout
+from img2eeg_jax.signal_layout import FEATURES, SignalLayout
 from img2eeg_jax.timing import timed, timed_once
 from img2eeg_jax.training import parts, subjects, teacher
 from img2eeg_jax.training.loop import Trainer
@@ -106,11 +106,11 @@ def _read(plan: Plan) -> tuple[Networks, Shards, Mapping[str, np.ndarray] | None
     config = plan.config
     axes = plan.source.look(
         channels=tuple(config.channels) or None,
-        window_s=tuple(config.window_s),
+        window_s=_window(config),
         n_validation_concepts=config.validation_concepts,
         split_seed=config.seed,
     )
-    if cut := axes.cut(tuple(config.window_s)):
+    if (window_s := _window(config)) and (cut := axes.cut(window_s)):
         _say(cut)
     networks = load_networks(config, axes)
     if networks.teacher is None and config.task != "none":
@@ -171,12 +171,17 @@ def _select_data(
         shards,
         subjects=numbers[0] if len(numbers) == 1 else tuple(numbers),
         channels=tuple(config.channels) or None,
-        window_s=tuple(config.window_s),
+        window_s=_window(config),
         n_validation_concepts=config.validation_concepts,
         split_seed=config.seed,
         zscore=config.zscore,
         shuffle_eeg_seed=config.seed if config.shuffle_eeg else None,
     )
+
+
+def _window(config: ConfigDict) -> tuple[float, float] | None:
+    """Returns the window that is trained; features have none."""
+    return None if config.signal == FEATURES else tuple(config.window_s)
 
 
 def build_layout(config: ConfigDict, axes: Axes) -> SignalLayout:
@@ -185,7 +190,7 @@ def build_layout(config: ConfigDict, axes: Axes) -> SignalLayout:
     Raises:
       InputError: there is no such channel, or no sample in the window.
     """
-    selected = axes.select(tuple(config.channels) or None, tuple(config.window_s))
+    selected = axes.select(tuple(config.channels) or None, _window(config))
     return SignalLayout.for_eeg(config.signal, selected, axes.times_s)
 
 

@@ -14,6 +14,7 @@ from img2eeg_jax.checkpoints.store import check_folder
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.errors import unexpected
+from img2eeg_jax.signal_layout import FEATURES
 from img2eeg_jax.training import config_check, subjects
 from img2eeg_jax.training.source import DataSource
 
@@ -91,7 +92,8 @@ def data_source(
       InputError: no folder is named and the config has no synthetic data set.
     """
     data_dir, synthetic = config.data_dir and pathlib.Path(config.data_dir), None
-    if not data_dir and "synthetic" in config:
+    is_eeg = config.signal != FEATURES
+    if not data_dir and "synthetic" in config and is_eeg:
         data_dir, synthetic = workdir / "data", dict(config.synthetic)
     if not data_dir and not config.shards_dir:
         raise unexpected("`data_dir`", "a folder", "nothing")
@@ -102,4 +104,5 @@ def data_source(
         synthetic=synthetic,
         subjects=tuple(numbers),
         image_size=config.image_size,
+        is_eeg=is_eeg,
     )

@@ -36,7 +36,7 @@ def write_trust(
     """Writes `trust.npz` beside the best checkpoint of each network.
 
     One that is there and of this checkpoint stays. Without validation images, or with
-    fewer than three, there is nothing to write.
+    fewer than three, there is nothing to write; nor of responses that are no EEG.
 
     Args:
       workdirs: the networks' folders, at the end of their runs.
@@ -51,7 +51,7 @@ def write_trust(
     """
     split = data.validation
     is_measured = split is not None and len(split.index) >= _LEAST_IMAGES
-    is_writer = is_measured and parallel.process_index == 0
+    is_writer = is_measured and data.axes.has_times and parallel.process_index == 0
     measure = functools.partial(
         _fit, shards, data, DataParallel(parallel.devices), seed, stop_requested
     )

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from helpers.materials import P17, material
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import comparison
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
@@ -142,12 +143,13 @@ def test_networks_of_other_channels_are_compared_where_both_predict(subjects):
     numbers = material(0)
     part = material(0)
     rows, times = [3, 0], slice(2, 20)
-    part.prediction.data = numbers.prediction.data[:, rows, times]
     part.measured.eeg = numbers.measured.eeg[:, :, rows, times]
     part.measured.noise_free = numbers.measured.noise_free[:, rows, times]
     axes = numbers.prediction.axes
-    part.prediction.axes = dataclasses.replace(
-        axes, ch_names=["O1", "Pz"], times_s=axes.times_s[times]
+    part.prediction = dataclasses.replace(
+        numbers.prediction,
+        data=numbers.prediction.data[:, rows, times],
+        axes=Axes(["O1", "Pz"], axes.times_s[times]),
     )
     found = comparison.compare(subjects[0], encoding.find(part, **QUICK))
     table = found.tables["encoding"]

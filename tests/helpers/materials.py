@@ -5,6 +5,7 @@ import types
 import numpy as np
 
 from img2eeg_jax.axes import VOLTS, Axes
+from img2eeg_jax.prediction.prediction import Prediction
 
 P17 = ["Pz", "P3", "P7", "O1", "Oz", "O2", "P4", "P8", "P1", "P5", "PO7", "PO3"]
 P17 += ["POz", "PO4", "PO8", "P6", "P2"]
@@ -68,15 +69,15 @@ def material(seed=0, *, n_images=40, n_repetitions=8, spread=0.7, ch_names=P17[:
     noise = 2 * rng.standard_normal((n_images, n_repetitions, *shape[1:]))
     prediction = signal + spread * bump * rng.standard_normal(shape)
     prediction += 0.1 * rng.standard_normal(shape)
+    names = tuple(f"{i:05d}_shape/shape.jpg" for i in range(n_images))
+    axes = Axes(ch_names, times_s, "z")
     return types.SimpleNamespace(
         measured=types.SimpleNamespace(
             eeg=(signal[:, None] + noise).astype(np.float32),
             noise_free=signal,
-            names=tuple(f"{i:05d}_shape/shape.jpg" for i in range(n_images)),
+            names=names,
         ),
-        prediction=types.SimpleNamespace(
-            data=prediction.astype(np.float32), axes=Axes(ch_names, times_s, "z")
-        ),
+        prediction=Prediction(prediction.astype(np.float32), axes, names),
         window_s=(0.07, 0.13),
         seed=0,
         log=lambda line: None,

@@ -137,7 +137,10 @@ def test_a_card_tells_whose_what_and_how_good():
         ({"unit": UNKNOWN}, "z-scores: standard deviations over the training images"),
         ({"subject": None}, "# EEG of a person, predicted"),
         ({"subject": "AB12"}, "# EEG of subject AB12"),
-        ({"signal": SignalLayout("features", (15,))}, "| predicts | 15 features |"),
+        (
+            {"signal": SignalLayout("features", (15,))},
+            "| predicts | 15 features (0, 1, 2, 3, 4, ",
+        ),
         ({"data": {"simulated": True}}, "trained on **simulated** EEG"),
         ({"data": {"image_list_sha256": "ab12"}}, "list has SHA-256 `ab12`"),
         ({"initial_weights": "/home/me/net.pth"}, "started from net.pth"),

@@ -237,7 +237,9 @@ def test_prediction_of_features(tmp_path):
     encoder = Encoder(checkpoint(tmp_path, SignalLayout("features", (15,))))
     prediction = encoder.predict_z(images(2))
     assert prediction.data.shape == (2, 15)
-    assert (prediction.unit, prediction.axes) == ("unknown", None)
+    assert prediction.axes == Axes.of_features([*map(str, range(15))], "z")
+    # Nobody knows what these numbers are in.
+    assert encoder.axes.unit == "unknown"
 
 
 def test_a_network_without_a_signal_is_refused(tmp_path):

@@ -76,6 +76,11 @@ def test_figures_of_any_shape(tmp_path, ch_names, times_s):
         figure.savefig(tmp_path / "x.png", dpi=40)
 
 
+def features():
+    axes = Axes.of_features("ab", "beta")
+    return Prediction(np.zeros((1, 2), np.float32), axes, ("a.jpg",))
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -90,7 +95,7 @@ def test_figures_of_any_shape(tmp_path, ch_names, times_s):
         (lambda eeg: eeg.plot_topomap([]), "times_s: expected times"),
         (lambda eeg: eeg.plot("e.jpg"), "image: expected one image"),
         (lambda eeg: predicted(["mean"]).plot_topomap(), "10-05 system for a map"),
-        (lambda eeg: Prediction(eeg.data[:, 0], None, eeg.images).plot(), "features"),
+        (lambda eeg: features().plot(), "expected EEG to draw, found features"),
     ],
 )
 def test_what_cannot_be_drawn(draw, message):

@@ -9,6 +9,7 @@ import pandas
 import pytest
 import xarray
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.data.unwhitening import Unwhitening
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.prediction.prediction import Prediction
@@ -54,17 +55,24 @@ def test_npz_of_eeg(eeg, tmp_path):
 
 
 def test_features_in_files(eeg, tmp_path):
-    features = Prediction(eeg.data.reshape(2, -1), None, eeg.images)
+    names = [f"voxel {n}" for n in range(24)]
+    axes = Axes.of_features(names, "beta")
+    features = Prediction(eeg.data.reshape(2, -1), axes, eeg.images)
     features.save(tmp_path / "x.npz")
-    assert set(read(tmp_path / "x.npz")) == {"images", "signal", "unit", "simulated"}
+    arrays = read(tmp_path / "x.npz")
+    assert set(arrays) == {"images", "signal", "feature_names", "unit", "simulated"}
+    assert arrays["feature_names"].tolist() == names
+    assert arrays["unit"] == "beta"
     features.save(tmp_path / "x.csv")
     table = pandas.read_csv(tmp_path / "x.csv")
     assert table.columns.tolist()[:3] == ["image", "feature", "value"]
     np.testing.assert_array_equal(np.float32(table["value"]), features.data.ravel())
-    assert table["feature"].tolist() == [*range(24)] * 2
+    assert table["feature"].tolist() == names * 2
+    assert set(table["unit"]) == {"beta"}
     features.save(tmp_path / "x.nc")
     with xarray.open_dataset(tmp_path / "x.nc") as dataset:
         np.testing.assert_array_equal(dataset["features"], features.data)
+        assert dataset["feature"].values.tolist() == names
     with pytest.raises(InputError, match="expected EEG for MNE, found features"):
         features.save(tmp_path / "x-epo.fif")
 

@@ -97,7 +97,9 @@ def test_a_single_time(eeg):
         (lambda eeg: eeg[:0].to_epochs(), "expected images for MNE, found none"),
         (lambda eeg: eeg[:0].to_evoked(), "expected images to average, found none"),
         (
-            lambda eeg: Prediction(eeg.data[:, 0], None, eeg.images).to_epochs(),
+            lambda eeg: Prediction(
+                eeg.data[:, :, 0], Axes.of_features(eeg.ch_names), eeg.images
+            ).to_epochs(),
             "expected EEG for MNE, found features",
         ),
         (

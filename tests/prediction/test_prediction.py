@@ -11,7 +11,12 @@ from img2eeg_jax.data.unwhitening import Unwhitening
 from img2eeg_jax.data.zscore import ZScore
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.prediction.prediction import Prediction
-from img2eeg_jax.signal_layout import CHANNEL_MEAN, CHANNELS_BY_TIMES, SignalLayout
+from img2eeg_jax.signal_layout import (
+    CHANNEL_MEAN,
+    CHANNELS_BY_TIMES,
+    FEATURES,
+    SignalLayout,
+)
 
 AXES = Axes(("O1", "Oz"), (0.1, 0.2, 0.3), "µV")
 NAMES = ("pictures/dog.jpg", "pictures/old/dog.jpg", "car.jpg", "cat.png")
@@ -35,7 +40,11 @@ def described(unit, zscore=ZSCORE, kind=CHANNELS_BY_TIMES, **data):
 
 @pytest.mark.parametrize(
     ("data", "axes", "names"),
-    [(DATA, AXES, NAMES[:1]), (DATA[:, :1], AXES, NAMES), (DATA, None, NAMES * 2)],
+    [
+        (DATA, AXES, NAMES[:1]),
+        (DATA[:, :1], AXES, NAMES),
+        (DATA, Axes.of_features(["a", "b"]), NAMES),
+    ],
 )
 def test_what_does_not_fit_is_refused(data, axes, names):
     with pytest.raises(InputError, match=r"prediction: expected shape .*, found \(4"):
@@ -74,18 +83,35 @@ def test_a_channel_mean_has_no_unit_of_single_channels():
     assert prediction.zscore is None
 
 
-def test_features_have_neither_axes_nor_unit():
+def test_features_have_no_times():
     description = Description("realnet", {}, 8, SignalLayout("features", (6,)))
     prediction = Prediction.of_signal(DATA.reshape(4, 6), description, NAMES)
-    assert (prediction.unit, prediction.ch_names, prediction.axes) == (
-        UNKNOWN,
-        (),
-        None,
-    )
+    assert (prediction.unit, prediction.ch_names) == (UNKNOWN, tuple("012345"))
+    assert (prediction.is_eeg, len(prediction.times_s)) == (False, 0)
     assert prediction["car.jpg"].data.shape == (1, 6)
-    for what in (lambda: prediction.sel("O1"), lambda: prediction.microvolts):
-        with pytest.raises(InputError, match="found features"):
-            what()
+    assert prediction.grid.shape == (4, 6, 1)
+    with pytest.raises(InputError, match="values in µV, found features"):
+        prediction.microvolts  # noqa: B018
+    with pytest.raises(InputError, match="none, for responses without times, found 0"):
+        prediction.sel(window_s=(0, 0.1))
+
+
+def test_features_are_predicted_in_their_own_unit():
+    axes = Axes.of_features(["V1", "V2", "IT"], "beta")
+    zscore = ZScore(np.float32([[1], [2], [3]]), np.float32([[10], [20], [30]]))
+    layout = SignalLayout.for_eeg(FEATURES, axes, axes.times_s)
+    description = Description("realnet", {}, 8, layout, zscore)
+    signal = np.float32([[0, 1, -1], [2, 0, 0.5]])
+    prediction = Prediction.of_signal(signal, description, NAMES[:2])
+    np.testing.assert_array_equal(prediction.data, [[1, 22, -27], [21, 2, 18]])
+    assert prediction.unit == "beta"
+    chosen = prediction.sel(["IT", "V1"])
+    np.testing.assert_array_equal(chosen.data, [[-27, 1], [18, 21]])
+    assert chosen.axes == Axes.of_features(["IT", "V1"], "beta")
+    np.testing.assert_array_equal(chosen.zscore.std, [[30], [10]])
+    in_z = Prediction.of_signal(signal, description, NAMES[:2], in_z=True)
+    np.testing.assert_array_equal(in_z.data, signal)
+    assert in_z.unit == "z"
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ class TestFolder:
         network = 1, description, draw_variables(Toy()), "best"
         pretrained.write(tmp_path / "f", network, "", {})
         lines = predict(tmp_path / "f", pictures, tmp_path / "out")
-        assert lines[-1].startswith("3 images, each 15 features, in")
+        assert lines[-1].startswith("3 images, each 15 features in 'unknown', in")
         assert load(tmp_path / "out/dog.png.npz")["signal"].shape == (1, 15)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from helpers.commands import TINY, check_done, check_refused, config_flags, tiny_config
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.load import load_checkpoint
+from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.models.cornet_s import normalise_pixels
@@ -287,6 +289,39 @@ def test_published_recipes_train_and_score(
     assert metrics["ch_names"] == (ch_names or [*eeg.ch_names])
     assert len(metrics["per_time"]["times_s"]) == 11
     assert -1 <= metrics["encoding_r"] <= 1
+
+
+@pytest.mark.slow
+def test_recipe_of_responses_trains_predicts_and_scores(
+    commands, trained_original, data_original, tmp_path
+):
+    """From files of voxels to predictions in their unit, with a teacher."""
+    data_dir, workdir = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data_original, data_dir)
+    image_set, rng = layout.read_image_set(data_dir), np.random.default_rng(0)
+    for part in layout.PARTITIONS:
+        values = rng.standard_normal((len(image_set.files(part)), 2, 6))
+        layout.write_responses(data_dir, 1, part, values, "abcdef", "beta")
+    changes = {
+        "data_dir": data_dir,
+        "teacher": trained_original[0],
+        "num_classes": 10,
+        "num_epochs": 2,
+    }
+    check_done(commands.train(workdir, changes, "configs/realnet_fmri.py"))
+    loaded = load_checkpoint(workdir)
+    assert loaded.description.model["signal_shape"] == (6,)
+    assert loaded.description.signal.axes == Axes.of_features("abcdef", "beta")
+    check_done(commands.run("eval.py", f"--checkpoint={workdir}", "--n_splits=5"))
+    metrics = json.loads((workdir / "eval" / "metrics.json").read_text())
+    assert metrics["ch_names"] == [*"abcdef"]
+    assert -1 <= metrics["encoding_r"] <= 1
+    assert {"IT", "predicted EEG"} <= metrics["rsa"]["per_layer"]["correlation"].keys()
+    files = (f"--images={data_dir}/image_set/test_images", f"--output={tmp_path}/x.csv")
+    check_done(commands.run("predict.py", f"--checkpoint={workdir}", *files))
+    rows = read_csv(tmp_path / "x.csv")
+    assert {row["feature"] for row in rows} == {*"abcdef"}
+    assert {row["unit"] for row in rows} == {"beta"}
 
 
 def train_and_score_demo(commands, workdir, changes):

@@ -10,6 +10,7 @@ import optax
 import pytest
 from scipy import stats
 
+from configs import realnet_fmri
 from helpers.tiny_network import (
     EEG_SHAPE,
     Toy,
@@ -19,8 +20,10 @@ from helpers.tiny_network import (
     real_rows,
 )
 from img2eeg_jax import objectives
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.models.cornet_s import normalise_pixels
-from img2eeg_jax.training import optimizer
+from img2eeg_jax.signal_layout import FEATURES, SignalLayout
+from img2eeg_jax.training import optimizer, parts
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import (
     LOSSES,
@@ -52,6 +55,12 @@ RECIPES = {
         teacher_batch_stats=True,
     ),
     "default": Recipe(task="mse", generation_weight=2.0),
+    # As shipped; the network's 15 numbers are features.
+    "realnet_fmri": parts.build_recipe(
+        realnet_fmri.get_config(),
+        SignalLayout.for_eeg(FEATURES, Axes.of_features("abcdefghijklmno"), np.ones(1)),
+        has_teacher=True,
+    ),
 }
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 TEACHER = Toy(signal_size=1)

@@ -224,6 +224,9 @@ class ResponsesConfig(EEGConfig):
     def _read_file(self, partition: str) -> layout.PreprocessedEEG:
         return layout.read_responses(self.image_set.root, self.subject, partition)
 
+    def _read_noise_free(self, partition: str, shape: tuple[int, ...]) -> None:
+        return None
+
 
 Config = ImagesConfig | EEGConfig
 

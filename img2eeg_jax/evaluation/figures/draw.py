@@ -16,6 +16,7 @@ from img2eeg_jax.evaluation.figures.figure import Figure
 from img2eeg_jax.evaluation.figures.identification import plot_identification
 from img2eeg_jax.evaluation.figures.losses import plot_history
 from img2eeg_jax.evaluation.figures.r_by_channel import plot_r_by_channel
+from img2eeg_jax.evaluation.figures.r_by_feature import plot_r_by_feature
 from img2eeg_jax.evaluation.figures.r_over_time import plot_r_over_time
 from img2eeg_jax.evaluation.figures.rsa import (
     plot_file_rdms,
@@ -72,6 +73,19 @@ def _is_of_one(findings: Findings) -> bool:
     return bool(findings.arrays)
 
 
+def _has_window(findings: Findings) -> bool:
+    """Tells whether there are channels and times, and not features alone."""
+    return findings.scores.get("window_s", ()) is not None
+
+
+def _has_responses(findings: Findings) -> bool:
+    return _is_of_one(findings) and len(findings.arrays["times_s"]) > 0
+
+
+def _is_over_time(findings: Findings) -> bool:
+    return _is_of_one(findings) and _has_window(findings)
+
+
 # Part → its figures.
 PLOTS: Mapping[str, Sequence[Plot]] = {
     "encoding": (
@@ -82,6 +96,7 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "predicted and measured EEG, mean of the channels, below the band of the "
             "noise ceilings and above the 95th percentile of images at random.",
             lambda path, findings: plot_r_over_time(path, findings.scores),
+            applies=_has_window,
         ),
         Plot(
             "r_by_channel",
@@ -90,6 +105,7 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "ceiling as a line; a map of the scalp shows the same where the channels "
             "have known places.",
             lambda path, findings: plot_r_by_channel(path, findings.scores),
+            applies=_has_window,
         ),
         Plot(
             "r_channel_by_time",
@@ -97,6 +113,7 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "Colours: Pearson r, a row a channel and a column a time; dots where "
             "its p is above 0.05.",
             plot_channel_by_time,
+            applies=_has_window,
         ),
         Plot(
             "r_scalp_over_time",
@@ -104,7 +121,16 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "Maps of the scalp seen from above, nose up: Pearson r at times evenly "
             "spaced over the predicted window, in one scale of colours.",
             plot_scalp_over_time,
-            applies=has_scalp,
+            applies=lambda findings: _has_window(findings) and has_scalp(findings),
+        ),
+        Plot(
+            "r_by_feature",
+            "Encoding accuracy by feature",
+            "Points, one a feature: Pearson r over test images between predicted and "
+            "measured responses, over the feature's lower noise ceiling; small points "
+            "are the 95th percentile of images at random.",
+            plot_r_by_feature,
+            applies=lambda findings: not _has_window(findings),
         ),
     ),
     "decoding": (
@@ -116,6 +142,7 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "over images, and by the other half and all of the measured repetitions; "
             "chance is 0.5. Squares mark times above chance.",
             plot_decoding,
+            applies=_has_window,
         ),
     ),
     "identification": (
@@ -136,7 +163,7 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "above the measured and the predicted response of one channel and of the "
             "mean of all.",
             _evoked,
-            applies=_is_of_one,
+            applies=_has_responses,
         ),
     ),
     "rsa": (
@@ -147,14 +174,14 @@ PLOTS: Mapping[str, Sequence[Plot]] = {
             "between its dissimilarities of the test images and those of the measured "
             "EEG, with intervals of 95 %; marks at the foot where p is below .05.",
             plot_rsa_over_time,
-            applies=_is_of_one,
+            applies=_is_over_time,
         ),
         Plot(
             "rsa_map",
             "Representational similarity: time by layer",
             "Colours: the same values, a row a layer and a column a time.",
             plot_rsa_map,
-            applies=_is_of_one,
+            applies=_is_over_time,
         ),
         Plot(
             "rdms",

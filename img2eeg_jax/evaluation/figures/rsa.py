@@ -110,7 +110,8 @@ def plot_rdms(path: str | os.PathLike, findings: Findings) -> None:
         elif kind == "eeg_rdms":
             place = _best_time(findings, of_what)
             time_ms = 1e3 * findings.arrays["times_s"][place]
-            rdms[f"measured: {of_what},\n{time_ms:.0f} ms"] = of[place]
+            when = "" if np.isnan(time_ms) else f",\n{time_ms:.0f} ms"
+            rdms[f"measured: {of_what}{when}"] = of[place]
     _draw_rdms(path, rdms, _about(findings))
 
 

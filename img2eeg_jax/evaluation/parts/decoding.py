@@ -30,10 +30,10 @@ def find(
       n_permutations: random assignments of predictions to images.
 
     Returns:
-      Findings whose `decoding` table has a row a time: accuracies, the interval of 95 %
-      of the first over images, and p. Scores are means of the window. The array
-      `accuracy` f32[3, pair] has the window's means of single pairs, in the order of
-      the scores.
+      Findings whose `decoding` table has a row a time (of features one): accuracies,
+      the interval of 95 % of the first over images, and p. Scores are means of the
+      window. The array `accuracy` f32[3, pair] has the window's means of single pairs,
+      in the order of the scores.
 
     Raises:
       NotApplicable: there is one repetition, or one image.
@@ -46,7 +46,7 @@ def find(
         raise NotApplicable("one test image is no pair")
     seed = material.seed
     scores = decoding_scores(
-        prediction.data, measured.eeg, n_splits=n_splits, seed=seed
+        prediction.grid, measured.eeg, n_splits=n_splits, seed=seed
     )
     inside = prediction.axes.window(material.window_s)
     orders = random_orders(n_images, n_permutations, seed)
@@ -61,7 +61,7 @@ def find(
             "decoding_accuracy_ci_low": float(low),
             "decoding_accuracy_ci_high": float(high),
             **_tests(scores.wins, orders, inside),
-            "window_s": prediction.axes.times_s[inside][[0, -1]].tolist(),
+            "window_s": prediction.axes.span_s(inside),
             "n_images": n_images,
             "n_pairs": len(scores.decoding_accuracy),
             "n_channels": n_channels,
@@ -70,7 +70,7 @@ def find(
             "n_splits": n_splits,
             "n_permutations": n_permutations,
         },
-        tables={"decoding": _table(scores, orders, prediction.axes.times_s, seed)},
+        tables={"decoding": _table(scores, orders, prediction.times_s, seed)},
         arrays={"accuracy": np.array([*in_window.values()], np.float32)},
         notes=_notes(n_channels, n_repetitions, n_splits),
     )
@@ -100,7 +100,7 @@ def _table(
         [by_order[:1], by_order[1:].max(1, keepdims=True).repeat(by_order.shape[1], 1)]
     )
     return {
-        "time_s": times_s,
+        **({"time_s": times_s} if len(times_s) else {}),
         "decoding_accuracy": accuracy.mean(0),
         "decoding_accuracy_ci_low": low,
         "decoding_accuracy_ci_high": high,

@@ -15,8 +15,19 @@ from img2eeg_jax.evaluation.findings import Findings, Table
 from img2eeg_jax.evaluation.material import Material
 from img2eeg_jax.evaluation.permutations import permutation_test
 from img2eeg_jax.evaluation.summary import Evidence, summarise
+from img2eeg_jax.evaluation.tables import places
 
 PART = "encoding"
+
+_OF_ONSETS = (
+    "The onset depends on the numbers of images and repetitions: it is when the "
+    "prediction is first better than chance, not when the brain first responds."
+)
+
+_NO_TIMES = (
+    "These responses are features without channels and times: latencies, time courses "
+    "and maps of the scalp are left out."
+)
 
 # Arrays of findings that hold bootstrap draws, f32[draw, channel, time], and of what.
 DRAWS = {
@@ -44,12 +55,13 @@ def find(
     Returns:
       Findings whose scores are those of `summarise` and the latencies; the table
       `encoding` has a row a channel and time, `encoding_times` one a time (mean of the
-      channels). Arrays are the draws, for comparisons, and the names of the images.
+      channels). Of features there is a row each, and nothing of times.
+      Arrays are the draws, for comparisons, and the names of the images.
     """
     measured, prediction = material.measured, material.prediction
     halvings = {"n_splits": n_splits, "seed": material.seed}
     random = {"n_permutations": n_permutations, "seed": material.seed}
-    pair = (prediction.data, measured.eeg)
+    pair = (prediction.grid, measured.eeg)
     evidence = Evidence(
         encoding_scores(*pair, noise_free=measured.noise_free, **halvings),
         permutation_test(*pair, n_splits=n_splits, **random),
@@ -57,33 +69,29 @@ def find(
         agreement(measured.eeg, **random),
     )
     scores = summarise(evidence, prediction.axes, material.window_s)
-    scores |= _latencies(evidence, prediction.axes)
+    tables = {"encoding": cells_table(evidence, prediction.axes)}
+    if prediction.is_eeg:
+        scores |= _latencies(evidence, prediction.axes)
+        tables["encoding_times"] = {
+            name.replace("times_s", "time_s"): np.array(values, np.float64)
+            for name, values in scores["per_time"].items()
+        }
     return Findings(
         PART,
         scores=scores,
-        tables={
-            "encoding": cells_table(evidence, prediction.axes),
-            "encoding_times": {
-                name.replace("times_s", "time_s"): np.array(values, np.float64)
-                for name, values in scores["per_time"].items()
-            },
-        },
+        tables=tables,
         arrays={
             "images": np.array(measured.names),
             **{name: vars(evidence.draws)[of] for name, of in DRAWS.items()},
         },
-        notes=_notes(evidence),
+        notes=_notes(evidence, prediction.is_eeg),
     )
 
 
 def cells_table(evidence: Evidence, axes: Axes) -> Table:
-    """Returns columns of a row a channel and time: `channel`, `time_s`, scores."""
-    n_channels, n_times = axes.shape
-    return {
-        "channel": np.repeat(axes.ch_names, n_times),
-        "time_s": np.tile(axes.times_s, n_channels),
-        **{name: values.ravel() for name, values in evidence.cells().items()},
-    }
+    """Returns columns of a row a channel and time, see `places`, or feature: scores."""
+    cells = {name: values.ravel() for name, values in evidence.cells().items()}
+    return {**places(axes), **cells}
 
 
 def _latencies(evidence: Evidence, axes: Axes) -> dict[str, Any]:
@@ -121,28 +129,25 @@ def _curves(evidence: Evidence) -> tuple[NDArray, NDArray, NDArray]:
     return r.mean(axis=0), draws.mean(axis=1), null.mean(axis=1)
 
 
-def _notes(evidence: Evidence) -> tuple[str, ...]:
-    notes = []
+def _notes(evidence: Evidence, is_eeg: bool) -> tuple[str, ...]:
+    notes, cells = [], "channels and times" if is_eeg else "features"
     reliability = evidence.scores.reliability
     n_unreliable = int(np.count_nonzero(reliability <= 0))
     if n_unreliable:
         notes.append(
             f"Noise-normalised r is undefined at {n_unreliable} of "
-            f"{reliability.size} channels and times, where repetitions do "
+            f"{reliability.size} {cells}, where repetitions do "
             "not agree (reliability 0 or below)."
         )
     is_constant = ~evidence.test.prediction.any(axis=0)
     if is_constant.any():
         notes.append(
             f"The prediction is the same for all images at {is_constant.sum()} of "
-            f"{is_constant.size} channels and times: r is 0 there by definition."
+            f"{is_constant.size} {cells}: r is 0 there by definition."
         )
     if evidence.scores.n_splits == 0:
         notes.append(
             "A single repetition has no halves: no noise ceiling, no official score."
         )
-    notes.append(
-        "The onset depends on the numbers of images and repetitions: it is when the "
-        "prediction is first better than chance, not when the brain first responds."
-    )
+    notes.append(_OF_ONSETS if is_eeg else _NO_TIMES)
     return tuple(notes)

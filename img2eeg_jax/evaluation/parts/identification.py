@@ -56,7 +56,7 @@ def find(
         raise NotApplicable("one test image leaves nothing to choose from")
     if prediction.data[0].size < 3:
         raise NotApplicable("it correlates over at least 3 channel-times")
-    predicted, eeg = identification.checked_responses(prediction.data, measured.eeg)
+    predicted, eeg = identification.checked_responses(prediction.grid, measured.eeg)
     features, n_training = _select(material, n_features)
     predicted, eeg = predicted[:, features], eeg[..., features]
     steps = identification.steps_to(n_repetitions)
@@ -110,7 +110,7 @@ def _select(material: Material, n_features: int) -> tuple[NDArray[np.int64], int
     rng = np.random.default_rng((material.seed, 6))
     n_taken = min(N_TRAINING, len(images))
     rows = np.sort(rng.permutation(len(images))[:n_taken])
-    predicted = encoder.predict_z(images.take(rows)).data
+    predicted = encoder.predict_z(images.take(rows)).grid
     means = training_means(encoder.checkpoint, measured, rows)
     return identification.best_features(predicted, means, n_features), n_taken
 

@@ -25,11 +25,11 @@ def find(material: Material, *, n_shown: int = N_SHOWN) -> Findings:
       Findings whose `images` table has a row an image, with its file's name CONCEPT/
       FILE, `pattern_r` and `split_half_pattern_r`; and arrays for figures: `predicted`
       and `measured` f32[image, channel, time], z-scored, of the images `shown`, and
-      their `pictures` u8[image, height, width, 3].
+      their `pictures` u8[image, height, width, 3]. Of features `times_s` is empty.
     """
     measured, prediction = material.measured, material.prediction
     mean = measured.eeg.mean(1)
-    r = pattern_r(prediction.data, mean)
+    r = pattern_r(prediction.grid, mean)
     halves = np.full(len(r), np.nan)
     if measured.eeg.shape[1] > 1:
         halves = pattern_r(measured.eeg[:, ::2].mean(1), measured.eeg[:, 1::2].mean(1))
@@ -51,12 +51,12 @@ def find(material: Material, *, n_shown: int = N_SHOWN) -> Findings:
         },
         arrays={
             "shown": np.array([measured.names[row] for row in shown]),
-            "predicted": prediction.data[shown],
+            "predicted": prediction.grid[shown],
             "measured": mean[shown],
             "pictures": np.stack([measured.images[int(row)] for row in shown]),
             "ch_names": np.array(prediction.axes.ch_names),
-            "times_s": prediction.axes.times_s,
-            "channel_r": correlate_over_images(prediction.data, mean).mean(-1),
+            "times_s": prediction.times_s,
+            "channel_r": correlate_over_images(prediction.grid, mean).mean(-1),
         },
         notes=(
             "r within an image is over channels and times of z-scores: what all images "

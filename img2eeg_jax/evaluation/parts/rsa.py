@@ -25,6 +25,11 @@ PREDICTED = "predicted EEG"
 _MIN_IMAGES = 6
 # A correlation over 2 channels is -1 or 1, whatever they hold.
 _MIN_CHANNELS = 3
+# The covariance of more residuals takes longer than it tells.
+_MOST_CHANNELS = 2000
+
+# Of rows of responses without times, nothing to tell.
+_OF_TIMES = ("time_s", "rsa_peak", "rsa_peak_time_s", "rsa_p_max")
 
 
 def find(
@@ -37,6 +42,8 @@ def find(
     decoding: bool = False,
 ) -> Findings:
     """Compares the layers and the predicted EEG with the measured EEG of each time.
+
+    Responses without times, which are called EEG here, too, have one RDM of each kind.
 
     A layer's RDM is 1 minus Pearson's r of its activations; that of the predicted EEG
     is of its z-scores over channels and times. The measured EEG's RDMs, one a time, are
@@ -85,6 +92,8 @@ def find(
         samples = sampling.draw(rdms, measured)
         rows += time_rows(name, names, axes.times_s, rdms, measured, samples)
         of_layers += layer_rows(name, names, axes.times_s, window, samples)
+    if not axes.has_times:
+        rows, of_layers = map(_without_times, (rows, of_layers))
     tables = {"rsa": _table(rows), "rsa_layers": _table(of_layers)}
     if eeg.shape[1] > 1:
         tables["rsa_reliability"] = _reliability(eeg, axes, n_splits, material.seed)
@@ -131,7 +140,8 @@ def subject_ceilings(by_subject: Mapping[Any, Findings]) -> Table:
             rows.append(row | {"rsa_ceiling_lower": lower, "rsa_ceiling_upper": upper})
     if not rows:
         raise NotApplicable("subjects have no kind of measured RDM in common")
-    return _table(rows)
+    has_times = not np.isnan(first.arrays["times_s"]).any()
+    return _table(rows if has_times else _without_times(rows))
 
 
 def _measured(
@@ -145,19 +155,22 @@ def _measured(
     else:
         yield "euclidean", rsa.rdm_over_time(mean, "euclidean")
         notes.append(
-            f"EEG of {n_channels} channel(s): no correlation over channels; the RDM is "
-            "of differences of the mean response, euclidean."
+            f"{n_channels} channel(s): no correlation over channels; the RDM is of "
+            "differences of the mean response, euclidean."
         )
     if n_repetitions < 2:
         notes.append("One repetition: no cross-validated distances, no reliability.")
         return
     try:
-        covariance = None if axes.unit == WHITENED else rsa.residual_covariance(eeg)
+        is_white = axes.unit == WHITENED or n_channels > _MOST_CHANNELS
+        covariance = None if is_white else rsa.residual_covariance(eeg)
         yield "crossnobis", rsa.crossnobis(eeg, covariance)
     except InputError as error:
         notes.append(f"Cross-validated distances are left out: {error}")
         return
     kind = "the identity, for the EEG is whitened"
+    if axes.unit != WHITENED:
+        kind = f"the identity, for there are over {_MOST_CHANNELS} channels or features"
     if covariance is not None:
         kind = "Ledoit and Wolf's of the residuals"
     notes.append(f"Noise covariance of crossnobis: {kind}.")
@@ -165,6 +178,11 @@ def _measured(
 
 def _models(material: Material, notes: list[str]) -> dict[str, NDArray[np.float64]]:
     """Returns layer → f64[pair], and `PREDICTED`; notes which tell nothing."""
+    if not material.layers:
+        notes.append(
+            "The encoder is not made of CORnet-S: RSA is of what it predicts, not of "
+            "layers."
+        )
     features = {**material.layers, PREDICTED: material.prediction.data}
     models = {}
     for name, of in features.items():
@@ -214,7 +232,7 @@ def _shares(
             for time, time_s in enumerate(times_s):
                 row = {"eeg_rdm": name, "layer": layer, "time_s": float(time_s)}
                 rows.append(row | {key: of[time] for key, of in columns.items()})
-    return _table(rows)
+    return _table(_without_times(rows) if np.isnan(times_s).any() else rows)
 
 
 def _reliability(eeg: NDArray, axes: Axes, n_splits: int, seed: int) -> Table:
@@ -224,7 +242,14 @@ def _reliability(eeg: NDArray, axes: Axes, n_splits: int, seed: int) -> Table:
         eeg, n_splits, seed=seed, make_rdms=lambda half: rsa.rdm_over_time(half, metric)
     )
     names = np.full(len(values), metric)
-    return {"eeg_rdm": names, "time_s": axes.times_s, "rsa_split_half": values}
+    times = {"time_s": axes.times_s} if axes.has_times else {}
+    return {"eeg_rdm": names, **times, "rsa_split_half": values}
+
+
+def _without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {key: of for key, of in row.items() if key not in _OF_TIMES} for row in rows
+    ]
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -244,7 +269,7 @@ def _protocol(
     material: Material, axes: Axes, sampling: Sampling, eeg: NDArray, window: NDArray
 ) -> dict[str, Any]:
     return {
-        "window_s": axes.times_s[window][[0, -1]].tolist(),
+        "window_s": axes.span_s(window),
         "n_images": eeg.shape[0],
         "n_repetitions": eeg.shape[1],
         "n_channels": eeg.shape[2],

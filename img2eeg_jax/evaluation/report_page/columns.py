@@ -13,6 +13,7 @@ from img2eeg_jax.evaluation.metrics import METRICS, Metric
 KEYS = (
     "subject",
     "channel",
+    "feature",
     "time_s",
     "layer",
     "image",

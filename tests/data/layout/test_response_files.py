@@ -5,55 +5,33 @@ import io
 import numpy as np
 import pytest
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.data.layout.response_files import (
-    Responses,
     read_responses,
     responses_path,
     write_responses,
 )
 from img2eeg_jax.errors import InputError
 
-
-def make(n_images=300, n_repetitions=4, seed=0):
-    """Features whose share of signal rises from none."""
-    rng = np.random.default_rng(seed)
-    signal = rng.standard_normal((n_images, 1, 4)) * [0, 0.5, 1, 2]
-    noise = rng.standard_normal((n_images, n_repetitions, 4))
-    names = tuple(f"voxel_{n}" for n in range(4))
-    return Responses(np.float32(signal + noise), names, "beta")
+NAMES = tuple(f"voxel_{n}" for n in range(4))
 
 
-def test_what_is_written_is_read(tmp_path):
-    written = make()
-    write_responses(tmp_path, 3, "training", written)
+@pytest.mark.parametrize(("unit", "expected"), [("beta", "beta"), ("", "unknown")])
+def test_what_is_written_is_read(tmp_path, unit, expected):
+    written = np.random.default_rng(0).standard_normal((6, 3, 4), np.float32)
+    write_responses(tmp_path, 3, "training", written, NAMES, unit)
     found = read_responses(tmp_path, 3, "training")
-    np.testing.assert_array_equal(found.values, written.values)
-    assert found.feature_names == written.feature_names
-    assert found.unit == "beta"
+    np.testing.assert_array_equal(found.eeg, written[..., np.newaxis])
+    assert found.axes == Axes.of_features(NAMES, expected)
     path = tmp_path / "preprocessed_data" / "sub-03" / "responses_training.npz"
     assert responses_path(tmp_path, 3, "training") == path
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
-def test_reliability_is_of_the_mean():
-    found = make(n_images=20_000).reliability
-    variance = np.array([0, 0.5, 1, 2]) ** 2
-    np.testing.assert_allclose(found, variance / (variance + 1 / 4), atol=0.03)
-
-
-def test_reliable_features_are_kept():
-    responses = make(n_images=2000)
-    found = responses.reliable(0.7)
-    assert found.feature_names == ("voxel_2", "voxel_3")
-    np.testing.assert_array_equal(found.values, responses.values[..., 2:])
-    np.testing.assert_allclose(found.mean, responses.values[..., 2:].mean(1))
-
-
-@pytest.mark.parametrize("n_repetitions", [1, 4])
-def test_none_is_reliable(n_repetitions):
-    responses = make(n_repetitions=n_repetitions)
-    with pytest.raises(InputError, match="features: expected a reliability of 0"):
-        responses.reliable(0.999)
+def test_no_such_subject(tmp_path):
+    write_responses(tmp_path, 3, "training", np.ones((2, 1, 4)), NAMES)
+    with pytest.raises(InputError, match=r"sub-04: .*only these in .*: sub-03"):
+        read_responses(tmp_path, 4, "training")
 
 
 GOOD = {
@@ -95,8 +73,8 @@ with io.BytesIO() as _file:
 @pytest.mark.parametrize("content", [None, b"", b"no zip", NPY])
 def test_no_archive(tmp_path, content):
     path = responses_path(tmp_path, 1, "test")
+    path.parent.mkdir(parents=True)
     if content is not None:
-        path.parent.mkdir(parents=True)
         path.write_bytes(content)
     with pytest.raises(InputError, match="without pickles, found"):
         read_responses(tmp_path, 1, "test")

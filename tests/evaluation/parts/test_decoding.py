@@ -12,6 +12,7 @@ from img2eeg_jax.evaluation.figures.decoding import plot_decoding
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.metrics import METRICS
 from img2eeg_jax.evaluation.parts import decoding as part
+from img2eeg_jax.prediction.prediction import Prediction
 
 QUICK = {"n_permutations": 99}
 TIMES_S = np.arange(6) / 20 - 0.1
@@ -21,7 +22,7 @@ def material_of(prediction, eeg, window_s=(0.1, 0.15)):
     """Returns what the part reads of a `Material`."""
     axes = Axes(tuple(map(str, range(eeg.shape[2]))), TIMES_S[: eeg.shape[3]], Z)
     return types.SimpleNamespace(
-        prediction=types.SimpleNamespace(data=prediction, axes=axes),
+        prediction=Prediction(prediction, axes, range(len(prediction))),
         measured=types.SimpleNamespace(eeg=eeg),
         window_s=window_s,
         seed=0,

@@ -94,9 +94,8 @@ def test_a_single_repetition(recwarn):
 
 def test_noise_has_no_onset():
     numbers = material(seed=3)
-    numbers.prediction.data = np.random.default_rng(1).standard_normal(
-        numbers.prediction.data.shape
-    )
+    data = numbers.prediction.data
+    data[:] = np.random.default_rng(1).standard_normal(data.shape)
     scores = encoding.find(numbers, **QUICK).scores
     assert scores["permutation_p"] > 0.05
     assert scores["onset_s"] is None

@@ -12,6 +12,7 @@ from img2eeg_jax.evaluation.figures.identification import plot_identification
 from img2eeg_jax.evaluation.findings import Findings, NotApplicable
 from img2eeg_jax.evaluation.metrics import METRICS
 from img2eeg_jax.evaluation.parts import identification as part
+from img2eeg_jax.prediction.prediction import Prediction
 
 N_CHANNELS, N_TIMES = 3, 4
 SIZE = 8
@@ -66,14 +67,14 @@ def material(rng, monkeypatch):
         description=None,
         image_size=SIZE,
         signals=signals,
-        predict_z=lambda images: types.SimpleNamespace(data=of_training[images.rows]),
+        predict_z=lambda images: types.SimpleNamespace(grid=of_training[images.rows]),
     )
     shape = (N_CHANNELS, N_TIMES)
     axes = Axes(tuple("abc"), np.arange(N_TIMES) / 20, Z)
     eeg = (predicted[:, None] + noise).reshape(12, 6, *shape)
     return types.SimpleNamespace(
         encoder=encoder,
-        prediction=types.SimpleNamespace(data=predicted.reshape(12, *shape), axes=axes),
+        prediction=Prediction(predicted.reshape(12, *shape), axes, range(12)),
         measured=types.SimpleNamespace(
             eeg=eeg,
             names=tuple(f"{i}/{i}.png" for i in range(12)),
@@ -172,7 +173,7 @@ def test_a_constant_prediction_is_at_chance_and_told_of(material):
 
 
 def test_what_cannot_be_identified_says_so(material):
-    material.prediction.data = material.prediction.data[:, :1, :2]
+    material.prediction = material.prediction.sel("a", (0, 0.05))
     with pytest.raises(NotApplicable, match="at least 3 channel-times"):
         part.find(material)
     material.measured.eeg = material.measured.eeg[:1]
