@@ -68,6 +68,24 @@ def expecting(where: Any, expected: str, *kinds: type[BaseException]) -> Iterato
 
 
 @contextlib.contextmanager
+def needing(library: str, extra: str) -> Iterator[None]:
+    """Says of a library that is imported how it is installed, where it is not.
+
+    Args:
+      library: as people call it.
+      extra: of this package, which brings it.
+
+    Raises:
+      InputError: it, or what it needs, is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        expected = f"it to be installed, as by pip install 'img2eeg_jax[{extra}]'"
+        raise unexpected(library, expected, "none") from error
+
+
+@contextlib.contextmanager
 def naming(where: Any) -> Iterator[None]:
     """Puts the name of a file or folder before the message of an InputError."""
     try:

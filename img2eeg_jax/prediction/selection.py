@@ -59,14 +59,14 @@ def rows_of(names: Sequence[str], key: Key) -> np.ndarray:
     rows = np.arange(len(names))
     if isinstance(key, slice):
         return rows[key]
-    if np.ndim(key) == 0:
+    if isinstance(key, int | str) or np.ndim(key) == 0:
         return np.array([_row_of(names, key)])
     if np.asarray(key).dtype == bool:
         mask = np.asarray(key)
         if mask.shape != rows.shape:
             raise unexpected("images", f"a mask of {len(names)}", f"shape {mask.shape}")
         return rows[mask]
-    return np.array([_row_of(names, one) for one in np.asarray(key).tolist()], np.int64)
+    return np.array([_row_of(names, one) for one in key], np.int64)
 
 
 def _row_of(names: Sequence[str], key: Any) -> int:

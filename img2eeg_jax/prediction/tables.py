@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from img2eeg_jax.errors import unexpected
+from img2eeg_jax.errors import needing
 from img2eeg_jax.prediction.responses import Responses
 
 if TYPE_CHECKING:
@@ -120,21 +120,12 @@ def metadata_table(prediction: Responses) -> "pandas.DataFrame":
 
 
 def _pandas() -> Any:
-    try:
+    with needing("pandas", "tables"):
         import pandas
-    except ImportError as error:
-        raise _missing("pandas") from error
     return pandas
 
 
 def _xarray() -> Any:
-    try:
+    with needing("xarray", "tables"):
         import xarray
-    except ImportError as error:
-        raise _missing("xarray") from error
     return xarray
-
-
-def _missing(name: str) -> Exception:
-    expected = "it to be installed, as by pip install 'img2eeg_jax[tables]'"
-    return unexpected(name, expected, "none")

@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboard.summary import Writer
 from tqdm import tqdm
 
-from img2eeg_jax.errors import counted
+from img2eeg_jax.errors import counted, needing
 from img2eeg_jax.training.selection import Selection
 
 # Seconds between lines within an epoch where there is no terminal.
@@ -27,6 +26,8 @@ class TensorBoard(contextlib.AbstractContextManager):
 
     def __init__(self, workdir: pathlib.Path):
         """Opens `workdir`/tensorboard."""
+        with needing("TensorBoard", "train"):
+            from tensorboard.summary import Writer
         self._writer = Writer(str(workdir / "tensorboard"))
 
     def __exit__(self, *_: Any) -> None:

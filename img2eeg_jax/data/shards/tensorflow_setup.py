@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from img2eeg_jax.errors import needing
+
 # Read when TensorFlow's libraries load. The second one avoids a notice about rounding.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -12,8 +14,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # take its place. Keras can still be had: `tf.keras` reads the variable when first used.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "true")
 
-import tensorflow as tf
-import tensorflow_datasets as tfds
+with needing("TensorFlow", "train"):
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
 
 # "1" would be a user's own choice.
 if os.environ["TF_USE_LEGACY_KERAS"] == "true":
