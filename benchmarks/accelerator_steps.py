@@ -332,9 +332,10 @@ def count_images(metrics) -> int:
     return int(np.sum(jax.device_get(metrics)["mse"][1]))
 
 
-def build(settings: Settings, task: str):
-    """Returns one device, the step on it, and the state there."""
-    parallel = DataParallel(jax.local_devices()[:1], settings.n_subjects)
+def build(settings: Settings, task: str, everywhere: bool = False):
+    """Returns one device, or all, the step there, and the state."""
+    one = None if everywhere else jax.local_devices()[:1]
+    parallel = DataParallel(one, settings.n_subjects)
     model = make_model(settings, BATCH_AXIS)
     optimizer = optax.adam(LEARNING_RATE)
     variables = init_variables(model.clone(axis_name=None), settings.image_size, seed=0)
