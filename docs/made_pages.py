@@ -30,7 +30,13 @@ _NOT_IN_API = ("scripts",)
 # What the manual's contents list, in this order; patterns list what is left by name.
 _CONTENTS = {
     "Tutorial": ("tutorial/first_hour", "tutorial/*"),
-    "How to": ("how_to/install", "how_to/train", "how_to/prediction", "how_to/*", "app"),
+    "How to": (
+        "how_to/install",
+        "how_to/train",
+        "how_to/prediction",
+        "how_to/*",
+        "app",
+    ),
     "Concepts": ("concepts/*",),
     "Coming from": ("coming_from/*",),
     "Reference": (

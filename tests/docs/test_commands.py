@@ -102,7 +102,9 @@ def test_what_make_and_python_are_asked_for_is_there(block):
 
 
 def test_what_is_wrong_is_found():
-    text = "python train.py --config=demos --workdir=a --epochs=3 \\\n  --config.width=8"
+    text = (
+        "python train.py --config=demos --workdir=a --epochs=3 \\\n  --config.width=8"
+    )
     (command,) = words_of_commands(text)
     assert wrong(command) == ["--config=demos", "--epochs=3"]
     assert wrong(["python", "trein.py"]) == ["trein.py"]
