@@ -1,7 +1,7 @@
 """Makes the pages that repeat what the code says: commands, configs and the API.
 
-Sphinx calls `setup`; the pages are written into docs/_made and docs/reference/api, which
-git ignores, before the others are read.
+Sphinx calls `setup`; the pages are written into docs/_made and docs/reference/api,
+which git ignores, before the others are read.
 """
 
 import ast
