@@ -5,7 +5,7 @@ import importlib.util
 import re
 
 import img2eeg_jax
-from helpers.sources import ROOT, SOURCES
+from helpers.sources import ROOT, SOURCES, public_names
 from img2eeg_jax.scripts import config_flag
 
 _SPEC = importlib.util.spec_from_file_location(

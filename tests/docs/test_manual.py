@@ -1,4 +1,4 @@
-"""The manual is built without a warning, has every public name, and is searched offline."""
+"""The manual is built without a warning, has every public name, is searched offline."""
 
 import pathlib
 import subprocess
