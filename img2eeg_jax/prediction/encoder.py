@@ -57,7 +57,8 @@ class Encoder(Predictor, Differentiable):
         Args:
           checkpoint: the network.
           backbone: makes the features of a linear encoder whose checkpoint does not
-            hold its backbone, and cannot build it again: see docs/linear_encoders.md.
+            hold its backbone, and cannot build it again: see
+            docs/how_to/linear_encoders.md.
 
         Raises:
           InputError: the network is a CORnet-S, which predicts no signal.
@@ -134,7 +135,7 @@ class Encoder(Predictor, Differentiable):
         """What ``eval.py`` wrote of this checkpoint; None where it has not scored it.
 
         Pearson r by name (``encoding_r``, ``noise_ceiling_lower``, …) with their
-        protocol; see the README.
+        protocol; see docs/concepts/evaluation.md.
         """
         return about.read_scores(self.checkpoint)
 
