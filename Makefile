@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Arguments for pytest, e.g. make test PYTEST_ARGS="-k golden --golden-dir=DIR".
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all lint lock clean
+.PHONY: demo test test-all lint docs lock clean
 
 demo: $(INSTALLED)
 	@echo "demo: trains on a synthetic data set and scores, into runs/demo: about 3 minutes on two cores"
@@ -25,6 +25,10 @@ test-all: lint $(WITH_TORCH)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The manual, in docs/_build/html; it needs no network, and a warning fails it.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
 
 # The stamp comes last, so that an installation cut short is made again.
 $(INSTALLED): requirements.lock setup.cfg setup.py pyproject.toml

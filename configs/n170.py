@@ -6,7 +6,7 @@
 A start for any small data set: a narrow network, few epochs, the best by the loss on
 held-out concepts. Cost: about 30 s on two CPU cores. Expected score
 (`encoding_r_all_repetitions`, 100-300 ms): 0.19 at TP10 and 0.07 over the four
-channels, give or take 0.07 a seed; see docs/results.md.
+channels, give or take 0.07 a seed; see docs/reference/results.md.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""docs/architecture.md names files and functions that are there."""
+"""docs/reference/architecture.md names files and functions that are there."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from helpers.sources import PACKAGE, ROOT
 
-TEXT = (ROOT / "docs" / "architecture.md").read_text()
+TEXT = (ROOT / "docs" / "reference" / "architecture.md").read_text()
 # `folder/module.py: Class.method` or `folder/module.py`, within the package or not.
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py)(?:: ([\w.]+))?`", TEXT)))
 FOLDERS = sorted(set(re.findall(r"`([\w/]+)/`", TEXT)))

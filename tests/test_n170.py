@@ -1,4 +1,4 @@
-"""The real recordings: they train, and score as docs/results.md says."""
+"""The real recordings: they train, and score as docs/reference/results.md says."""
 
 import csv
 import dataclasses

@@ -1,6 +1,6 @@
-"""Writes `docs/metrics.md` from the table of metrics.
+"""Writes `docs/reference/metrics.md` from the table of metrics.
 
-python -m img2eeg_jax.evaluation.metrics_page > docs/metrics.md
+python -m img2eeg_jax.evaluation.metrics_page > docs/reference/metrics.md
 """
 
 import math
@@ -12,10 +12,10 @@ from img2eeg_jax.evaluation.metrics import METRICS, SUFFIXES, Metric
 _HEAD = """# Metrics
 
 Every number that an evaluation gives, by the part that finds it. `metrics.json`, the
-CSVs, figures and `report.html` use these names; `evaluation.md` says how to read them.
+CSVs, figures and `report.html` use these names; `../concepts/evaluation.md` says how to read them.
 This page is made from `img2eeg_jax/evaluation/metrics.py`:
 
-    python -m img2eeg_jax.evaluation.metrics_page > docs/metrics.md
+    python -m img2eeg_jax.evaluation.metrics_page > docs/reference/metrics.md
 
 ## How they are made
 

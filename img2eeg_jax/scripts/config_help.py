@@ -19,10 +19,8 @@ def describe(name: str, config: ConfigDict, path: pathlib.Path) -> str:
       config: its values.
       path: its file, which has the comments, or imports what has them.
     """
-    comments = _comments(path)
     lines = [f"{name}, whose keys are set as --config.KEY=VALUE:"]
-    for key, value in _entries(config):
-        comment = " ".join(comments.get(key, "").split())
+    for key, comment, value in keys(config, path):
         lines += textwrap.wrap(
             f"--config.{key}: {comment}",
             80,
@@ -32,6 +30,20 @@ def describe(name: str, config: ConfigDict, path: pathlib.Path) -> str:
         )
         lines.append(f"    (value: {value!r})")
     return "\n".join(lines)
+
+
+def keys(
+    config: ConfigDict, path: pathlib.Path
+) -> Iterator[tuple[str, str, object]]:
+    """Yields each key of a config with its comment and its value.
+
+    Args:
+      config: its values.
+      path: its file, which has the comments, or imports what has them.
+    """
+    comments = _comments(path)
+    for key, value in _entries(config):
+        yield key, " ".join(comments.get(key, "").split()), value
 
 
 def _entries(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -91,5 +91,5 @@ def test_intervals_hold_the_truth_more_often_than_not():
 
 @pytest.mark.slow
 def test_coverage_is_what_the_documentation_says():
-    """docs/metrics.md: 99.8 % of 500 data sets."""
+    """docs/reference/metrics.md: 99.8 % of 500 data sets."""
     assert coverage(500) == pytest.approx((0.998, 0.998), abs=0.01)

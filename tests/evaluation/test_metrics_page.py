@@ -1,4 +1,4 @@
-"""docs/metrics.md is what the table of metrics makes."""
+"""docs/reference/metrics.md is what the table of metrics makes."""
 
 import pathlib
 import re
@@ -6,11 +6,11 @@ import re
 from img2eeg_jax.evaluation.metrics import METRICS, SUFFIXES
 from img2eeg_jax.evaluation.metrics_page import page
 
-PATH = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
+PATH = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 def test_the_page_is_current():
-    """Else: python -m img2eeg_jax.evaluation.metrics_page > docs/metrics.md."""
+    """Else: python -m img2eeg_jax.evaluation.metrics_page > docs/reference/metrics.md."""
     assert PATH.read_text(encoding="utf-8") == page()
 
 

@@ -1,4 +1,4 @@
-"""AlexNet and real EEG: the numbers of docs/results.md.
+"""AlexNet and real EEG: the numbers of docs/reference/results.md.
 
     pytest tests/linear/test_real_data.py -s \
         --things-test-dir=DIR --n170-dir=DIR --alexnet-dir=DIR
@@ -157,6 +157,6 @@ def test_alexnet_and_category_means_of_faces_and_houses(
         assert np.isfinite(r).all()
         print(f"| {name} | {' | '.join(f'{one:.2f}' for one in r)} | {r.mean():.2f} |")
         if name == "category mean":
-            # As docs/results.md has them.
+            # As docs/reference/results.md has them.
             at = dict(zip(names, r, strict=True))
             assert at["TP10"] == pytest.approx(0.42, abs=0.01)

@@ -302,7 +302,7 @@ def test_demo_learns_what_is_there_and_nothing_else(commands, tmp_path):
     """On data of another seed; limits from the project's aims.
 
     The shuffled control is a mean: the few properties that drive the EEG make the
-    score of a single shuffle scatter (docs/results.md).
+    score of a single shuffle scatter (docs/reference/results.md).
     """
     scores = train_and_score_demo(commands, tmp_path / "run", {"synthetic.seed": 7})
     assert scores["encoding_r"] >= 0.8 * scores["best_possible_r"]

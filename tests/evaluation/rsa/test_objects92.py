@@ -3,7 +3,7 @@
     pytest tests/evaluation/rsa/test_objects92.py -s \
         --objects92-dir=DIR --alexnet-dir=DIR
 
-prints the table of docs/results.md. The expected numbers were computed elsewhere, with
+prints the table of docs/reference/results.md. The expected numbers were computed elsewhere, with
 SciPy; the pictures are of Kriegeskorte et al. 2008 (Neuron 60:1126), as are the
 dissimilarities of IT; the EEG is of Kaneshiro et al. 2015 (PLoS ONE 10:e0135697).
 """
@@ -60,7 +60,7 @@ def found(objects92_dir, alexnet_dir, measured):
 
 
 def print_table(table):
-    """Prints the rows of docs/results.md."""
+    """Prints the rows of docs/reference/results.md."""
     names = ("spearman", "spearman_ci_low", "spearman_ci_high", "p", "tau_a")
     columns = (table["rdm"], table["layer"], *(table[f"rsa_{n}"] for n in names))
     for rdm, layer, r, low, high, p, tau in zip(*columns, strict=True):
