@@ -82,7 +82,7 @@ def whitened() -> Figure:
         (panels[1], after, "no unit", 1.0),
     ):
         noise = values - values.mean(1, keepdims=True)
-        pair = noise[::4, :, rows, time].reshape(-1, 2).T * scale
+        pair = noise[::6, :, rows, time].reshape(-1, 2).T * scale
         left.scatter(*pair, s=4, color=canvas.BLUE, lw=0)
         left.set(xlabel=f"noise at {names[0]} ({unit})", aspect="equal")
         left.set_ylabel(f"noise at {names[1]} ({unit})")
