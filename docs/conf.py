@@ -14,14 +14,14 @@ copyright = author
 version = release = img2eeg_jax.__version__
 
 extensions = [
-    "made_pages",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    # After autodoc, whose events it takes.
+    "made_pages",
 ]
 exclude_patterns = ["_build", "_made"]
-nitpicky = False
 
 # Pages are MyST Markdown; headings are link targets, as on GitHub.
 myst_heading_anchors = 4
@@ -39,6 +39,8 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+# Fields of dataclasses are listed once.
+napoleon_use_ivar = True
 
 # The page of nothing but our own files: no fonts, scripts or pictures of elsewhere.
 html_theme = "furo"

@@ -9,6 +9,7 @@ import configparser
 import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -26,22 +27,84 @@ _FIRST = ("prediction", "evaluation", "linear", "training", "data")
 # Flags are in the reference of commands, and two scripts cannot be imported at once.
 _NOT_IN_API = ("scripts",)
 
+# What the manual's contents list, in this order; patterns list what is left by name.
+_CONTENTS = {
+    "Tutorial": ("tutorial/first_hour", "tutorial/*"),
+    "How to": (
+        "how_to/install",
+        "how_to/train",
+        "how_to/prediction",
+        "how_to/*",
+        "app",
+    ),
+    "Concepts": ("concepts/*",),
+    "Coming from": ("coming_from/*",),
+    "Reference": (
+        "reference/commands",
+        "reference/configs",
+        "reference/metrics",
+        "reference/api/index",
+        "reference/*",
+        "limits",
+        "faq",
+    ),
+}
+
+# What means something in reStructuredText, and nothing in our docstrings.
+_SIGNS = re.compile(r"([*|]|(?<=\w)_(?!\w))")
+
 
 def setup(app: object) -> dict[str, bool]:
     """Is called by Sphinx."""
     app.connect("builder-inited", lambda _: write(DOCS))
+    # Before Napoleon, which adds marks of its own.
+    app.connect("autodoc-process-docstring", _keep_stars_and_bars, priority=400)
     return {"parallel_read_safe": True}
+
+
+def _keep_stars_and_bars(*arguments: object) -> None:
+    """Escapes what means something in reStructuredText and nothing in our docstrings.
+
+    In ``r * x``, ``|r|`` and ``r²_`` these signs are themselves; within backticks, too.
+    """
+    lines = arguments[-1]
+    for number, line in enumerate(lines):
+        parts = re.split("(`+[^`]*`+)", line)
+        parts[::2] = [_SIGNS.sub(r"\\\1", each) for each in parts[::2]]
+        lines[number] = "".join(parts)
 
 
 def write(docs: pathlib.Path) -> None:
     """Writes all pages below a folder of documents; those that are current stay."""
-    pages = {"_made/commands.md": commands(), "_made/configs.md": configs()}
-    pages |= {f"reference/api/{name}.md": text for name, text in api().items()}
+    pages = {f"reference/api/{name}.md": text for name, text in api().items()}
+    pages |= {"_made/commands.md": commands(), "_made/configs.md": configs()}
+    _write(docs, pages)
+    # It lists what is there by now.
+    _write(docs, {"_made/contents.md": contents(docs)})
+
+
+def _write(docs: pathlib.Path, pages: dict[str, str]) -> None:
     for name, text in pages.items():
         path = docs / name
         if not path.exists() or path.read_text("utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
+
+
+def contents(docs: pathlib.Path) -> str:
+    """Returns the tables of contents of the pages that are there."""
+    tables = []
+    for caption, patterns in _CONTENTS.items():
+        found = [
+            path.relative_to(docs).with_suffix("").as_posix()
+            for pattern in patterns
+            for path in sorted(docs.glob(f"{pattern}.md"))
+        ]
+        entries = "\n".join(dict.fromkeys(found))
+        options = f":caption: {caption}\n:maxdepth: 1"
+        if found:
+            tables.append(f"```{{toctree}}\n{options}\n\n{entries}\n```\n")
+    return "\n".join(tables)
 
 
 def scripts() -> dict[str, str]:
@@ -62,7 +125,9 @@ def help_of(entry_point: str) -> ElementTree.Element:
         stdout=subprocess.PIPE,
         check=False,
     )
-    return ElementTree.fromstring(answer.stdout)
+    # train.py lists its config below.
+    text, end, _ = answer.stdout.decode().partition("</AllFlags>")
+    return ElementTree.fromstring(text + end)
 
 
 def commands() -> str:

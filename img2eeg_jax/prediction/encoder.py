@@ -135,7 +135,7 @@ class Encoder(Predictor, Differentiable):
         """What ``eval.py`` wrote of this checkpoint; None where it has not scored it.
 
         Pearson r by name (``encoding_r``, ``noise_ceiling_lower``, …) with their
-        protocol; see the README.
+        protocol; see docs/concepts/evaluation.md.
         """
         return about.read_scores(self.checkpoint)
 

@@ -32,9 +32,7 @@ def describe(name: str, config: ConfigDict, path: pathlib.Path) -> str:
     return "\n".join(lines)
 
 
-def keys(
-    config: ConfigDict, path: pathlib.Path
-) -> Iterator[tuple[str, str, object]]:
+def keys(config: ConfigDict, path: pathlib.Path) -> Iterator[tuple[str, str, object]]:
     """Yields each key of a config with its comment and its value.
 
     Args:

@@ -1,4 +1,4 @@
-"""The table of metrics agrees with what is computed and with the README."""
+"""The table of metrics agrees with what is computed and with the manual."""
 
 import dataclasses
 import pathlib
@@ -17,8 +17,9 @@ def test_each_score_has_a_row():
     assert {METRICS[name].part for name in fields} == {"encoding"}
 
 
-def test_readme_has_the_same_table():
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+def test_the_page_on_evaluations_has_the_same_table():
+    page = ROOT / "docs" / "concepts" / "evaluation.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
     start = (
         lines.index("| name | repetitions | Pearson r over the test images of |") + 2
     )
