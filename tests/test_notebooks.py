@@ -3,6 +3,7 @@
 import json
 import os
 import sysconfig
+from unittest import mock
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -37,11 +38,12 @@ def read(name):
 
 
 def execute(name, folder):
-    """Runs a notebook in a kernel of its own, as Jupyter does; returns it."""
+    """Runs a notebook in a kernel of its own, as Jupyter does; keeps and returns it."""
     book = read(name)
     nbclient.NotebookClient(
         book, timeout=600, resources={"metadata": {"path": str(folder)}}
     ).execute()
+    nbformat.write(book, folder / f"{name}.ipynb")
     return book
 
 
@@ -100,7 +102,8 @@ def _demo(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")
 @pytest.mark.usefixtures("quick_compilation", "_demo")
 def test_own_images(tmp_path, capsys):
-    names = {}
+    # Magics are IPython's.
+    names = {"get_ipython": mock.MagicMock()}
     python = TransformerManager()
     with mpl.rc_context({"backend": "agg"}):
         for cell in read("own_images").cells:
