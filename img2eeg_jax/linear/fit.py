@@ -11,6 +11,7 @@ import numpy as np
 
 from img2eeg_jax.checkpoints import run_folder, store
 from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import duplicates, layout
 from img2eeg_jax.data.examples import EncodingData, load_encoding_data
 from img2eeg_jax.data.shards import builder
@@ -27,6 +28,7 @@ from img2eeg_jax.linear.features import Backbone
 from img2eeg_jax.linear.readout import model_of
 from img2eeg_jax.linear.regression import Fitted, Regression
 from img2eeg_jax.linear.time_map import TimeMap
+from img2eeg_jax.linear.trust import write_trust
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.models.linear_encoder import FLAT, POOLS
 from img2eeg_jax.signal_layout import CHANNELS_BY_TIMES, SignalLayout
@@ -151,21 +153,30 @@ def fit_linear(
         cache = FeatureCache(pathlib.Path(cache_dir or workdir / "features"), log)
         features = read_features(backbone, cache, shards, choices)
         with timed(f"fitting {_told(features['training'], data)}", log):
-            fitted = _fit(features["training"], data, shards, choices.regression)
+            fitted = _fit(features["training"], data, shards, choices.regression, True)
         maps = _time_maps(features, data, shards, subjects, fitted, choices, log)
-        results = []
+        results, checkpoints = [], []
         for place, (folder, subject) in enumerate(folders.items()):
             own = config | {"subjects": str(subject)}
             description, variables = _describe(
                 backbone, shards, data, place, fitted[place], choices, own
             )
             write(folder, own, description, variables)
+            checkpoints.append(Checkpoint(folder, 0, description, variables))
             if isinstance(backbone, FeatureFiles):
                 backbone.write_index(folder, shards)
             if maps is not None:
                 maps[place].save(folder / MAP_TABLE)
                 maps[place].plot(folder / MAP_FIGURE)
             results.append(Result(subject, folder, maps and maps[place], fitted[place]))
+        with timed("measuring how far to trust predictions", log):
+            write_trust(
+                checkpoints,
+                [one.ridge.held_out for one in fitted],
+                shards,
+                choices.regression.seed,
+                choices.shuffle_eeg_seed,
+            )
     return results
 
 
@@ -275,12 +286,17 @@ def _fit(
     data: EncodingData,
     shards: Shards,
     regression: Regression,
+    keep_held_out: bool = False,
 ) -> list[Fitted]:
     """Fits each subject; they share what is needed of the features alone."""
     prepared = regression.prepare(features, shards.concepts["training"])
     n_subjects = data.train.response.shape[1]
     return [
-        regression.fit(prepared, np.ascontiguousarray(data.train.response[:, place]))
+        regression.fit(
+            prepared,
+            np.ascontiguousarray(data.train.response[:, place]),
+            keep_held_out,
+        )
         for place in range(n_subjects)
     ]
 

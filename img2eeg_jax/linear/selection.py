@@ -64,6 +64,24 @@ class Errors:
         return np.where(self.total > 0, 1 - self.squares / total, 0.0)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What is predicted of images that are held out, by fits of the others.
+
+    Attributes:
+      index: i64[image], which images.
+      predicted: f32[image, ...], their responses.
+    """
+
+    index: np.ndarray
+    predicted: np.ndarray
+
+    def shifted(self, mean: np.ndarray, shape: tuple[int, ...]) -> "HeldOut":
+        """Adds f64[target] to each image's responses, and gives them a shape."""
+        predicted = self.predicted + mean.astype(np.float32)
+        return HeldOut(self.index, predicted.reshape(-1, *shape))
+
+
 def make_folds(
     groups: ArrayLike | None, folds: int | Sequence[ArrayLike], n_images: int, seed: int
 ) -> tuple[np.ndarray, ...] | None:
@@ -136,13 +154,9 @@ def held_out(
     """
     basis, index = fold.basis, fold.index
     own = weights[index]
-    others = np.setdiff1d(np.arange(len(responses)), index)
-    weight = weights[others].sum()
-    mean = weights[others] @ responses[others] / weight
+    mean, toward = _of_others(fold, responses, cross_of_others, weights)
     centred = responses[index] - mean
     total = own @ np.square(centred)
-    toward = cross_of_others - weight * np.outer(basis.mean, mean)
-    toward = cross_product(basis.vectors, toward)
     values = jnp.asarray(basis.values, jnp.float32)
     alphas = jnp.asarray(alphas, jnp.float32)
     if len(index) > len(basis.values):
@@ -163,6 +177,47 @@ def held_out(
             block, response, nothing, toward, values, alphas, is_left_out=False
         )
     return Errors(squares, total)
+
+
+def predict(
+    fold: Fold,
+    rows: Rows,
+    responses: np.ndarray,
+    cross_of_others: np.ndarray,
+    alpha: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
+    """Returns f32[image, target], the images of a fold predicted by a fit of the others.
+
+    Arguments are those of `held_out`, but `alpha`, f64[target].
+    """
+    basis = fold.basis
+    mean, toward = _of_others(fold, responses, cross_of_others, weights)
+    coefficients = product(
+        basis.vectors, toward / (basis.values[:, np.newaxis] + alpha)
+    )
+    offset = (mean - basis.mean @ coefficients).astype(np.float32)
+    parts = [product(block, coefficients) for _, block in blocks(rows, fold.index)]
+    return np.concatenate(parts) + offset
+
+
+def _of_others(
+    fold: Fold,
+    responses: np.ndarray,
+    cross_of_others: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over the images that are not in a fold.
+
+    Returns:
+      (f64[target] mean response, f32[direction, target] products of centred columns, in
+      the basis, and responses).
+    """
+    others = np.setdiff1d(np.arange(len(responses)), fold.index)
+    weight = weights[others].sum()
+    mean = weights[others] @ responses[others] / weight
+    toward = cross_of_others - weight * np.outer(fold.basis.mean, mean)
+    return mean, cross_product(fold.basis.vectors, toward)
 
 
 def leave_one_out(

@@ -14,7 +14,7 @@ from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import StoppedBySignal
 from img2eeg_jax.prediction import familiarity
 from img2eeg_jax.prediction.trust import Trust, digest, file_of
-from img2eeg_jax.prediction.trust_fit import fit_trust
+from img2eeg_jax.prediction.trust_fit import fit_trust, read_trials
 from img2eeg_jax.timing import timed
 from img2eeg_jax.training.progress import print_line
 from img2eeg_jax.training.workdir import Workdir
@@ -103,19 +103,7 @@ def _fit(
     return fit_trust(
         checkpoint,
         images(data.validation, np.arange(len(data.validation.index))),
-        _trials(checkpoint.description, shards, data),
+        read_trials(checkpoint.description, shards, data.validation_eeg_rows),
         images(data.train, chosen),
         parallel,
     )
-
-
-def _trials(description: Description, shards: Shards, data: EncodingData) -> np.ndarray:
-    """Returns the validation images' trials, of what the network predicts."""
-    signal = description.signal
-    trials = shards.eeg(description.subject).read_rows(
-        "training",
-        data.validation_eeg_rows,
-        signal.eeg.ch_names,
-        tuple(signal.eeg.times_s[[0, -1]]),
-    )
-    return signal.measured(description.zscore.apply(trials, out=trials))
