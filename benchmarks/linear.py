@@ -40,6 +40,7 @@ from img2eeg_jax.linear import banded, ridge
 from img2eeg_jax.linear.products import cross_product, gram, product
 
 NAMES = ("ridge", "subjects", "banded", "memory")
+OTHERS = ["scikit_learn", "himalaya"]
 N_FOLDS, N_LAYERS = 5, 4
 
 _NAMES = flags.DEFINE_multi_enum("name", NAMES, NAMES, "What to time.")
@@ -49,7 +50,7 @@ _TARGETS = flags.DEFINE_integer("targets", 1700, "Channels × times.", 1)
 _SUBJECTS = flags.DEFINE_integer("subjects", 10, "Of `subjects`.", 1)
 _WIDE = flags.DEFINE_integer("wide", 100_000, "Features of `memory`.", 1)
 _RUNS = flags.DEFINE_integer("runs", 3, "Timed turns.", 1)
-_ONLY_OURS = flags.DEFINE_bool("only_ours", False, "Leave the other libraries out.")
+_BESIDE = flags.DEFINE_list("beside", OTHERS, "Other libraries, of these two.")
 
 ALPHAS = np.logspace(0, 6, 10)
 
@@ -99,9 +100,8 @@ def time_ridge():
             "ours_left_out": fit,
             "ours_folds": functools.partial(fit, folds=folds),
         }
-        if not _ONLY_OURS.value:
-            steps |= others(features, responses, folds)
-        seconds = in_turns(steps)
+        rivals = others(features, responses, folds)
+        seconds = in_turns(steps, rivals)
         floors = {
             "ours_left_out": floor(left_out_shapes(*features.shape)),
             "ours_folds": floor(fold_shapes(*features.shape)),
@@ -117,15 +117,20 @@ def time_ridge():
             yield line | {"peak_gb": peak_gb()}
 
 
+def is_beside(name, module):
+    """Returns whether a library is asked for, and installed."""
+    return name in _BESIDE.value and bool(importlib.util.find_spec(module))
+
+
 def others(features, responses, folds):
     """Returns the same regressions of other libraries."""
     steps = {}
-    if importlib.util.find_spec("sklearn"):
+    if is_beside("scikit_learn", "sklearn"):
         from sklearn.linear_model import RidgeCV
 
         own = RidgeCV(ALPHAS, alpha_per_target=True)
         steps["scikit_learn"] = lambda: own.fit(features, responses)
-    if importlib.util.find_spec("himalaya"):
+    if is_beside("himalaya", "himalaya"):
         steps |= himalayas(features, responses, folds)
     return steps
 
@@ -190,10 +195,10 @@ def time_banded():
     def run(n):
         banded.fit(layers, responses, ALPHAS, folds=folds, balances=balances[:n])
 
-    steps = {"first": lambda: run(1), "two": lambda: run(2)}
-    if not _ONLY_OURS.value and importlib.util.find_spec("himalaya"):
-        steps["himalaya"] = lambda: kernel_draw(layers, responses, folds, balances[:1])
-    seconds = in_turns(steps)
+    steps, rivals = {"first": lambda: run(1), "two": lambda: run(2)}, {}
+    if is_beside("himalaya", "himalaya"):
+        rivals["himalaya"] = lambda: kernel_draw(layers, responses, folds, balances[:1])
+    seconds = in_turns(steps, rivals)
     line = {"images": n_images, "layers": N_LAYERS, "width": width}
     line |= {f"{name}_s": round(of, 2) for name, of in seconds.items()}
     line["a_draw_s"] = round(seconds["two"] - seconds["first"], 2)
@@ -217,6 +222,7 @@ def kernel_draw(layers, responses, folds, balances):
         alphas=ALPHAS,
         cv=PredefinedSplit(fold_of),
         fit_intercept=True,
+        return_weights="dual",
         progress_bar=False,
     )
 
@@ -308,14 +314,18 @@ def floor(shapes):
     return total
 
 
-def in_turns(steps):
-    """Returns name → the median of seconds; the first run of each does not count."""
+def in_turns(steps, rivals=None):
+    """Returns name → the median of seconds.
+
+    The first run of ours does not count: XLA compiles. The others do not.
+    """
+    for step in steps.values():
+        step()
+    steps = steps | (rivals or {})
     times = {name: [] for name in steps}
-    for turn in range(_RUNS.value + 1):
+    for _ in range(_RUNS.value):
         for name, step in steps.items():
-            spent = seconds(step)
-            if turn:
-                times[name].append(spent)
+            times[name].append(seconds(step))
     return {name: statistics.median(of) for name, of in times.items()}
 
 
