@@ -16,6 +16,8 @@ Random features with a spectrum like a network's, responses with a little signal
   which takes products of all pairs of images: have fewer of them.
 - `memory`: 1,000 components of 16,540 × --wide features in a memory map on disk, in a
   process of its own: seconds, and the most memory that it took.
+- `memory_banded`: a draw of four layers of as many features together, 100 components of
+  each, likewise.
 
 Have the machine to yourself. THINGS-EEG2's size: 16,540 images, 1,700 targets.
 """
@@ -39,7 +41,7 @@ from absl import app, flags
 from img2eeg_jax.linear import banded, ridge
 from img2eeg_jax.linear.products import cross_product, gram, product
 
-NAMES = ("ridge", "subjects", "banded", "memory")
+NAMES = ("ridge", "subjects", "banded", "memory", "memory_banded")
 OTHERS = ["scikit_learn", "himalaya"]
 N_FOLDS, N_LAYERS = 5, 4
 
@@ -58,7 +60,7 @@ ALPHAS = np.logspace(0, 6, 10)
 MEMORY = """
 import sys, threading, time
 import numpy as np
-from img2eeg_jax.linear import ridge
+from img2eeg_jax.linear import banded, ridge
 
 def anonymous_gb():
     lines = open("/proc/self/status").read().splitlines()
@@ -75,7 +77,13 @@ shape = len(features), int(sys.argv[2])
 responses = np.random.default_rng(0).standard_normal(shape, np.float32)
 threading.Thread(target=watch, daemon=True).start()
 start = time.perf_counter()
-ridge.fit(features, responses, np.logspace(0, 6, 10), 1000)
+alphas, groups = np.logspace(0, 6, 10), np.arange(len(features)) // 10
+if sys.argv[3] == "banded":
+    layers = np.split(features, 4, axis=1)
+    layers = {str(n): layer for n, layer in enumerate(layers)}
+    banded.fit(layers, responses, alphas, 100, groups, balances=1)
+else:
+    ridge.fit(features, responses, alphas, 1000)
 print(time.perf_counter() - start)
 print(max(peaks))
 """
@@ -229,18 +237,28 @@ def kernel_draw(layers, responses, folds, balances):
 
 def time_memory():
     """Yields the time and the most memory of components of features on disk."""
+    yield in_own_process("ridge")
+
+
+def time_memory_banded():
+    """Yields the same of a draw over four layers of them."""
+    yield in_own_process("banded")
+
+
+def in_own_process(kind):
+    """Returns the time and the most memory of a regression of features on disk."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "features.npy"
         write_features(path, _IMAGES.value, _WIDE.value)
         output = subprocess.run(
-            [sys.executable, "-c", MEMORY, path, str(_TARGETS.value)],
+            [sys.executable, "-c", MEMORY, path, str(_TARGETS.value), kind],
             check=True,
             capture_output=True,
             text=True,
         ).stdout.split()
     spent, peak = (round(float(number), 2) for number in output)
     line = {"images": _IMAGES.value, "features": _WIDE.value, "seconds": spent}
-    yield line | {"peak_gb": peak}
+    return line | {"peak_gb": peak}
 
 
 def write_features(path, n_images, n_features):
