@@ -16,6 +16,8 @@ Random features with a spectrum like a network's, responses with a little signal
   which takes products of all pairs of images: have fewer of them.
 - `memory`: 1,000 components of 16,540 × --wide features in a memory map on disk, in a
   process of its own: seconds, and the most memory that it took.
+- `memory_banded`: a draw of four layers of as many features together, 100 components of
+  each, likewise.
 
 Have the machine to yourself. THINGS-EEG2's size: 16,540 images, 1,700 targets.
 """
@@ -39,7 +41,8 @@ from absl import app, flags
 from img2eeg_jax.linear import banded, ridge
 from img2eeg_jax.linear.products import cross_product, gram, product
 
-NAMES = ("ridge", "subjects", "banded", "memory")
+NAMES = ("ridge", "subjects", "banded", "memory", "memory_banded")
+OTHERS = ["scikit_learn", "himalaya"]
 N_FOLDS, N_LAYERS = 5, 4
 
 _NAMES = flags.DEFINE_multi_enum("name", NAMES, NAMES, "What to time.")
@@ -49,7 +52,7 @@ _TARGETS = flags.DEFINE_integer("targets", 1700, "Channels × times.", 1)
 _SUBJECTS = flags.DEFINE_integer("subjects", 10, "Of `subjects`.", 1)
 _WIDE = flags.DEFINE_integer("wide", 100_000, "Features of `memory`.", 1)
 _RUNS = flags.DEFINE_integer("runs", 3, "Timed turns.", 1)
-_ONLY_OURS = flags.DEFINE_bool("only_ours", False, "Leave the other libraries out.")
+_BESIDE = flags.DEFINE_list("beside", OTHERS, "Other libraries, of these two.")
 
 ALPHAS = np.logspace(0, 6, 10)
 
@@ -57,7 +60,7 @@ ALPHAS = np.logspace(0, 6, 10)
 MEMORY = """
 import sys, threading, time
 import numpy as np
-from img2eeg_jax.linear import ridge
+from img2eeg_jax.linear import banded, ridge
 
 def anonymous_gb():
     lines = open("/proc/self/status").read().splitlines()
@@ -74,7 +77,13 @@ shape = len(features), int(sys.argv[2])
 responses = np.random.default_rng(0).standard_normal(shape, np.float32)
 threading.Thread(target=watch, daemon=True).start()
 start = time.perf_counter()
-ridge.fit(features, responses, np.logspace(0, 6, 10), 1000)
+alphas, groups = np.logspace(0, 6, 10), np.arange(len(features)) // 10
+if sys.argv[3] == "banded":
+    layers = np.split(features, 4, axis=1)
+    layers = {str(n): layer for n, layer in enumerate(layers)}
+    banded.fit(layers, responses, alphas, 100, groups, balances=1)
+else:
+    ridge.fit(features, responses, alphas, 1000)
 print(time.perf_counter() - start)
 print(max(peaks))
 """
@@ -99,9 +108,8 @@ def time_ridge():
             "ours_left_out": fit,
             "ours_folds": functools.partial(fit, folds=folds),
         }
-        if not _ONLY_OURS.value:
-            steps |= others(features, responses, folds)
-        seconds = in_turns(steps)
+        rivals = others(features, responses, folds)
+        seconds = in_turns(steps, rivals)
         floors = {
             "ours_left_out": floor(left_out_shapes(*features.shape)),
             "ours_folds": floor(fold_shapes(*features.shape)),
@@ -117,15 +125,20 @@ def time_ridge():
             yield line | {"peak_gb": peak_gb()}
 
 
+def is_beside(name, module):
+    """Returns whether a library is asked for, and installed."""
+    return name in _BESIDE.value and bool(importlib.util.find_spec(module))
+
+
 def others(features, responses, folds):
     """Returns the same regressions of other libraries."""
     steps = {}
-    if importlib.util.find_spec("sklearn"):
+    if is_beside("scikit_learn", "sklearn"):
         from sklearn.linear_model import RidgeCV
 
         own = RidgeCV(ALPHAS, alpha_per_target=True)
         steps["scikit_learn"] = lambda: own.fit(features, responses)
-    if importlib.util.find_spec("himalaya"):
+    if is_beside("himalaya", "himalaya"):
         steps |= himalayas(features, responses, folds)
     return steps
 
@@ -190,10 +203,10 @@ def time_banded():
     def run(n):
         banded.fit(layers, responses, ALPHAS, folds=folds, balances=balances[:n])
 
-    steps = {"first": lambda: run(1), "two": lambda: run(2)}
-    if not _ONLY_OURS.value and importlib.util.find_spec("himalaya"):
-        steps["himalaya"] = lambda: kernel_draw(layers, responses, folds, balances[:1])
-    seconds = in_turns(steps)
+    steps, rivals = {"first": lambda: run(1), "two": lambda: run(2)}, {}
+    if is_beside("himalaya", "himalaya"):
+        rivals["himalaya"] = lambda: kernel_draw(layers, responses, folds, balances[:1])
+    seconds = in_turns(steps, rivals)
     line = {"images": n_images, "layers": N_LAYERS, "width": width}
     line |= {f"{name}_s": round(of, 2) for name, of in seconds.items()}
     line["a_draw_s"] = round(seconds["two"] - seconds["first"], 2)
@@ -217,24 +230,35 @@ def kernel_draw(layers, responses, folds, balances):
         alphas=ALPHAS,
         cv=PredefinedSplit(fold_of),
         fit_intercept=True,
+        return_weights="dual",
         progress_bar=False,
     )
 
 
 def time_memory():
     """Yields the time and the most memory of components of features on disk."""
+    yield in_own_process("ridge")
+
+
+def time_memory_banded():
+    """Yields the same of a draw over four layers of them."""
+    yield in_own_process("banded")
+
+
+def in_own_process(kind):
+    """Returns the time and the most memory of a regression of features on disk."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "features.npy"
         write_features(path, _IMAGES.value, _WIDE.value)
         output = subprocess.run(
-            [sys.executable, "-c", MEMORY, path, str(_TARGETS.value)],
+            [sys.executable, "-c", MEMORY, path, str(_TARGETS.value), kind],
             check=True,
             capture_output=True,
             text=True,
         ).stdout.split()
     spent, peak = (round(float(number), 2) for number in output)
     line = {"images": _IMAGES.value, "features": _WIDE.value, "seconds": spent}
-    yield line | {"peak_gb": peak}
+    return line | {"peak_gb": peak}
 
 
 def write_features(path, n_images, n_features):
@@ -308,14 +332,18 @@ def floor(shapes):
     return total
 
 
-def in_turns(steps):
-    """Returns name → the median of seconds; the first run of each does not count."""
+def in_turns(steps, rivals=None):
+    """Returns name → the median of seconds.
+
+    The first run of ours does not count: XLA compiles. The others do not.
+    """
+    for step in steps.values():
+        step()
+    steps = steps | (rivals or {})
     times = {name: [] for name in steps}
-    for turn in range(_RUNS.value + 1):
+    for _ in range(_RUNS.value):
         for name, step in steps.items():
-            spent = seconds(step)
-            if turn:
-                times[name].append(spent)
+            times[name].append(seconds(step))
     return {name: statistics.median(of) for name, of in times.items()}
 
 

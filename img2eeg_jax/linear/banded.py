@@ -90,6 +90,7 @@ def fit(
     weights: ArrayLike | None = None,
     standardise: bool = True,
     seed: int = 0,
+    keep_held_out: bool = False,
 ) -> BandedRidge:
     """Fits all responses by ridge regression with a penalty for each layer.
 
@@ -107,6 +108,7 @@ def fit(
       weights: see `ridge.fit`.
       standardise: see `ridge.fit`.
       seed: of draws, groups and randomised components.
+      keep_held_out: see `ridge.fit`.
 
     Raises:
       InputError: an argument does not fit.
@@ -144,6 +146,11 @@ def fit(
         coefficients = coefficients * roots[:, np.newaxis]
         best.coefficients[:, better] = coefficients[:, better]
         best.offset[better] = offset[better]
+        if keep_held_out and made is not None:
+            found = ridge.predict_held_out(
+                prepared, y, scaled_crosses, alphas[best.alpha]
+            )
+            best.keep(found, better)
     return BandedRidge(
         projection=projection,
         coefficients=best.coefficients,
@@ -154,6 +161,7 @@ def fit(
         scores=best.scores.reshape(-1, *shape),
         bands=_bands(design),
         balance=balances[best.balance].T.reshape(n_layers, *shape),
+        held_out=best.held_out and best.held_out.shifted(mean, shape),
     )
 
 
@@ -166,6 +174,7 @@ class _Best:
       scores: f64[alpha, target], R² of all penalties with this balance.
       coefficients: f32[column, target].
       offset: f64[target], what the columns' means contribute.
+      held_out: see `ridge.Ridge`, of centred responses.
     """
 
     def __init__(self, n_alphas: int, n_columns: int, n_targets: int):
@@ -174,6 +183,7 @@ class _Best:
         self.scores = np.zeros((n_alphas, n_targets))
         self.coefficients = np.zeros((n_columns, n_targets), np.float32)
         self.offset = np.zeros(n_targets)
+        self.held_out: selection.HeldOut | None = None
         self._score = np.full(n_targets, -np.inf)
 
     def improve(
@@ -187,6 +197,12 @@ class _Best:
         self.alpha[better] = shared[:, better].argmax(0)
         self.scores[:, better] = scores[:, better]
         return better
+
+    def keep(self, found: selection.HeldOut, better: np.ndarray) -> None:
+        """Takes what a draw predicts of held-out images, of i64[target] of them."""
+        if self.held_out is None:
+            self.held_out = found
+        self.held_out.predicted[:, better] = found.predicted[:, better]
 
 
 def _reduce(

@@ -12,6 +12,7 @@ import numpy as np
 from img2eeg_jax.axes import spoken_window
 from img2eeg_jax.checkpoints import run_folder, store
 from img2eeg_jax.checkpoints.description import Description
+from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.data import duplicates, layout
 from img2eeg_jax.data.examples import EncodingData, load_encoding_data
 from img2eeg_jax.data.reliability import reliable_channels
@@ -28,6 +29,7 @@ from img2eeg_jax.linear.features import Backbone
 from img2eeg_jax.linear.readout import model_of
 from img2eeg_jax.linear.regression import Fitted, Regression
 from img2eeg_jax.linear.time_map import TimeMap
+from img2eeg_jax.linear.trust import write_trust
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.models.linear_encoder import FLAT, POOLS
 from img2eeg_jax.signal_layout import CHANNELS_BY_TIMES, FEATURES, SignalLayout
@@ -148,21 +150,32 @@ def fit_linear(
         cache = FeatureCache(pathlib.Path(cache_dir or workdir / "features"), log)
         features = _read_features(backbone, cache, shards, choices)
         with timed(f"fitting {_told(features['training'], data)}", log):
-            fitted = _fit(features["training"], data, shards, choices.regression)
+            fitted = _fit(features["training"], data, shards, choices.regression, True)
         maps = _time_maps(features, data, shards, subjects, fitted, choices, log)
-        results = []
+        results, checkpoints = [], []
         for place, (folder, subject) in enumerate(folders.items()):
             own = config | {"subjects": str(subject)}
             description, variables = _describe(
                 backbone, shards, subject, data[place], fitted[place], choices, own
             )
             _write(folder, own, description, variables)
+            checkpoints.append(Checkpoint(folder, 0, description, variables))
             if isinstance(backbone, FeatureFiles):
                 backbone.write_index(folder, shards)
             time_map = None if maps is None else maps[place]
             if time_map is not None:
                 _write_map(time_map, folder)
             results.append(Result(subject, folder, time_map, fitted[place]))
+        if data[0].axes.has_times:
+            with timed("measuring how far to trust predictions", log):
+                write_trust(
+                    checkpoints,
+                    [one.ridge.held_out for one in fitted],
+                    subjects,
+                    shards,
+                    choices.regression.seed,
+                    choices.shuffle_eeg_seed,
+                )
     return results
 
 
@@ -292,10 +305,11 @@ def _fit(
     data: Sequence[EncodingData],
     shards: Shards,
     regression: Regression,
+    keep_held_out: bool = False,
 ) -> list[Fitted]:
     """Fits each subject; they share what is needed of the features alone."""
     prepared = regression.prepare(features, shards.concepts["training"])
-    return [regression.fit(prepared, one.train.response) for one in data]
+    return [regression.fit(prepared, one.train.response, keep_held_out) for one in data]
 
 
 def _time_maps(

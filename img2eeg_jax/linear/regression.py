@@ -77,15 +77,19 @@ class Regression:
             return features, arguments
         return ridge.prepare(features, **arguments, degree=preset.get("degree", 1))
 
-    def fit(self, prepared: Any, responses: np.ndarray) -> "Fitted":
+    def fit(
+        self, prepared: Any, responses: np.ndarray, keep_held_out: bool = False
+    ) -> "Fitted":
         """Fits the responses of one subject.
 
         Args:
           prepared: what `prepare` returned.
           responses: f32[image, channel, time], z-scored.
+          keep_held_out: see `ridge.fit`; None is kept without parts.
         """
         alphas = self.alphas or ridge.PRESETS.get(self.preset, {}).get("alphas")
         arguments: dict[str, Any] = {"penalty_per": self.penalty_per}
+        arguments["keep_held_out"] = keep_held_out
         if self._is_banded:
             # Balances of layers differ from response to response: nothing is shared.
             features, own = prepared

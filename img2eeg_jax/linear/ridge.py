@@ -26,6 +26,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gifford2022": {"n_components": 1000, "degree": 4, "alphas": (0.0,)},
     "pca1000": {"n_components": 1000, "alphas": (0.0,)},
 }
+# Images in folds whose predictions are kept: of more, folds that are not needed for so
+# many are left out.
+ENOUGH = 1000
 # Without components, the smaller of images and features; for 2 GB of memory.
 LARGEST_SIDE = 8000
 
@@ -46,6 +49,8 @@ class Ridge:
       alpha: f64[*shape], the penalty of each response.
       scores: f64[alpha, *shape], R² of responses to images that the fit did not see;
         None of a single penalty.
+      held_out: what fits without them predict of such images, with these penalties;
+        None if it was not kept.
     """
 
     projection: Projection | KernelProjection
@@ -55,6 +60,7 @@ class Ridge:
     alphas: np.ndarray
     alpha: np.ndarray
     scores: np.ndarray | None = None
+    held_out: selection.HeldOut | None = None
 
     def predict(self, features: Features) -> np.ndarray:
         """Returns f32[image, *shape], the responses to images.
@@ -118,6 +124,7 @@ def fit(
     weights: ArrayLike | None = None,
     standardise: bool = True,
     seed: int = 0,
+    keep_held_out: bool = False,
 ) -> Ridge:
     """Fits all responses by ridge regression on features.
 
@@ -140,6 +147,8 @@ def fit(
       weights: f[image], see `repetition_weights`; None weighs all the same.
       standardise: whether features are divided by their standard deviation.
       seed: of which groups are held out together, and of randomised components.
+      keep_held_out: whether to keep what is predicted of images in folds, by fits
+        without them; of `ENOUGH` images at least, and whole folds.
 
     Raises:
       InputError: features and responses have different numbers of rows or are not
@@ -170,6 +179,10 @@ def fit(
         scores = scores.reshape(-1, *shape)
     alpha = alphas[chosen]
     coefficients, offset = solve(features, toward, alpha)
+    held_out = None
+    if keep_held_out and features.folds is not None:
+        held_out = predict_held_out(features, responses, crosses, alpha)
+        held_out = held_out.shifted(mean, shape)
     return Ridge(
         projection=features.projection,
         coefficients=coefficients,
@@ -178,6 +191,7 @@ def fit(
         alphas=alphas,
         alpha=alpha.reshape(shape),
         scores=scores,
+        held_out=held_out,
     )
 
 
@@ -307,6 +321,29 @@ def held_out_scores(
         np.sum([one.squares for one in errors], axis=0),
         np.sum([one.total for one in errors], axis=0),
     ).r2
+
+
+def predict_held_out(
+    prepared: Prepared,
+    responses: np.ndarray,
+    crosses: Sequence[np.ndarray],
+    alpha: np.ndarray,
+) -> selection.HeldOut:
+    """Predicts images in folds by fits without them, with penalties f64[target]."""
+    total, folds, n_images = np.sum(crosses, axis=0), [], 0
+    for fold in prepared.folds or ():
+        if n_images >= ENOUGH:
+            break
+        folds.append(fold)
+        n_images += len(fold.index)
+    parts = [
+        selection.predict(
+            fold, prepared.rows, responses, total - cross, alpha, prepared.weights
+        )
+        for fold, cross in zip(folds, crosses, strict=False)
+    ]
+    index = np.concatenate([fold.index for fold in folds])
+    return selection.HeldOut(index, np.concatenate(parts))
 
 
 def shared(scores: np.ndarray, shape: tuple[int, ...], penalty_per: str) -> np.ndarray:

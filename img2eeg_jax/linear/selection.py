@@ -64,6 +64,24 @@ class Errors:
         return np.where(self.total > 0, 1 - self.squares / total, 0.0)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What is predicted of images that are held out, by fits of the others.
+
+    Attributes:
+      index: i64[image], which images.
+      predicted: f32[image, ...], their responses.
+    """
+
+    index: np.ndarray
+    predicted: np.ndarray
+
+    def shifted(self, mean: np.ndarray, shape: tuple[int, ...]) -> "HeldOut":
+        """Adds f64[target] to each image's responses, and gives them a shape."""
+        predicted = self.predicted + mean.astype(np.float32)
+        return HeldOut(self.index, predicted.reshape(-1, *shape))
+
+
 def make_folds(
     groups: ArrayLike | None, folds: int | Sequence[ArrayLike], n_images: int, seed: int
 ) -> tuple[np.ndarray, ...] | None:
@@ -128,7 +146,7 @@ def held_out(
     Args:
       fold: the images.
       rows: the design matrix of all images.
-      responses: f32[image, target] of all images.
+      responses: f32[image, target] of all images, centred.
       cross: f64[column, target], `cross_moments` of the fold.
       cross_of_others: the same of the other images.
       alphas: f64[alpha], penalties.
@@ -136,17 +154,13 @@ def held_out(
     """
     basis, index = fold.basis, fold.index
     own = weights[index]
-    others = np.setdiff1d(np.arange(len(responses)), index)
-    weight = weights[others].sum()
-    mean = weights[others] @ responses[others] / weight
-    centred = responses[index] - mean
-    total = own @ np.square(centred)
-    toward = cross_of_others - weight * np.outer(basis.mean, mean)
-    toward = cross_product(basis.vectors, toward)
+    sums, mean, toward = _of_others(fold, responses, cross_of_others, weights)
+    nothing = np.zeros(len(index), np.float32)
+    response = weighted(responses[index] - mean.astype(np.float32), own)
+    total = np.asarray(_squares_of_means(response, nothing), np.float64)
     values = jnp.asarray(basis.values, jnp.float32)
     penalties = jnp.asarray(alphas, jnp.float32)
     if len(index) > len(basis.values):
-        sums = own @ responses[index]
         mine = cross - np.outer(basis.mean, sums)
         mine -= np.outer(fold.held_out.total - fold.held_out.weight * basis.mean, mean)
         mine = cross_product(basis.vectors, mine)
@@ -157,12 +171,59 @@ def held_out(
         part = slice(start, start + block_rows(rows.shape[1]))
         block = rows.block(index[part]) - basis.mean.astype(np.float32)
         block = weighted(product(block, basis.vectors), own[part])
-        response = weighted(centred[part].astype(np.float32), own[part])
-        nothing = np.zeros(len(block), np.float32)
         squares += _squared_errors(
-            block, response, nothing, toward, values, penalties, is_left_out=False
+            block,
+            response[part],
+            nothing[part],
+            toward,
+            values,
+            penalties,
+            is_left_out=False,
         )
     return Errors(squares, total)
+
+
+def predict(
+    fold: Fold,
+    rows: Rows,
+    responses: np.ndarray,
+    cross_of_others: np.ndarray,
+    alpha: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
+    """Returns f32[image, target], a fold's images predicted by a fit of the others.
+
+    Arguments are those of `held_out`, but `alpha`, f64[target].
+    """
+    basis = fold.basis
+    _, mean, toward = _of_others(fold, responses, cross_of_others, weights)
+    coefficients = product(
+        basis.vectors, toward / (basis.values[:, np.newaxis] + alpha)
+    )
+    offset = (mean - basis.mean @ coefficients).astype(np.float32)
+    parts = [product(block, coefficients) for _, block in blocks(rows, fold.index)]
+    return np.concatenate(parts) + offset
+
+
+def _of_others(
+    fold: Fold,
+    responses: np.ndarray,
+    cross_of_others: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums over the images that are not in a fold.
+
+    Returns:
+      (f64[target] sum of the fold's responses, f64[target] mean of the others', f32[
+      direction, target] products of centred columns, in the basis, and responses).
+    """
+    own = weights[fold.index]
+    sums = own @ responses[fold.index]
+    weight = weights.sum() - own.sum()
+    # The sum over all images is 0.
+    mean = -sums / weight
+    toward = cross_of_others - weight * np.outer(fold.basis.mean, mean)
+    return sums, mean, cross_product(fold.basis.vectors, toward)
 
 
 def leave_one_out(
@@ -190,7 +251,7 @@ def leave_one_out(
     penalties = jnp.asarray(alphas, jnp.float32)
     squares = np.zeros((len(alphas), responses.shape[1]))
     total = np.zeros(responses.shape[1])
-    share = weights / weights.sum()
+    share = (weights / weights.sum()).astype(np.float32)
     mean = basis.mean.astype(np.float32)
     for part, block in blocks(rows, np.arange(len(responses))):
         along = block - mean
@@ -199,10 +260,9 @@ def leave_one_out(
         along = weighted(along, weights[part])
         response = weighted(responses[part], weights[part])
         squares += _squared_errors(
-            along, response, share[part].astype(np.float32), toward, values, penalties
+            along, response, share[part], toward, values, penalties
         )
-        left_out = response / (1 - share[part])[:, np.newaxis]
-        total += np.square(left_out).sum(0)
+        total += np.asarray(_squares_of_means(response, share[part]), np.float64)
     return Errors(squares, total)
 
 
@@ -234,6 +294,12 @@ def _squares_of_block(
         return jnp.square(errors).sum(0)
 
     return jax.lax.map(of, alphas)
+
+
+@jax.jit
+def _squares_of_means(responses: jax.Array, share: jax.Array) -> jax.Array:
+    """Returns f32[target], sums of squared errors of means over the other images."""
+    return jnp.square(responses / (1 - share)[:, None]).sum(0)
 
 
 @jax.jit

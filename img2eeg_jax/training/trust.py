@@ -9,12 +9,12 @@ from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint, load_checkpoint
 from img2eeg_jax.data.examples import EncodingData, Split
 from img2eeg_jax.data.layout import Label
-from img2eeg_jax.data.shards.store import Shards, SubjectEEG
+from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.devices.parallel import DataParallel
 from img2eeg_jax.errors import StoppedBySignal, unexpected
 from img2eeg_jax.prediction import familiarity
 from img2eeg_jax.prediction.trust import Trust, digest, file_of
-from img2eeg_jax.prediction.trust_fit import fit_trust
+from img2eeg_jax.prediction.trust_fit import fit_trust, read_trials
 from img2eeg_jax.timing import timed
 from img2eeg_jax.training.progress import print_line
 from img2eeg_jax.training.workdir import Workdir
@@ -93,7 +93,6 @@ def _fit(
     """Measures how far to trust a network; see `write_trust`."""
     if data.validation is None or data.validation_eeg_rows is None:
         raise unexpected("trust", "images for validation", "none")
-    description = checkpoint.description
 
     def images(split: Split, rows: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(rows), _BLOCK):
@@ -108,21 +107,7 @@ def _fit(
     return fit_trust(
         checkpoint,
         images(data.validation, np.arange(len(data.validation.index))),
-        _trials(description, shards.eeg(subject), data.validation_eeg_rows),
+        read_trials(checkpoint.description, shards, subject, data.validation_eeg_rows),
         images(data.train, chosen),
         parallel,
     )
-
-
-def _trials(description: Description, eeg: SubjectEEG, rows: np.ndarray) -> np.ndarray:
-    """Returns the validation images' trials, of what the network predicts."""
-    signal = description.encoder_signal
-    trials = eeg.read_rows(
-        "training",
-        rows,
-        signal.axes.ch_names,
-        tuple(signal.axes.times_s[[0, -1]]),
-    )
-    if description.zscore is not None:
-        trials = description.zscore.apply(trials, out=trials)
-    return signal.measured(trials)

@@ -193,3 +193,27 @@ def test_too_many_features(problem, monkeypatch):
     monkeypatch.setattr(ridge, "LARGEST_SIDE", 5)
     with pytest.raises(InputError, match="`n_components` or at most 5 features"):
         banded.fit(*problem)
+
+
+def test_kept_are_predictions_of_fits_without_the_fold(problem):
+    """With the balance and the penalty that each response was given."""
+    layers, responses = problem
+    arguments = {"alphas": ALPHAS, "folds": FOLDS, "balances": BALANCES}
+    found = banded.fit(
+        layers, responses.reshape(-1, 2, 3), keep_held_out=True, **arguments
+    )
+    predicted = found.held_out.predicted.reshape(N_IMAGES, 6)
+    np.testing.assert_array_equal(found.held_out.index, np.concatenate(FOLDS))
+    balances, alphas = found.balance.reshape(3, 6), found.alpha.ravel()
+    assert len(np.unique(balances, axis=1).T) > 1
+    for target in range(6):
+        expected = []
+        for fold in FOLDS:
+            rest = np.setdiff1d(np.arange(N_IMAGES), fold)
+            every = by_definition(
+                layers, responses[:, target], balances[:, target], alphas[target], rest
+            )
+            expected.append(every[fold])
+        np.testing.assert_allclose(
+            predicted[:, target], np.concatenate(expected), atol=1e-4
+        )

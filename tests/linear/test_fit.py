@@ -15,6 +15,7 @@ from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.linear import features, fit
 from img2eeg_jax.linear.feature_files import FeatureFiles
 from img2eeg_jax.linear.regression import PRESETS, Regression
+from img2eeg_jax.linear.selection import make_folds
 from img2eeg_jax.prediction.encoder import Encoder
 
 CHOICES = fit.Choices(
@@ -79,6 +80,40 @@ def test_predicts_what_scikit_learn_does(own, data_dir, fitted):
     assert "linear map of V1, IT of CORnet-S of random weights" in str(encoder)
 
 
+def test_trust_is_of_concepts_that_a_fit_did_not_see(own, data_dir, fitted):
+    """Residuals of scikit-learn's ridge without each fifth of the concepts."""
+    shards, encoder = shards_of(data_dir), Encoder.from_pretrained(fitted)
+    images = shards.images["training"][:]
+    x = vectors(own, images, CHOICES.layers, CHOICES.pool).astype(float)
+    x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
+    eeg = shards.eeg(1).means("training", None, CHOICES.window_s)[0].astype(float)
+    y = ((eeg - eeg.mean(0)) / eeg.std(0)).reshape(len(x), -1)
+    folds = make_folds(shards.concepts["training"], 5, len(x), seed=0)
+    residual = np.empty_like(y)
+    for fold in folds:
+        rest = np.setdiff1d(np.arange(len(x)), fold)
+        model = Ridge(CHOICES.regression.alphas[0]).fit(x[rest], y[rest])
+        residual[fold] = y[fold] - model.predict(x[fold])
+    trust = encoder.trust
+    assert (trust.n_images, trust.n_repetitions) == (80, 2)
+    expected = np.sqrt(np.square(residual).mean(0)).reshape(17, 11)
+    np.testing.assert_allclose(trust.residual, expected, rtol=2e-3)
+    # Trials, not means, tell the noise: these have their own.
+    assert 0.5 < np.median(trust.noise.sd) < 2
+
+
+def test_predictions_know_how_far_they_go(data_dir, fitted):
+    encoder, shards = Encoder.from_pretrained(fitted), shards_of(data_dir)
+    eeg = encoder(shards.images["test"][:])
+    low, high = eeg.interval(0.9, n_repetitions=4)
+    measured = 1e6 * shards.eeg(1).means("test", None, CHOICES.window_s)[0]
+    covered = ((low <= measured) & (measured <= high)).mean()
+    assert 0.8 < covered < 0.98
+    assert np.mean(eeg.familiarity > 1) <= 1 / 6
+    noise = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    assert np.median(encoder(noise).familiarity) > np.median(eeg.familiarity)
+
+
 @pytest.mark.slow
 def test_gives_microvolts_features_gradients_and_a_file(data_dir, fitted, tmp_path):
     encoder = Encoder.from_pretrained(fitted)
@@ -126,6 +161,10 @@ def test_a_backbone_outside_the_checkpoint(gray, data_dir, tmp_path):
     predicted = Encoder(checkpoint, gray).predict_z(images).data
     expected = expected_z(gray, data_dir, choices, choices.layers)
     np.testing.assert_allclose(predicted, expected, atol=2e-3)
+    eeg = Encoder(checkpoint, gray)(images)
+    low, high = eeg.interval()
+    assert (low < high).all()
+    assert eeg.familiarity is None
     message = refusal(lambda: Encoder(checkpoint).predict_z(images))
     assert "backbone gray, which only the program has" in message
     message = refusal(lambda: Encoder(checkpoint, gray).export(tmp_path / "x.zip"))

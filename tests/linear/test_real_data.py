@@ -1,9 +1,9 @@
-"""AlexNet and real EEG: the numbers of docs/reference/results.md.
+"""Trained networks and real EEG: the numbers of docs/reference/results.md.
 
     pytest tests/linear/test_real_data.py -s \
         --things-test-dir=DIR --n170-dir=DIR --alexnet-dir=DIR
 
-prints its tables.
+prints its tables; of EfficientNet, where pip packages bring it.
 """
 
 import functools
@@ -11,7 +11,7 @@ import functools
 import numpy as np
 import pytest
 
-from helpers import alexnet
+from helpers import alexnet, efficientnet
 from img2eeg_jax.data import layout
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.evaluation.correlation import correlate_over_images
@@ -29,6 +29,8 @@ EXPECTED = {
     "early": (0.120, 0.137, 0.033, 0.053, 0.055),
     "late": (-0.015, 0.018, 0.031, 0.042, 0.016),
 }
+
+EXPECTED_EFFICIENTNET = (0.075, 0.068, 0.065, 0.003, -0.073)
 
 
 def option(request, name):
@@ -80,10 +82,13 @@ def smoother(x):
 @pytest.fixture(scope="module")
 def things(request, backbone, tmp_path_factory):
     """Layer → (r, p) of each window, over the 200 pictures."""
-    folder = tmp_path_factory.mktemp("things")
-    shards, features = read(
-        option(request, "--things-test-dir"), backbone, folder, LAYERS
-    )
+    data_dir = option(request, "--things-test-dir")
+    return table(data_dir, backbone, tmp_path_factory.mktemp("things"), LAYERS)
+
+
+def table(data_dir, backbone, folder, layers):
+    """Prints and returns layer → (r, p) of each window, over the 200 pictures."""
+    shards, features = read(data_dir, backbone, folder, layers)
     responses = {
         window: np.concatenate(
             [
@@ -94,7 +99,7 @@ def things(request, backbone, tmp_path_factory):
         for window, window_s in WINDOWS_S.items()
     }
     found = {}
-    for layer in LAYERS:
+    for layer in layers:
         parts = [features[part][layer] for part in layout.PARTITIONS]
         hat = smoother(np.concatenate(parts))
         found[layer] = {name: scored(hat, y) for name, y in responses.items()}
@@ -123,6 +128,42 @@ def test_alexnet_and_things_eeg2(things, window):
     # Of 15 tests, those that survive a correction for their number.
     significant = [layer for layer in LAYERS if things[layer][window][1] <= 0.05 / 15]
     assert significant == (["conv1", "conv2"] if window == "early" else [])
+
+
+# ImageNet's numbers of concepts that both sets have.
+CLASSES = {
+    "aircraft_carrier": 403,
+    "banana": 954,
+    "bassoon": 432,
+    "cheetah": 293,
+    "dalmatian": 251,
+    "flamingo": 130,
+    "goose": 99,
+    "gorilla": 366,
+    "jeep": 609,
+    "ostrich": 9,
+    "pug": 254,
+    "strawberry": 949,
+}
+
+
+def test_efficientnet_and_things_eeg2(request, tmp_path):
+    """A trained PyTorch network: what it sees is what is shown, and is in the EEG."""
+    backbone = efficientnet.backbone()
+    data_dir = option(request, "--things-test-dir")
+    found = table(data_dir, backbone, tmp_path, efficientnet.LAYERS)
+    shards, features = read(data_dir, backbone, tmp_path, ("_fc",))
+    seen = {
+        concept.split("_", 1)[1]: np.argmax(logits)
+        for part in layout.PARTITIONS
+        for concept, logits in zip(
+            shards.concepts[part], features[part]["_fc"], strict=True
+        )
+    }
+    right = [name for name, number in CLASSES.items() if seen[name] == number]
+    assert len(right) >= 10, f"only {right}"
+    early = [found[layer]["early"] for layer in efficientnet.LAYERS]
+    np.testing.assert_allclose([r for r, _ in early], EXPECTED_EFFICIENTNET, atol=0.01)
 
 
 def test_alexnet_and_category_means_of_faces_and_houses(

@@ -317,3 +317,27 @@ def test_too_large_without_components(monkeypatch):
 def test_weights_of_no_repetitions(n, reliability):
     with pytest.raises(InputError, match="expected"):
         ridge.repetition_weights(n, reliability)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_kept_are_predictions_of_fits_without_the_fold(
+    any_problem, weighted, monkeypatch
+):
+    """Of the folds that hold enough images; in the order of the folds."""
+    features, responses = any_problem
+    folds = folds_of(groups_of())
+    weights = np.random.default_rng(2).uniform(0.2, 3, N_IMAGES) if weighted else None
+    monkeypatch.setattr(ridge, "ENOUGH", 35)
+    arguments = {"alphas": ALPHAS, "folds": folds, "weights": weights}
+    found = ridge.fit(features, responses, keep_held_out=True, **arguments)
+    kept = folds[:2]
+    np.testing.assert_array_equal(found.held_out.index, np.concatenate(kept))
+    own = np.ones(N_IMAGES) if weights is None else weights
+    expected = []
+    for fold in kept:
+        rest = np.setdiff1d(np.arange(N_IMAGES), fold)
+        model = Ridge(found.alpha, solver="svd")
+        model.fit(scaled(features)[rest], responses[rest], sample_weight=own[rest])
+        expected.append(model.predict(scaled(features)[fold]))
+    assert_close(found.held_out.predicted, np.concatenate(expected), 1e-3)
+    assert ridge.fit(features, responses, **arguments).held_out is None
