@@ -35,8 +35,7 @@ def fit_trust(
       What they tell of the network.
     """
     signal = checkpoint.description.signal
-    precision = checkpoint.description.precision
-    network = Network(checkpoint.variables, precision, parallel)
+    network = Network.of_checkpoint(checkpoint, parallel)
     run = network.compiled(familiarity.make_features_step(checkpoint.model))
     outputs = np.concatenate(list(run(itertools.chain(images, training_images))))
     predicted, features = np.split(outputs, [signal.size], axis=1)
