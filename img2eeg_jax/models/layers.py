@@ -58,7 +58,9 @@ def transformed_kernels(
         images = jnp.zeros((batch_size, image_size, image_size, 3))
         return model.apply(variables, images, mutable=[TRANSFORMED])[1]
 
-    return jax.jit(transform)(variables)
+    # Used once, so that fast code is not worth the time that it takes to compile.
+    quick = {"xla_backend_optimization_level": 0}
+    return jax.jit(transform, compiler_options=quick)(variables)
 
 
 class Conv(nn.Module):

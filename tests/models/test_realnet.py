@@ -278,7 +278,7 @@ def test_normalise_pixels():
 
 def test_kernels_that_are_transformed_once_predict_the_same():
     """Those of V4 are; without its kernel the network cannot have made them again."""
-    model, size, n_images = CORnetS(width=16, num_classes=3), 64, 16
+    model, size, n_images = CORnetS(width=16, num_classes=3), 128, 16
     pixels = np.random.default_rng(0).random((n_images, size, size, 3), np.float32)
     images = jnp.asarray(pixels)
     variables = draw_variables(model, image_size=size)
