@@ -7,8 +7,9 @@
 - `pictures`: mixed JPEGs of 240 to 960 pixels, decoded and predicted, in turns, by
   as many threads; `of_decoding` is the ratio of the rates. `growth_mb` is what the
   process grew by from image 1,000 to the last of --images (Linux).
-- `overhead`: `encoder.signal` of 640 images in memory beside the bare compiled step
-  with a batch that is on the device, in turns; and how often a second call compiled.
+- `overhead`: `encoder.signal` of ten batches of images in memory beside the bare
+  compiled step with a batch that is on the device, in turns; and how often a second
+  call compiled.
 - `full_size`: {"name": "ours" | "torch" | "matmul_floor", "batch": n, "images_per_s"},
   in turns: `Encoder.signal` of n images, the same network in PyTorch
   (`inference_mode`, the faster of two layouts), and the rate of large matrix products.
@@ -39,7 +40,7 @@ from img2eeg_jax.checkpoints.load import Checkpoint
 from img2eeg_jax.models.flops import forward_flops
 from img2eeg_jax.models.realnet import ReAlNet
 from img2eeg_jax.prediction.encoder import Encoder
-from img2eeg_jax.prediction.network import BATCH_SIZES, batches
+from img2eeg_jax.prediction.network import batches
 from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.signal_layout import FEATURES, SignalLayout
 from img2eeg_jax.training.state import init_variables
@@ -127,10 +128,10 @@ def growth(encoder, paths):
 def overhead():
     """Yields the time of a call beside that of its steps."""
     encoder = Encoder.from_pretrained(_CHECKPOINT.value)
-    size, largest = encoder.image_size, BATCH_SIZES[-1]
-    images = noise(10 * largest, size)
-    network, (step, weights) = encoder._network, encoder.signals.args
-    (batch,) = batches(images[:largest])
+    network, (step, _) = encoder._network, encoder.signals.args
+    weights, largest = (network._of_many,), network.batch_size
+    images = noise(10 * largest, encoder.image_size)
+    (batch,) = batches(images[:largest], largest)
     (batch,) = network._parallel.load([batch])
 
     def bare():
@@ -149,7 +150,7 @@ def overhead():
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, *_, **__: compiled.append(event == COMPILED)
     )
-    for n in (1, 2, 7, 8, 63, 64, 65, 130):
+    for n in (1, 2, 7, 8, 15, 16, 17, 64, 65, 130):
         encoder.signal(images[:n])
     ms = {f"{name}_ms": round(1e3 * value, 1) for name, value in medians.items()}
     ratio = round(medians["signal"] / medians["bare"], 3)

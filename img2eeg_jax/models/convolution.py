@@ -24,6 +24,8 @@ class Algorithm(Protocol):
 
 # Offset → a strided part of an array; see `every`.
 Phases = Callable[[int], Array]
+# Rows of matrices [in, out]; see `transform_kernel`.
+Transformed = list[list[Array]]
 
 # With this many output rows or columns, or fewer, XLA's CPU convolution is far slower
 # than a matrix product: at 2 × 2 positions it has a fiftieth of the product's rate.
@@ -38,6 +40,13 @@ _MANY_CHANNELS = 256
 # Stride → how many tiles of 2 × 2 outputs per channel Winograd needs to pay: its
 # transform of the kernel costs the same for any number of tiles.
 _TILES_PER_CHANNEL = {1: 1 / 8, 2: 1 / 2}
+
+# With fewer tiles, as of one image, Winograd saves 7 ms of 120, and its many small
+# operations take half a second longer to compile.
+_MANY_TILES = 200
+
+# XLA's convolution is behind a matrix product of so few rows, positions of all images.
+_FEW_ROWS = 1024
 
 
 def xla_conv(x: Array, kernel: Array, stride: int) -> Array:
@@ -77,8 +86,32 @@ def winograd_conv(x: Array, kernel: Array, stride: int) -> Array:
     2-D the transforms nest: 16 or 25 matrix products instead of 36 for 2 × 2 outputs.
     The transforms only add and halve, so that rounding errors stay those of `xla_conv`.
     """
+    return transformed_conv(x, transform_kernel(kernel, stride), stride)
+
+
+def transform_kernel(kernel: Array, stride: int) -> Transformed:
+    """Returns the matrices that `winograd_conv` multiplies by.
+
+    Args:
+      kernel: [3, 3, in, out].
+      stride: of the convolution.
+
+    Returns:
+      4 rows of 4 matrices [in, out]; 5 of 5 at stride 2.
+    """
+    _, weights, _ = _WINOGRAD[stride]
+    return [[*weights(_split(row, 0))] for row in weights(_split(kernel, 0))]
+
+
+def transformed_conv(x: Array, weights: Transformed, stride: int) -> Array:
+    """Convolves as `winograd_conv` does, with a kernel that is transformed already.
+
+    Args:
+      x: [batch, height, width, in].
+      weights: what `transform_kernel` returns for this stride.
+      stride: step in both directions.
+    """
     batch, height, width, _ = x.shape
-    features = kernel.shape[-1]
     rows, columns = -(-height // stride), -(-width // stride)
     tiles = -(-rows // 2), -(-columns // 2)
     # A zero before the first position, and enough after the last for whole tiles.
@@ -88,25 +121,21 @@ def winograd_conv(x: Array, kernel: Array, stride: int) -> Array:
         for n, length in zip(tiles, (height, width), strict=True)
     ]
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    inputs, weights, outputs = _WINOGRAD[stride]
+    inputs, _, outputs = _WINOGRAD[stride]
     along_rows = []
-    for x_row, kernel_row in zip(
-        inputs(every(x, 1, step)), weights(_split(kernel, 0)), strict=True
-    ):
+    for x_row, weights_row in zip(inputs(every(x, 1, step)), weights, strict=True):
         products = [
             tile.reshape(-1, tile.shape[-1]) @ weight
             for tile, weight in zip(
-                inputs(every(x_row, 2, step)),
-                weights(_split(kernel_row, 0)),
-                strict=True,
+                inputs(every(x_row, 2, step)), weights_row, strict=True
             )
         ]
         along_rows.append(outputs(products))
     left_and_right = [outputs(column) for column in zip(*along_rows, strict=True)]
     # [tile, row of 2, column of 2, feature]
     out = jnp.stack([jnp.stack(column, 1) for column in left_and_right], 2)
-    out = out.reshape(batch, *tiles, 2, 2, features).swapaxes(2, 3)
-    out = out.reshape(batch, 2 * tiles[0], 2 * tiles[1], features)
+    out = out.reshape(batch, *tiles, 2, 2, -1).swapaxes(2, 3)
+    out = out.reshape(batch, 2 * tiles[0], 2 * tiles[1], -1)
     return out[:, :rows, :columns]
 
 
@@ -173,6 +202,15 @@ _WINOGRAD = {
 }
 
 
+def may_be_winograd(kernel_shape: tuple[int, ...]) -> bool:
+    """Tells whether Winograd's is the fastest algorithm for some size of `x` on CPU.
+
+    Args:
+      kernel_shape: [size, size, in, out], or the shape of any other array.
+    """
+    return kernel_shape[:2] == (3, 3) and kernel_shape[2] >= _MANY_CHANNELS
+
+
 def cpu_algorithm(
     x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int
 ) -> Algorithm:
@@ -185,11 +223,12 @@ def cpu_algorithm(
     """
     size, _, in_channels, _ = kernel_shape
     rows, columns = (-(-length // stride) for length in x_shape[1:3])
-    if size == 3 and in_channels >= _MANY_CHANNELS:
+    if may_be_winograd(kernel_shape):
         tiles = x_shape[0] * -(-rows // 2) * -(-columns // 2)
-        if tiles >= _TILES_PER_CHANNEL[stride] * in_channels:
+        if tiles >= max(_TILES_PER_CHANNEL[stride] * in_channels, _MANY_TILES):
             return winograd_conv
     few_positions = min(rows, columns) <= _FEW_POSITIONS
+    few_positions |= x_shape[0] * rows * columns <= _FEW_ROWS
     if in_channels >= _FEW_CHANNELS and (size == 1 or stride > 1 or few_positions):
         return matmul_conv
     return xla_conv

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from img2eeg_jax.models.convolution import conv
+from img2eeg_jax.models.convolution import (
+    conv,
+    cpu_algorithm,
+    may_be_winograd,
+    transform_kernel,
+    transformed_conv,
+    winograd_conv,
+)
 
 Array = jax.Array
 
@@ -21,6 +28,39 @@ BATCH_NORM_MOMENTUM = 0.1
 # Name of what "elementwise" rematerialisation keeps: the outputs of convolutions and
 # the statistics of batch norms, from which everything else is quickly made.
 KEPT = "kept"
+
+# Collection of kernels as Winograd's algorithm multiplies them; see
+# `transformed_kernels`.
+TRANSFORMED = "transformed"
+
+
+def transformed_kernels(
+    model: nn.Module, image_size: int, variables: Any, batch_size: int
+) -> dict[str, Any]:
+    """Transforms the kernels of a network's convolutions once, for prediction on CPU.
+
+    A network whose variables have this collection too predicts the same, and leaves
+    out the kernels' transforms, which take as long for one image as for many.
+
+    Args:
+      model: the network, called in eval mode.
+      image_size: height and width of its images, pixels.
+      variables: {"params": …, "batch_stats": …}.
+      batch_size: images of a batch, which decide on each convolution's algorithm.
+
+    Returns:
+      {`TRANSFORMED`: …}, or nothing where no convolution is Winograd's.
+    """
+    if not any(may_be_winograd(leaf.shape) for leaf in jax.tree.leaves(variables)):
+        return {}
+
+    def transform(variables: Any) -> dict[str, Any]:
+        images = jnp.zeros((batch_size, image_size, image_size, 3))
+        return model.apply(variables, images, mutable=[TRANSFORMED])[1]
+
+    # Used once, so that fast code is not worth the time that it takes to compile.
+    quick = {"xla_backend_optimization_level": 0}
+    return jax.jit(transform, compiler_options=quick)(variables)
 
 
 class Conv(nn.Module):
@@ -51,6 +91,15 @@ class Conv(nn.Module):
             (self.size, self.size, x.shape[-1], self.features),
         )
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        name = f"stride_{stride}"
+        is_asked = (
+            self.is_mutable_collection(TRANSFORMED) and not self.is_initializing()
+        )
+        if is_asked and cpu_algorithm(x.shape, kernel.shape, stride) is winograd_conv:
+            self.put_variable(TRANSFORMED, name, transform_kernel(kernel, stride))
+        transformed = self.get_variable(TRANSFORMED, name)
+        if transformed is not None:
+            return transformed_conv(x, transformed, stride)
         return checkpoint_name(conv(x, kernel, stride), KEPT)
 
 

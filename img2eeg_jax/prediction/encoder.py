@@ -245,7 +245,7 @@ class Encoder(Predictor, Differentiable):
 
     @functools.cached_property
     def _network(self) -> Network:
-        return Network(self.checkpoint.variables, self.description.precision)
+        return Network.of_checkpoint(self.checkpoint)
 
     @functools.cached_property
     def signals(self) -> Run:

@@ -252,7 +252,7 @@ def _shared(checkpoint: Checkpoint, encoders: Sequence[Encoder]) -> Run:
     How far images are from those of training is told by the backbone, and so it is the
     same for all subjects.
     """
-    network = Network(checkpoint.variables, checkpoint.description.precision)
+    network = Network.of_checkpoint(checkpoint)
     trusts = [encoder.trust for encoder in encoders if encoder.trust is not None]
     known = [trust.familiarity for trust in trusts if trust.familiarity is not None]
     if not known:

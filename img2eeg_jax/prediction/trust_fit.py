@@ -69,7 +69,7 @@ def run_over(
     Returns:
       (f32[image, size of the signal] predicted, what is familiar to the network).
     """
-    network = Network(checkpoint.variables, checkpoint.description.precision, parallel)
+    network = Network.of_checkpoint(checkpoint, parallel)
     run = network.compiled(make_features_step(checkpoint.model))
     outputs = np.concatenate(list(run(itertools.chain(images, training_images))))
     size = checkpoint.description.encoder_signal.size

@@ -15,6 +15,7 @@ from helpers.tiny_network import (
     draw_variables,
 )
 from img2eeg_jax.models.cornet_s import CORnetS, RecurrentBlock, normalise_pixels
+from img2eeg_jax.models.layers import TRANSFORMED, transformed_kernels
 from img2eeg_jax.models.realnet import ReAlNet
 
 # Width, height and channels at 224 pixels (REFERENCE.md §1).
@@ -273,3 +274,29 @@ def test_normalise_pixels():
     # ImageNet's statistics (REFERENCE.md §1), one colour each.
     expected = [-0.485 / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     np.testing.assert_allclose(normalise_pixels(image).ravel(), expected, rtol=1e-6)
+
+
+def test_kernels_that_are_transformed_once_predict_the_same():
+    """Those of V4 are; without its kernel the network cannot have made them again."""
+    model, size, n_images = CORnetS(width=16, num_classes=3), 128, 16
+    pixels = np.random.default_rng(0).random((n_images, size, size, 3), np.float32)
+    images = jnp.asarray(pixels)
+    variables = draw_variables(model, image_size=size)
+    kept = transformed_kernels(model, size, variables, n_images)
+    found = kept[TRANSFORMED]["V4"]["conv2"]
+    assert {name: (len(rows), len(rows[0])) for name, rows in found.items()} == {
+        "stride_1": (4, 4),
+        "stride_2": (5, 5),
+    }
+    apply = compile_quickly(lambda variables: model.apply(variables, images)[0])
+    expected = np.asarray(apply(variables))
+    variables["params"]["V4"]["conv2"]["kernel"][:] = 0
+    predicted = apply({**variables, **kept})
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(apply(variables) - expected).max() > 0.01
+
+
+def test_small_networks_have_no_kernels_to_transform():
+    model = ReAlNet(**REALNET_ARGUMENTS)
+    variables = draw_variables(model)
+    assert transformed_kernels(model, IMAGE_SIZE, variables, 16) == {}
