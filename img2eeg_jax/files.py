@@ -14,6 +14,14 @@ from collections.abc import Iterator
 from img2eeg_jax.errors import expecting, unexpected
 
 
+def cache_dir() -> pathlib.Path:
+    """Returns the folder of what is kept: IMG2EEG_CACHE, or the user's cache folder."""
+    if folder := os.environ.get("IMG2EEG_CACHE"):
+        return pathlib.Path(folder)
+    parent = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(parent).expanduser() / "img2eeg_jax"
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file through a temporary one beside it, so that it is never half."""
     with replacing(path) as temporary:

@@ -1,7 +1,6 @@
 """Several processes that train together, on one machine or many."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import jax
@@ -62,20 +61,6 @@ def stop() -> None:
     """Leaves together with the others."""
     if is_running():
         jax.distributed.shutdown()
-
-
-def keep_compiled_programs(folder: os.PathLike) -> None:
-    """Lets the next session start without compiling, on GPU and TPU.
-
-    What is compiled for one CPU may not run on the next; and whoever has told JAX where
-    to keep it has chosen.
-
-    Args:
-      folder: where programs are kept.
-    """
-    chosen = jax.config.values["jax_compilation_cache_dir"]
-    if jax.default_backend() != "cpu" and not chosen:
-        jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
 
 
 @contextlib.contextmanager

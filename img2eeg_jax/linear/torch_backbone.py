@@ -13,7 +13,7 @@ from img2eeg_jax.interop import torch_files
 from img2eeg_jax.linear.features import Backbone
 from img2eeg_jax.models.cornet_s import PIXEL_MEAN, PIXEL_STD
 from img2eeg_jax.models.linear_encoder import AVERAGE
-from img2eeg_jax.prediction.network import batches
+from img2eeg_jax.prediction.network import MANY, batches
 
 # Libraries that build modules by name, where they are installed.
 LIBRARIES = ("timm", "torchvision")
@@ -91,7 +91,7 @@ class TorchBackbone(Backbone):
         hooks = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
         try:
             device = next((p.device for p in self.module.parameters()), "cpu")
-            for batch in batches(images):
+            for batch in batches(images, MANY):
                 real = batch["image"][batch["mask"] > 0]
                 kept.clear()
                 with torch.inference_mode():

@@ -56,7 +56,7 @@ def transformed_kernels(
 
     def transform(variables: Any) -> dict[str, Any]:
         images = jnp.zeros((batch_size, image_size, image_size, 3))
-        return model.apply(variables, images, mutable=[TRANSFORMED])[1]
+        return dict(model.apply(variables, images, mutable=[TRANSFORMED])[1])
 
     # Used once, so that fast code is not worth the time that it takes to compile.
     quick = {"xla_backend_optimization_level": 0}
@@ -97,7 +97,7 @@ class Conv(nn.Module):
         )
         if is_asked and cpu_algorithm(x.shape, kernel.shape, stride) is winograd_conv:
             self.put_variable(TRANSFORMED, name, transform_kernel(kernel, stride))
-        transformed = self.get_variable(TRANSFORMED, name)
+        transformed: Array | None = self.get_variable(TRANSFORMED, name)
         if transformed is not None:
             return transformed_conv(x, transformed, stride)
         return checkpoint_name(conv(x, kernel, stride), KEPT)

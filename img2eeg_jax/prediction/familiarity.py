@@ -9,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from img2eeg_jax.models.cornet_s import AREA_WIDTHS, AREAS, CORnetS, normalise_pixels
 
@@ -249,8 +248,11 @@ def _last_hundredth(distances: np.ndarray) -> float:
     """
     found, n = np.quantile(distances, SHARE), len(distances)
     if 2 <= n < _MANY and distances.min() > 0:
+        # Imported here: who predicts does not need it, and it takes as long as NumPy.
+        from scipy import special
+
         logs = np.log(distances)
-        reach = scipy.special.stdtrit(n - 1, SHARE) * np.sqrt(1 + 1 / n)
+        reach = special.stdtrit(n - 1, SHARE) * np.sqrt(1 + 1 / n)
         found = max(found, np.exp(logs.mean() + reach * logs.std(ddof=1)))
     return float(found) if found > 0 else 1.0
 

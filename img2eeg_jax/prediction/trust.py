@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from img2eeg_jax.axes import MICROVOLTS, Axes, Z
 from img2eeg_jax.checkpoints.load import Checkpoint
@@ -333,10 +332,13 @@ def interval(
     """
     if not 0 < level < 1:
         raise unexpected("`level`", "a probability between 0 and 1", level)
+    # Imported here: it takes as long to load as NumPy.
+    from scipy import special
+
     trust = trust_of(prediction)
     spread = trust.spread(n_repetitions) * per_z(prediction)
     # Student's: the spread is an estimate, too.
-    reach = scipy.special.stdtrit(trust.n_images, (1 + level) / 2) * spread
+    reach = special.stdtrit(trust.n_images, (1 + level) / 2) * spread
     low, high = prediction.data - reach, prediction.data + reach
     return low.astype(np.float32), high.astype(np.float32)
 

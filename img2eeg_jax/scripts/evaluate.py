@@ -69,9 +69,11 @@ def main() -> None:
     print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
+        from img2eeg_jax.devices import compiled
         from img2eeg_jax.evaluation import printed
         from img2eeg_jax.evaluation import run as evaluation
 
+    compiled.keep_compiled_programs()
     found = evaluation.evaluate_to_files(
         _CHECKPOINT.value,
         data_dir=_DATA_DIR.value,

@@ -153,9 +153,11 @@ def main() -> None:
     print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
+        from img2eeg_jax.devices import compiled
         from img2eeg_jax.linear import fit
         from img2eeg_jax.linear.regression import Regression
 
+    compiled.keep_compiled_programs()
     regression = Regression(
         preset=_PRESET.value,
         alphas=_ALPHAS.value,

@@ -56,8 +56,10 @@ def main() -> None:
     """Calls `run.predict_to_files` with the flags."""
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
+        from img2eeg_jax.devices import compiled
         from img2eeg_jax.prediction import run
 
+    compiled.keep_compiled_programs()
     run.predict_to_files(
         _CHECKPOINT.value,
         _IMAGES.value,

@@ -33,7 +33,7 @@ def main() -> None:
     print("loading libraries ...", flush=True)
     # Imported here so that --help and wrong flags answer at once.
     with common.importing():
-        from img2eeg_jax.devices import distributed
+        from img2eeg_jax.devices import compiled, distributed
         from img2eeg_jax.training import config_check, experiment
 
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
@@ -41,6 +41,7 @@ def main() -> None:
         distributed.start(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
+    compiled.keep_compiled_programs()
     if config_check.fine_tunes_random_weights(_CONFIG.value):
         common.say(
             "no `init_from`: the network starts from random weights, at a learning "

@@ -16,7 +16,6 @@ from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.store import FOLDER
 from img2eeg_jax.data import batches, duplicates, examples, layout
 from img2eeg_jax.data.shards.store import Shards
-from img2eeg_jax.data.sources import http
 from img2eeg_jax.devices import distributed
 from img2eeg_jax.devices.parallel import BATCH_AXIS, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
@@ -64,7 +63,6 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> None:
 
 def _train(plan: Plan, started_s: float) -> None:
     """Does what `train` says, in folders that no other process writes to."""
-    distributed.keep_compiled_programs(http.cache_dir() / "compiled")
     config = plan.config
     with timed("reading data", _say):
         networks, shards, logits = _read(plan)

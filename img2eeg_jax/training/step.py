@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -225,6 +224,9 @@ def make_predict_step(model: nn.Module) -> Callable[[Any, Batch], Array]:
 
 def _check_batch(batch: Batch) -> None:
     """Checks shapes and types while the step is traced, at no cost in the loop."""
+    # Imported here: it loads what only tests need, and who predicts has no such batch.
+    import chex
+
     image, response, mask = batch["image"], batch["response"], batch["mask"]
     chex.assert_rank([image, response, mask], [4, {3, 4}, 1])
     chex.assert_type([image, response, mask], [jnp.uint8, jnp.float32, jnp.float32])

@@ -28,9 +28,8 @@ from img2eeg_jax.data.shards.configs import Config, make_configs
 from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.data.shards.tensorflow_setup import tf, tfds
 from img2eeg_jax.data.shards.tfds_builder import ThingsEeg2, named_sources
-from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError, expecting, unexpected
-from img2eeg_jax.files import check_room, scratch_dir
+from img2eeg_jax.files import cache_dir, check_room, scratch_dir
 from img2eeg_jax.locks import only_writer
 from img2eeg_jax.provenance import changed_file
 
@@ -339,7 +338,7 @@ def _ending_workers() -> Iterator[None]:
 def _scratch_dir(
     shards_dir: str | os.PathLike, config: Config
 ) -> contextlib.AbstractContextManager[pathlib.Path]:
-    parent = http.cache_dir() if folders.is_remote(shards_dir) else shards_dir
+    parent = cache_dir() if folders.is_remote(shards_dir) else shards_dir
     return scratch_dir(parent, config.name)
 
 

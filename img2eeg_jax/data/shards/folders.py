@@ -22,9 +22,8 @@ from absl import logging
 
 from img2eeg_jax.data.layout import Label, subject_name
 from img2eeg_jax.data.shards.tensorflow_setup import tf
-from img2eeg_jax.data.sources import http
 from img2eeg_jax.errors import InputError, expecting, unexpected
-from img2eeg_jax.files import scratch_dir
+from img2eeg_jax.files import cache_dir, scratch_dir
 from img2eeg_jax.provenance import sha256_of_text
 
 # The builder's name, and the version of what it writes.
@@ -234,7 +233,7 @@ def _read_json(path: str) -> dict[str, Any]:
 def _cached(address: str, metadata: dict[str, Any]) -> pathlib.Path:
     """Returns the local copy of a configuration that lies at an address."""
     digest = sha256_of_text(address)[:16]
-    target = http.cache_dir() / "shards" / digest
+    target = cache_dir() / "shards" / digest
     if _holds(target, metadata):
         return target
     with scratch_dir(target.parent, target.name) as scratch:

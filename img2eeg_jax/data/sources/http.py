@@ -18,7 +18,7 @@ import httpx2
 from huggingface_hub.utils import WeakFileLock, get_session, http_backoff, tqdm
 
 from img2eeg_jax.errors import InputError, expecting, first_line, unexpected
-from img2eeg_jax.files import write_text
+from img2eeg_jax.files import cache_dir, write_text
 from img2eeg_jax.provenance import sha256_of, sha256_of_text
 
 # Seconds without an answer, or without a byte.
@@ -43,14 +43,6 @@ class _Remote:
     url: str
     version: str = ""
     size: int | None = None
-
-
-def cache_dir() -> pathlib.Path:
-    """Returns the folder of downloads: IMG2EEG_CACHE, or the user's cache folder."""
-    if folder := os.environ.get("IMG2EEG_CACHE"):
-        return pathlib.Path(folder)
-    parent = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(parent).expanduser() / "img2eeg_jax"
 
 
 def check_sha256(path: str | os.PathLike, expected: str, name: str = "") -> str:
