@@ -1,8 +1,8 @@
 """The scores' names, labels and formulas: one table for all that shows them.
 
 `metrics.json` and the CSVs have their names, the printed table and the figures their
-labels, and `docs/reference/metrics.md` is this table. To add a score, add its row to the block of
-its part.
+labels, and `docs/reference/metrics.md` is this table. To add a score, add its
+row to the block of its part.
 """
 
 import math

@@ -12,7 +12,8 @@ from img2eeg_jax.evaluation.metrics import METRICS, SUFFIXES, Metric
 _HEAD = """# Metrics
 
 Every number that an evaluation gives, by the part that finds it. `metrics.json`, the
-CSVs, figures and `report.html` use these names; `../concepts/evaluation.md` says how to read them.
+CSVs, figures and `report.html` use these names; [how to read an
+evaluation](../concepts/evaluation.md) says what they mean.
 This page is made from `img2eeg_jax/evaluation/metrics.py`:
 
     python -m img2eeg_jax.evaluation.metrics_page > docs/reference/metrics.md

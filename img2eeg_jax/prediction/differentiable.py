@@ -46,7 +46,8 @@ class Differentiable:
         """Computes the gradient of a predicted response by the pixels.
 
         How the mean response over the chosen channels and times would change if a
-        pixel did, to first order. docs/how_to/gradients.md says what cannot be concluded.
+        pixel did, to first order. docs/how_to/gradients.md says what
+        cannot be concluded.
 
         Args:
           pictures: as those of a call; see `Pictures`.
@@ -83,8 +84,8 @@ class Differentiable:
         """Changes a picture's pixels step by step towards a response.
 
         Adam increases an objective less `smoothness` times the mean squared difference
-        of neighbouring pixels; pixels stay within 0 to 1. docs/how_to/gradients.md says what
-        cannot be concluded.
+        of neighbouring pixels; pixels stay within 0 to 1.
+        docs/how_to/gradients.md says what cannot be concluded.
 
         Args:
           picture: where to start, one picture of any kind; None starts from grey.
@@ -129,8 +130,8 @@ class Differentiable:
 
         A zip file with the program for CPU, CUDA and TPU and images of any number
         (`jax.export`), the weights, what the encoder tells of itself, checksums and a
-        module that loads it; docs/how_to/export.md shows how. Convolutions are XLA's own, so
-        that numbers agree with the encoder's but for rounding.
+        module that loads it; docs/how_to/export.md shows how. Convolutions are
+        XLA's own, so that numbers agree with the encoder's but for rounding.
 
         Args:
           path: the file to write, "encoder.zip".

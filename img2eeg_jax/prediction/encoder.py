@@ -57,7 +57,8 @@ class Encoder(Predictor, Differentiable):
         Args:
           checkpoint: the network.
           backbone: makes the features of a linear encoder whose checkpoint does not
-            hold its backbone, and cannot build it again: see docs/how_to/linear_encoders.md.
+            hold its backbone, and cannot build it again: see
+            docs/how_to/linear_encoders.md.
 
         Raises:
           InputError: the network is a CORnet-S, which predicts no signal.

@@ -10,7 +10,7 @@ PATH = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 def test_the_page_is_current():
-    """Else: python -m img2eeg_jax.evaluation.metrics_page > docs/reference/metrics.md."""
+    """Else write it anew, as it says at its head."""
     assert PATH.read_text(encoding="utf-8") == page()
 
 

@@ -9,6 +9,8 @@ from helpers.sources import ROOT
 MADE = ("docs/_build", "docs/_made", "docs/reference/api")
 # Above a block that is not run: why only its flags and names are checked.
 _NOTE = re.compile(r"<!-- not run: (.+) -->")
+# The same of all blocks of a page, at its head.
+_NOTE_OF_PAGE = re.compile(r"^<!-- none is run: (.+) -->$", re.M)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +52,15 @@ def blocks(*languages):
 def blocks_of(page, text):
     """Yields the blocks of code of a page."""
     lines, note, start = text.splitlines(), None, None
+    of_page = _NOTE_OF_PAGE.search(text)
     for number, line in enumerate(lines, 1):
         fence = re.fullmatch(r"```([\w{}-]*).*", line)
         if start is None and fence:
             start, language = number, fence[1]
         elif line == "```":
             code = "\n".join(lines[start : number - 1])
-            yield Block(page, start, language, code, note)
+            why = of_page[1] if of_page else note
+            yield Block(page, start, language, code, why)
             start = note = None
         elif start is None and (match := _NOTE.fullmatch(line)):
             note = match[1]

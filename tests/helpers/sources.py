@@ -20,3 +20,10 @@ SOURCES = {
     )
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+
+
+def public_names(tree):
+    """Returns the public functions and classes of a module."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    names = [node.name for node in tree.body if isinstance(node, kinds)]
+    return [name for name in names if not name.startswith("_")]

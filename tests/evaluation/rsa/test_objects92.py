@@ -3,9 +3,10 @@
     pytest tests/evaluation/rsa/test_objects92.py -s \
         --objects92-dir=DIR --alexnet-dir=DIR
 
-prints the table of docs/reference/results.md. The expected numbers were computed elsewhere, with
-SciPy; the pictures are of Kriegeskorte et al. 2008 (Neuron 60:1126), as are the
-dissimilarities of IT; the EEG is of Kaneshiro et al. 2015 (PLoS ONE 10:e0135697).
+prints the table of docs/reference/results.md. The expected numbers were computed
+elsewhere, with SciPy; the pictures are of Kriegeskorte et al. 2008 (Neuron 60:1126),
+as are the dissimilarities of IT; the EEG is of Kaneshiro et al. 2015 (PLoS ONE
+10:e0135697).
 """
 
 import csv
