@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Arguments for pytest, e.g. make test PYTEST_ARGS="-k golden --golden-dir=DIR".
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all lint docs lock clean
+.PHONY: demo test test-all lint docs notebooks lock clean
 
 demo: $(INSTALLED)
 	@echo "demo: trains on a synthetic data set and scores, into runs/demo: about 3 minutes on two cores"
@@ -30,6 +30,10 @@ lint: $(INSTALLED)
 # The manual, in docs/_build/html; it needs no network, and a warning fails it.
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+
+# Executes the notebooks in kernels of their own: it trains the demo, about 3 minutes.
+notebooks: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST_ARGS)
 
 # The stamp comes last, so that an installation cut short is made again.
 $(INSTALLED): requirements.lock setup.cfg setup.py pyproject.toml

@@ -101,7 +101,7 @@ def contents(docs: pathlib.Path) -> str:
             for path in sorted(docs.glob(f"{pattern}.md"))
         ]
         entries = "\n".join(dict.fromkeys(found))
-        options = f":caption: {caption}\n:maxdepth: 1"
+        options = f":caption: {caption}\n:hidden:\n:maxdepth: 1"
         if found:
             tables.append(f"```{{toctree}}\n{options}\n\n{entries}\n```\n")
     return "\n".join(tables)
@@ -245,7 +245,9 @@ def _home(name: str) -> str:
 
 
 def _api_page(package: str, names: list[str]) -> str:
-    title = "The modules beside them" if package == "others" else package
+    title = "The modules beside them"
+    if package != "others":
+        title = f"img2eeg_jax.{package}"
     parts = [f"# {title}\n"]
     for name in names:
         parts.append(f"## {name.removeprefix('img2eeg_jax.')}\n")

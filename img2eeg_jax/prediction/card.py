@@ -32,6 +32,10 @@ encoder = Encoder.from_pretrained("hf://OWNER/NAME")  # or this folder
 eeg = encoder("pictures/")
 print(encoder, eeg.data.shape, eeg.unit)
 ```"""
+_RECORDINGS = """\
+*Not known to the network's files. Replace this paragraph by: who was recorded, and by
+whose consent; amplifier, cap and reference; which pictures, shown for how long; what
+was done to the data before they came here; their licence, and how to cite them.*"""
 _FILES = """\
 `model.safetensors` (weights, named by the network's parts), `description.json` (what
 rebuilds the network and names its outputs, with checksums of the other files), and
@@ -124,6 +128,7 @@ def model_card(
         _USE,
         "\n".join(["| | |", "|---|---|", *rows]),
         f"## Scores\n\n{_scores(scores)}",
+        *([] if description.simulated else [f"## Recordings\n\n{_RECORDINGS}"]),
         f"## What it is not\n\n{_limits(description)}",
         f"## Files\n\n{_FILES}",
     ]

@@ -35,6 +35,7 @@ def folder(tmp_path_factory):
     check_done(commands.train(folder / "runs" / "demo"))
     for name in ("a", "b"):
         (folder / "runs" / name).symlink_to("demo")
+    (folder / "sub-01").symlink_to("runs/demo")
     (folder / "my_pictures").mkdir()
     Image.new("RGB", (40, 30), "teal").save(folder / "my_pictures" / "dog.jpg")
     return folder, commands.environment

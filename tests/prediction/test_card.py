@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 
 from helpers.checkpoints import refusal
+from helpers.sources import ROOT
 from helpers.tiny_network import IMAGE_SIZE, Toy, draw_batch, draw_variables
 from img2eeg_jax.axes import UNKNOWN, VOLTS, WHITENED, Axes
 from img2eeg_jax.checkpoints import description as descriptions
@@ -151,3 +153,23 @@ def test_cards_of_other_networks(changes, words):
     text = card(**changes)
     assert words in text
     assert "None were written with it." in text
+
+
+def test_the_manual_lists_the_sections_of_the_card_and_the_files(run_folder, tmp_path):
+    page = (ROOT / "docs" / "how_to" / "publish_a_model.md").read_text("utf-8")
+    (run_folder / "trust.npz").write_text("")
+    (run_folder / "metrics.csv").write_text("")
+    new = tmp_path / "new"
+    encoder(run_folder).save_pretrained(new)
+    files = {
+        path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file()
+    }
+    assert files == set(re.findall(r"`([\w./]+)`", "".join(files_rows(page))))
+    sections = re.findall("^## (.+)$", (new / "README.md").read_text("utf-8"), re.M)
+    assert len(sections) > 3
+    assert [name for name in sections if f"\n| {name} |" not in page] == []
+
+
+def files_rows(page):
+    """Returns the first cells of the table of files."""
+    return re.findall(r"^\| (`[^|]+) \|", page.split("## The card")[0], re.M)
