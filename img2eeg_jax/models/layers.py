@@ -97,7 +97,7 @@ class Conv(nn.Module):
         )
         if is_asked and cpu_algorithm(x.shape, kernel.shape, stride) is winograd_conv:
             self.put_variable(TRANSFORMED, name, transform_kernel(kernel, stride))
-        transformed: Array | None = self.get_variable(TRANSFORMED, name)
+        transformed: Any = self.get_variable(TRANSFORMED, name)
         if transformed is not None:
             return transformed_conv(x, transformed, stride)
         return checkpoint_name(conv(x, kernel, stride), KEPT)

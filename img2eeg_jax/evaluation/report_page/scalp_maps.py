@@ -89,7 +89,7 @@ def _metric(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
     return {
         "label": METRICS[name].short_label,
         "unit": METRICS[name].unit,
-        "values": plain,
+        "values": plain.tolist(),
         "limit": max(float(np.nanmax(np.abs(values))), 10.0**-_DECIMALS),
         "signed": bool(np.nanmin(values) < 0),
     }

@@ -167,12 +167,9 @@ def _similarity_of_drawn(
     """Returns (i64[draw, image], images that are drawn) → f64[draw, model, target]."""
     n_images = n_images_of(models.shape[1])
     first, second = np.triu_indices(n_images, 1)
-    rankings = None
+    ranked = None
     if method == "spearman":
-        of_models, of_targets = (
-            [Ranking(one) for one in of] for of in (models, targets)
-        )
-        rankings = of_models, of_targets
+        ranked = [Ranking(one) for one in models], [Ranking(one) for one in targets]
 
     def similarity(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
         images = np.stack([np.bincount(one, minlength=n_images) for one in drawn])
@@ -182,12 +179,13 @@ def _similarity_of_drawn(
             return np.stack(
                 [_tau_a_of_pairs(models[:, some], targets[:, some]) for some in pairs]
             )
-        if rankings is not None:
-            return rank_correlation(*rankings, counts)
-        both = [np.stack([of] * len(counts)) for of in (models, targets)]
+        if ranked is not None:
+            return rank_correlation(ranked[0], ranked[1], counts)
+        mine, theirs = (np.stack([of] * len(counts)) for of in (models, targets))
         if method == "pearson":
-            both = [of - _weighted_mean(of, counts) for of in both]
-        return weighted_cosine(both[0], both[1], counts)
+            mine -= _weighted_mean(mine, counts)
+            theirs -= _weighted_mean(theirs, counts)
+        return weighted_cosine(mine, theirs, counts)
 
     return similarity
 
