@@ -94,7 +94,8 @@ class FeatureFiles(WithLayers):
 
         Raises:
           InputError: another number of rows than images, names that do not match,
-            values that are not finite, or there is no such layer.
+            values that are not finite in float32, another number of features of the
+            test images, or there is no such layer.
         """
         self.check_layers(layers)
         found = {}
@@ -107,6 +108,14 @@ class FeatureFiles(WithLayers):
                 )
                 for layer in layers
             }
+            for layer, values in found[part].items():
+                expected = found["training"][layer].shape[1]
+                if values.shape[1] != expected:
+                    raise unexpected(
+                        f"{path}: {layer}",
+                        f"{expected} features, as of the training images",
+                        values.shape[1],
+                    )
         return found
 
     def write_index(self, folder: pathlib.Path, shards: Shards) -> None:

@@ -288,8 +288,13 @@ def check_rows(values: np.ndarray, n_images: int, where: str) -> np.ndarray:
         expected = f"a row for each of {counted(n_images, 'image')}"
         raise unexpected(where, expected, counted(len(values), "row"))
     for start in range(0, n_images, 1024):
-        finite = np.isfinite(values[start : start + 1024])
-        if not finite.all():
-            row = start + int(np.argwhere(~finite)[0][0])
-            raise unexpected(where, "finite numbers", f"NaN or infinity in row {row}")
+        block = values[start : start + 1024]
+        # They become float32, and NaN compares as False.
+        fits = np.abs(block) <= np.finfo(np.float32).max
+        if not fits.all():
+            place = tuple(np.argwhere(~fits)[0])
+            value, row = block[place], start + int(place[0])
+            found = f"{value:.3g}" if np.isfinite(value) else "NaN or infinity"
+            expected = "finite numbers" + " of float32" * bool(np.isfinite(value))
+            raise unexpected(where, expected, f"{found} in row {row}")
     return values

@@ -111,7 +111,8 @@ def make_folds(
         raise unexpected("groups", f"one of each of {n_images} images", groups.shape)
     names, group_of = np.unique(groups, return_inverse=True)
     if not 2 <= folds <= len(names):
-        raise unexpected("folds", f"2 to {len(names)}, as there are groups", folds)
+        expected = f"2 to {len(names)}, as there are groups"
+        raise unexpected("`folds`", expected, folds)
     order = np.random.default_rng(seed).permutation(len(names))
     fold_of = np.empty(len(names), int)
     fold_of[order] = np.arange(len(names)) * folds // len(names)

@@ -215,6 +215,7 @@ def test_files_of_features(data_dir, tmp_path):
     [
         ({"conv": np.ones((3, 2))}, "expected a row for each of 80 images, found 3"),
         ({"conv": np.full((80, 2), np.nan)}, "NaN or infinity in row 0"),
+        ({"conv": np.full((80, 2), 1e300)}, "numbers of float32, found 1e+300 in row"),
         ({"images": ["a.jpg"] * 80}, "in row 0, as the images are ordered"),
         ({"images": ["a.jpg"]}, "expected a name for each of 80 images, found 1"),
     ],
@@ -224,6 +225,16 @@ def test_wrong_files_are_refused(data_dir, fitted, tmp_path, changes, words):
     choices = fit.Choices(window_s=(0.1, 0.2))
     message = refusal(lambda: run(files, tmp_path / "run", data_dir, choices))
     assert words in message
+
+
+def test_test_features_of_another_width_are_refused(data_dir, fitted, tmp_path):
+    """Before anything is fitted, by the name of the file."""
+    write_features(tmp_path, data_dir)
+    names = shards_of(data_dir).image_list["test"]
+    np.savez(tmp_path / "test.npz", conv=np.ones((len(names), 5)), images=names)
+    files = FeatureFiles(tmp_path / "training.npz", tmp_path / "test.npz", 32)
+    message = refusal(lambda: run(files, tmp_path / "run", data_dir, fit.Choices()))
+    assert "test.npz: conv: expected 12 features, as of the training" in message
 
 
 def test_an_unknown_layer_is_refused(own, data_dir, tmp_path):

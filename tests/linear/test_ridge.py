@@ -285,7 +285,7 @@ BROKEN[4, 2] = np.nan
         ({"alphas": ()}, "alphas: expected penalties"),
         ({"penalty_per": "time"}, "penalty_per: expected one of target, channel, all"),
         ({"groups": [1, 2]}, "groups: expected one of each of 120 images"),
-        ({"groups": np.arange(120) % 2}, "folds: expected 2 to 2, .* found 5"),
+        ({"groups": np.arange(120) % 2}, "`folds`: expected 2 to 2, .* found 5"),
         ({"folds": [[3, 4], [4, 5]]}, "folds: expected each row in one"),
         ({"folds": [[120]]}, "folds: expected rows of 120 images"),
         ({"folds": [range(120)]}, "folds: expected some images, and others"),
