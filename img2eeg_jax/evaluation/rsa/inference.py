@@ -4,7 +4,9 @@ The pairs of an RDM are not independent: each image is in many. So it is images 
 permuted or drawn, never pairs.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +20,20 @@ from img2eeg_jax.evaluation.rsa.comparison import (
     tau_a,
     units,
 )
+from img2eeg_jax.evaluation.rsa.drawn_pairs import (
+    Ranking,
+    rank_correlation,
+    weighted_cosine,
+)
 from img2eeg_jax.evaluation.rsa.rdms import condensed, n_images_of, square
 
 BOOTSTRAP_METHODS = ("spearman", "pearson", "cosine", "tau_a")
 
 # Float64 values of permuted RDMs that are held at a time: 32 MiB.
 _BLOCK_VALUES = 2**22
+
+# Draws whose pairs are ranked side by side.
+_DRAWS_AT_A_TIME = 16
 
 # Similarities that differ by less are ties, which rounding must not decide.
 _TIE = 1e-12
@@ -144,28 +154,39 @@ def bootstrap_images(
     models, targets = _stacks(models, targets)
     n_images = n_images_of(models.shape[-1])
     rng = np.random.default_rng(seed)
+    drawn = rng.integers(n_images, size=(n_bootstraps, n_images))
+    similarity = _similarity_of_drawn(models, targets, method)
+    blocks = np.array_split(drawn, -(-n_bootstraps // _DRAWS_AT_A_TIME))
+    with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.concatenate(list(threads.map(similarity, blocks)))
+
+
+def _similarity_of_drawn(
+    models: NDArray, targets: NDArray, method: str
+) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    """Returns (i64[draw, image], images that are drawn) → f64[draw, model, target]."""
+    n_images = n_images_of(models.shape[1])
     first, second = np.triu_indices(n_images, 1)
-    rankings = None
+    rankings = []
     if method == "spearman":
-        rankings = [_Ranking(one) for one in np.concatenate([models, targets])]
-    samples = np.empty((n_bootstraps, len(models), len(targets)))
-    for sample in samples:
-        drawn = rng.integers(n_images, size=n_images)
-        counts = np.bincount(drawn, minlength=n_images).astype(np.float64)
-        weights = counts[first] * counts[second]
+        rankings = [[Ranking(one) for one in of] for of in (models, targets)]
+
+    def similarity(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        images = np.stack([np.bincount(one, minlength=n_images) for one in drawn])
+        counts = images[:, first] * images[:, second]
         if method == "tau_a":
-            pairs = np.repeat(np.arange(len(weights)), weights.astype(int))
-            sample[:] = _tau_a_of_pairs(models[:, pairs], targets[:, pairs])
-            continue
-        inside = np.flatnonzero(weights)
-        weights = weights[inside]
-        if rankings is None:
-            both = models[:, inside], targets[:, inside]
-        else:
-            ranks = np.stack([one.ranks(inside, weights) for one in rankings])
-            both = ranks[: len(models)], ranks[len(models) :]
-        sample[:] = _weighted(*both, weights, is_centred=method != "cosine")
-    return samples
+            pairs = [np.repeat(np.arange(len(first)), one) for one in counts]
+            return np.stack(
+                [_tau_a_of_pairs(models[:, some], targets[:, some]) for some in pairs]
+            )
+        if rankings:
+            return rank_correlation(*rankings, counts)
+        both = (np.stack([of] * len(counts)) for of in (models, targets))
+        if method == "pearson":
+            both = (of - _weighted_mean(of, counts) for of in both)
+        return weighted_cosine(*both, counts)
+
+    return similarity
 
 
 def interval(
@@ -187,47 +208,10 @@ def interval(
     return lower, upper
 
 
-class _Ranking:
-    """The order of an RDM's values, of which it makes ranks among those drawn."""
-
-    def __init__(self, values: NDArray):
-        self._is_known = bool(np.isfinite(values).all())
-        groups = np.unique(values, return_inverse=True)[1]
-        self._groups, self._n = groups, int(groups.max()) + 1
-
-    def ranks(
-        self, inside: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Returns mean ranks, from the middle, of the pairs `inside`, so often each."""
-        if not self._is_known:
-            return np.full(len(inside), np.nan)
-        groups = self._groups[inside]
-        counts = np.bincount(groups, weights, self._n)
-        ends = np.cumsum(counts)
-        middles = ends - counts / 2 - ends[-1] / 2
-        return middles[groups]
-
-
-def _weighted(
-    models: NDArray, targets: NDArray, weights: NDArray, is_centred: bool
-) -> NDArray[np.float64]:
-    """Returns f64[model, target], weighted r or, if not centred, cosine.
-
-    By `einsum`, not by matrix products: these are too small to gain by threads, and the
-    threads of each product wait for a core that another process has.
-    """
-    if is_centred:
-        total = weights.sum()
-        models, targets = (
-            x - (np.einsum("ij,j->i", x, weights) / total)[:, np.newaxis]
-            for x in (models, targets)
-        )
-    weighted = models * weights
-    of_models = np.einsum("ij,ij->i", weighted, models)
-    of_targets = np.einsum("ij,ij,j->i", targets, targets, weights)
-    sizes = np.sqrt(np.outer(of_models, of_targets))
-    products = np.einsum("ij,kj->ik", weighted, targets)
-    return np.clip(products / np.where(sizes > 0, sizes, np.nan), -1, 1)
+def _weighted_mean(values: NDArray, weights: NDArray) -> NDArray:
+    """Returns means over pairs, f[draw, rdm, 1]."""
+    total = weights.sum(1)[:, np.newaxis, np.newaxis]
+    return values @ weights[..., np.newaxis] / total
 
 
 def _tau_a_of_pairs(models: NDArray, targets: NDArray) -> NDArray[np.float64]:
