@@ -1,6 +1,8 @@
 """From images to a checkpoint like any other: what is fitted is what it predicts."""
 
 import csv
+import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -218,3 +220,29 @@ def test_presets_predict_what_was_fitted(gray, data_dir, tmp_path, preset):
     expected = result.fitted.predict(parts)
     predicted = Encoder(load_checkpoint(tmp_path / "run"), gray).predict_z(images).data
     np.testing.assert_allclose(predicted, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"channels": ("Cz",)}, "channels: expected different names out of Pz, P3"),
+        ({"window_s": (2.0, 3.0)}, "window: expected a window in -0.200 to 0.790 s"),
+        ({"layers": ("V3",)}, "`layers`: expected different ones of V1, V2, V4, IT"),
+    ],
+)
+def test_what_there_is_not_is_refused_before_anything_is_made(
+    own, data_dir, tmp_path, snapshot, changes, expected
+):
+    shutil.copytree(
+        data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("shards")
+    )
+    before, choices = (
+        snapshot(tmp_path / "data"),
+        dataclasses.replace(CHOICES, **changes),
+    )
+    message = refusal(
+        lambda: run(own, tmp_path / "run", tmp_path / "data", choices=choices)
+    )
+    assert expected in message
+    assert snapshot(tmp_path / "data") == before
+    assert not [*(tmp_path / "run").glob("features/*")]

@@ -74,6 +74,43 @@ def test_fits_scores_and_goes_on(commands, data_dir, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_responses_from_fit_to_scores(commands, data_dir, tmp_path):
+    """Voxels, three of them of the images' mean colours, the rest noise."""
+    image_set, rng = layout.read_image_set(data_dir), np.random.default_rng(0)
+    workdir = tmp_path / "run"
+    names = ["red", "green", "blue", "noise 1", "noise 2"]
+    for part in layout.PARTITIONS:
+        files = image_set.files(part)
+        images = np.stack([layout.read_image(file, 32) for file in files])
+        values = rng.standard_normal((len(files), 4, 5))
+        values[..., :3] += images.mean((1, 2))[:, np.newaxis] / 5
+        layout.write_responses(data_dir, 1, part, 7 + values, names, "beta")
+    flags = ("--responses", "--least_reliability=0.8", "--backbone=pixels")
+    flags += ("--image_size=32", "--alphas=10")
+    result = run(commands, data_dir, workdir, *flags)
+    check_done(result)
+    assert "mean of 3 features" in result.stdout
+    pictures = data_dir / "image_set" / "test_images"
+    files = (f"--images={pictures}", f"--output={tmp_path / 'x.npz'}")
+    check_done(commands.run("predict.py", f"--checkpoint={workdir}", *files))
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["feature_names"].tolist() == names[:3]
+        assert arrays["unit"] == "beta"
+        predicted = arrays["signal"]
+    result = commands.run("eval.py", f"--checkpoint={workdir}", "--n_splits=5")
+    check_done(result)
+    assert "left out: latencies, time courses and maps of the scalp" in result.stdout
+    metrics = json.loads((workdir / "eval/metrics.json").read_text())
+    measured = layout.read_responses(data_dir, 1, "test").eeg.mean(1)[:, :3, 0]
+    oracle = [np.corrcoef(predicted[:, n], measured[:, n])[0, 1] for n in range(3)]
+    found = metrics["encoding_r_all_repetitions"]
+    assert found == pytest.approx(np.mean(oracle), abs=1e-4)
+    files = (f"--images={pictures}", f"--output={tmp_path / 'x-epo.fif'}")
+    result = commands.run("predict.py", f"--checkpoint={workdir}", *files)
+    check_refused(result, "^error: .*expected values in µV, found features, which are")
+
+
+@pytest.mark.slow
 def test_files(commands, data_dir, tmp_path):
     flags = write_features(tmp_path, data_dir)
     workdir = tmp_path / "run"

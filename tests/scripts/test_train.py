@@ -301,7 +301,7 @@ def test_recipe_of_responses_trains_predicts_and_scores(
     image_set, rng = layout.read_image_set(data_dir), np.random.default_rng(0)
     for part in layout.PARTITIONS:
         values = rng.standard_normal((len(image_set.files(part)), 2, 6))
-        layout.write_responses(data_dir, 1, part, values, "abcdef", "beta")
+        layout.write_responses(data_dir, 1, part, values, [*"abcdef"], "beta")
     changes = {
         "data_dir": data_dir,
         "teacher": trained_original[0],

@@ -11,7 +11,7 @@ from img2eeg_jax.evaluation.findings import Findings
 
 
 def plot_r_by_feature(path: str | os.PathLike, findings: Findings) -> None:
-    """Draws a point a feature: r over its lower noise ceiling, below the diagonal.
+    """Draws a point a feature: r over its lower noise ceiling, with the diagonal.
 
     Where there are no halves (a single repetition) there is no ceiling, and features
     are in their order.
