@@ -4,8 +4,6 @@ import collections
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from img2eeg_jax.checkpoints import pretrained
 from img2eeg_jax.checkpoints.load import load_whole
 from img2eeg_jax.data import layout
@@ -66,7 +64,7 @@ class Library:
         return self._subjects[name]
 
     def load(self, name: str, subject: str = "") -> Predictor:
-        """Returns an encoder, compiled for single pictures.
+        """Returns an encoder.
 
         Args:
           name: of `names`.
@@ -82,11 +80,9 @@ class Library:
             raise unexpected("subject", f"one of {known}", repr(subject))
         key = name, subject
         if key not in self._loaded:
-            whose = several.get(subject)
-            encoder = Encoder.from_pretrained(self.path(name), subject=whose)
-            size = encoder.image_size
-            encoder(np.full((size, size, 3), 127, np.uint8))
-            self._loaded[key] = encoder
+            self._loaded[key] = Encoder.from_pretrained(
+                self.path(name), subject=several.get(subject)
+            )
             while len(self._loaded) > _KEPT:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)

@@ -1,15 +1,19 @@
 """Starts the page, and says where it is."""
 
+import logging
 import socket
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import uvicorn
 
+from img2eeg_jax.app import answers
 from img2eeg_jax.app.guard import LOOPBACK, is_loopback
-from img2eeg_jax.app.library import find
+from img2eeg_jax.app.library import Library, find
 from img2eeg_jax.app.limits import Limits
 from img2eeg_jax.app.server import make_app
 from img2eeg_jax.errors import expecting
+from img2eeg_jax.prediction import familiarity
 
 
 def serve(
@@ -34,9 +38,11 @@ def serve(
       InputError: there is no encoder, the first cannot be loaded, or the address is
         not to be had.
     """
+    # The page warns of unfamiliar pictures itself; nothing of them goes to a log.
+    logging.getLogger(familiarity.__name__).setLevel(logging.ERROR)
     library = find(checkpoints)
     log(f"loading {library.names[0]}")
-    library.load(library.names[0])
+    _warm(library)
     config = uvicorn.Config(
         make_app(library, limits, host),
         log_level="error",
@@ -55,6 +61,15 @@ def serve(
             "there is no password, and what is sent is not encrypted"
         )
     uvicorn.Server(config).run(sockets=[sock])
+
+
+def _warm(library: Library) -> None:
+    """Answers once, so that the first visitor waits for no import nor compilation."""
+    path = library.names[0]
+    encoder = library.load(path)
+    size = encoder.image_size
+    grey = np.full((size, size, 3), 127, np.uint8)
+    answers.answer(encoder, ["grey"], [grey], path)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -74,19 +74,20 @@ async def _read(request: Request, limits: Limits) -> Form:
     # In memory, never on the disk.
     parser.spool_max_size = limits.n_bytes
     try:
-        async with await parser.parse() as form:
-            items = form.multi_items()
-            files = [file for _, file in items if isinstance(file, UploadFile)]
-            fields = {name: text for name, text in items if isinstance(text, str)}
-            contents = [(file.filename or "", await file.read()) for file in files]
+        form = await parser.parse()
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise limits.refuse_count() from None
         raise Refused(str(unexpected("request", "a form", error))) from None
-    except (KeyError, ValueError) as error:
-        if isinstance(error, Refused):
-            raise
+    except KeyError as error:
         raise Refused(str(unexpected("request", "a form", error))) from None
+    try:
+        items = form.multi_items()
+        files = [file for _, file in items if isinstance(file, UploadFile)]
+        fields = {name: text for name, text in items if isinstance(text, str)}
+        contents = [(file.filename or "", await file.read()) for file in files]
+    finally:
+        await form.close()
     if len(contents) > limits.n_pictures:
         raise limits.refuse_count()
     return Form(fields, _named_apart(contents))
