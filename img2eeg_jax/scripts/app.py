@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from absl import flags
 
 from img2eeg_jax.errors import unexpected
-
 from img2eeg_jax.scripts import common
 
 _CHECKPOINT = common.define_paths(
@@ -44,7 +43,9 @@ def _extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise unexpected(
-            "libraries", "what pip install 'img2eeg_jax[app]' brings", f"no {error.name}"
+            "libraries",
+            "what pip install 'img2eeg_jax[app]' brings",
+            f"no {error.name}",
         ) from None
 
 

@@ -217,7 +217,7 @@ function drawMap(now) {
   const isSame = time !== null && time < values.length;
   const first = isSame ? time : strongest(now.values).time;
   time = first;
-  map = Scalp.start(figure, { ...head, times_ms: answer.times_ms, first, metrics: [{ label: answer.unit, values, limit, signed: true }] });
+  map = Scalp.start(figure, { ...head, times_ms: answer.times_ms, first, metrics: [{ label: `EEG (${answer.unit})`, values, limit, signed: true }] });
   Plotly.relayout("plot", { shapes: [cursor()] });
 }
 find("#scalp").addEventListener("time", event => {
