@@ -52,7 +52,8 @@ def test_answer_is_what_the_encoder_predicts(client, network, encoder, tmp_path)
     first, second = answer["images"]
     np.testing.assert_allclose(first["values"], expected.data[0], atol=1e-4)
     assert (first["name"], second["name"]) == ("a.png", "b.png")
-    assert answer["unit"] == "µV" and answer["ch_names"] == ["O1", "Oz", "O2"]
+    assert answer["unit"] == "µV"
+    assert answer["ch_names"] == ["O1", "Oz", "O2"]
     assert answer["times_ms"] == [0, 10, 20, 30, 40]
     assert [area["name"] for area in answer["areas"]] == ["V1", "V2", "V4", "IT"]
     it = encoder.features(path, "IT")
@@ -122,7 +123,8 @@ def test_hostile_uploads_get_one_line(client, network, pictures, status, found):
     answer = post(client, network, pictures)
     assert answer.status_code == status
     message = answer.json()["error"]
-    assert found in message and "\n" not in message
+    assert found in message
+    assert "\n" not in message
     # The next one is answered.
     assert post(client, network, [("a.png", png())]).status_code == 200
 
@@ -146,7 +148,7 @@ def test_an_upload_without_a_length_is_counted(client, network):
     [
         ("../../etc/passwd.png", "passwd.png"),
         ("C:\\windows\\a.png", "a.png"),
-        ("<img src=x onerror=alert(1)>.png", "img srcx onerroralert(1).png"),
+        ("<img src=x onerror=alert(1)>.png", "img src=x onerror=alert(1).png"),
         ("a\x00\x1b[31mb.png", "a[31mb.png"),
         ("=cmd.png", "cmd.png"),
         ("..", "picture"),
@@ -194,10 +196,12 @@ def test_an_open_page_answers_to_addresses_but_not_to_names(network):
 def test_headers(client):
     answer = client.get("/")
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy and "script-src 'self';" in policy
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "set-cookie" not in answer.headers
-    assert "<script>" not in answer.text and "https://" not in answer.text
+    assert "<script>" not in answer.text
+    assert "https://" not in answer.text
 
 
 def test_nothing_is_kept(client, network, tmp_path, monkeypatch):
@@ -221,7 +225,8 @@ def test_nothing_is_kept(client, network, tmp_path, monkeypatch):
 def test_wrong_choices(client, network, fields, found):
     fields = {"network": network, **fields}
     answer = post(client, pictures=[("a.png", png())], **fields)
-    assert answer.status_code == 400 and found in answer.json()["error"]
+    assert answer.status_code == 400
+    assert found in answer.json()["error"]
 
 
 def test_no_picture(client, network):
