@@ -26,7 +26,7 @@ def test_named_ones_are_not_searched_for(runs):
 
 
 def test_none(tmp_path):
-    with pytest.raises(InputError, match="expected a trained network .* found none"):
+    with pytest.raises(InputError, match=r"expected a trained network .* found none"):
         find([], [str(tmp_path)])
 
 
