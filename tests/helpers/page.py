@@ -1,0 +1,59 @@
+"""The page over a small network: within this process, and as a server of its own."""
+
+import contextlib
+import io
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from helpers.encoders import encoder_of
+from helpers.tiny_network import REALNET_ARGUMENTS
+from img2eeg_jax.models.realnet import ReAlNet
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "img2eeg_jax" / "app" / "examples"
+
+
+def save_network(folder):
+    """Writes a small network as `save_pretrained` does; returns the encoder."""
+    encoder = encoder_of(folder, ReAlNet(**REALNET_ARGUMENTS), REALNET_ARGUMENTS)
+    encoder.save_pretrained(folder)
+    return encoder
+
+
+def png(seed=0, size=(40, 30)):
+    """Returns the bytes of a picture of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def served(folder, **environment):
+    """Starts ``app.py``; yields (address, process)."""
+    process = subprocess.Popen(
+        [sys.executable, "app.py", f"--checkpoint={folder}", "--port=0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environment,
+        cwd=EXAMPLES.parents[2],
+    )
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+            if found:
+                break
+        else:
+            raise AssertionError(said)
+        yield found[0], process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
