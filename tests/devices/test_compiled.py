@@ -63,7 +63,8 @@ PROGRAM = textwrap.dedent(
 def compile_once(folder, **environment):
     ours = {"IMG2EEG_CACHE": str(folder), "XLA_FLAGS": quick_xla_flags()}
     result = run_program(PROGRAM, **ours | environment)
-    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
     return json.loads(result.stdout)
 
 
@@ -91,7 +92,8 @@ class TestKindOfCPU:
 
     def test_arm(self):
         kinds = {kind_of_cpu(ARM, 1), kind_of_cpu(ARM.replace(" sve", ""), 1)}
-        assert len(kinds) == 2 and None not in kinds
+        assert len(kinds) == 2
+        assert None not in kinds
 
     @pytest.mark.parametrize("text", ["", "processor\t: 0\nisa\t\t: rv64imafdc\n"])
     def test_unknown(self, text):
@@ -101,11 +103,13 @@ class TestKindOfCPU:
 class TestKept:
     def test_a_second_process_compiles_nothing(self, tmp_path):
         first, second = (compile_once(tmp_path) for _ in range(2))
-        assert first["cache_misses"] > 0 and first["cache_hits"] == 0
+        assert first["cache_misses"] > 0
+        assert first["cache_hits"] == 0
         assert second["cache_misses"] == 0
         assert second["cache_hits"] == first["cache_misses"]
         (kind,) = (tmp_path / "compiled").iterdir()
-        assert str(kind) == first["folder"] and kind.name.startswith("cpu-")
+        assert str(kind) == first["folder"]
+        assert kind.name.startswith("cpu-")
 
     def test_whoever_chose_another_folder(self, tmp_path):
         own = str(tmp_path / "own")
