@@ -30,6 +30,7 @@ lint: $(INSTALLED)
 # The manual, in docs/_build/html; it needs no network, and a warning fails it.
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+	@echo "the manual: docs/_build/html/index.html"
 
 # Executes the notebooks in kernels of their own: it trains the demo, about 3 minutes.
 notebooks: $(INSTALLED)
