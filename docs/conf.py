@@ -47,6 +47,7 @@ html_theme = "furo"
 html_title = "img2eeg_jax"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
+html_search_scorer = str(DOCS / "search_scores.js")
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
