@@ -257,11 +257,11 @@ def _api_page(package: str, names: list[str]) -> str:
 
 
 def _with_own_gradients(module: str) -> Iterator[str]:
-    """Yields directives of the functions that autodoc takes for data, and leaves out."""
+    """Yields directives of functions that autodoc takes for data, and leaves out."""
     path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
     # A package's own module has none.
     text = path.read_text("utf-8") if path.exists() else ""
     for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            if any("custom_vjp" in ast.unparse(d) for d in node.decorator_list):
-                yield f"\n.. autofunction:: {module}.{node.name}"
+        is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        if is_public and "custom_vjp" in "".join(map(ast.unparse, node.decorator_list)):
+            yield f"\n.. autofunction:: {module}.{node.name}"
