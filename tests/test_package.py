@@ -134,19 +134,30 @@ def test_licence_and_extras(metadata):
     assert extras == {*expected, "all"}
 
 
-def test_what_needs_training_says_how_it_is_installed(installed, tmp_path):
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("train", ["--config=demo", "--workdir=run"]),
+        ("prepare_data", ["--data_dir=data", "--source=synthetic"]),
+    ],
+)
+def test_what_needs_training_says_how_it_is_installed(
+    script, flags, installed, tmp_path
+):
+    """Before anything is written."""
     program = (
         "import sys\n"
         "sys.modules['tensorflow'] = None\n"
-        "from img2eeg_jax.scripts import train\n"
-        "sys.argv = ['img2eeg-train', '--config=demo', '--workdir=run']\n"
-        "train.run()\n"
+        f"from img2eeg_jax.scripts import {script}\n"
+        f"sys.argv = ['{script}', *{flags}]\n"
+        f"{script}.run()\n"
     )
     result = run(installed, tmp_path, program)
     assert result.returncode == 1
     expected = "installed, as by pip install 'img2eeg_jax[train]', found none"
     assert result.stderr.splitlines()[-1].endswith(expected)
     assert "Traceback" not in result.stderr
+    assert not (tmp_path / "data" / "image_set").exists()
 
 
 def test_recipes_by_name_away_from_the_repository(installed, tmp_path):
