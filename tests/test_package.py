@@ -200,16 +200,22 @@ def test_commands_of_a_new_environment(wheel, tmp_path):
     """All of them start; one trains an epoch, and one predicts with what it wrote."""
     venv.create(tmp_path / "venv", with_pip=False)
     commands = tmp_path / "venv" / "bin"
-    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    # Of this environment what is installed, but not the repository.
-    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     alone = ["--no-deps", "--no-index"]
     python = ["--python", str(commands / "python")]
-    subprocess.run([*pip, *python, "install", *alone, str(wheel)], check=True)
+    # As if the repository were nowhere: pip would take the package for installed.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(
+        [*pip, *python, "install", *alone, str(wheel)],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+    )
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    # Of this environment what is installed, but not the repository.
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def call(name, *arguments):
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         result = subprocess.run(
             [commands / name, *arguments],
             cwd=tmp_path,
