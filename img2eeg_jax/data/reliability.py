@@ -30,10 +30,13 @@ def reliable_channels(
     Raises:
       InputError: none is, there is one repetition, or see `SubjectEEG.means`.
     """
+    if eeg.n_repetitions["training"] < 2:
+        expected = "at least 2 repetitions of training images, for their reliability"
+        raise unexpected("responses", expected, "1")
     n_images, _ = eeg.means("training", channels, window_s)[0].shape[:2]
     _, halves = eeg.means("training", channels, window_s, halves_of=range(n_images))
     reliability = split_half_reliability(halves).mean(-1)
-    # NaN, of one repetition or a constant response, is no reliability.
+    # NaN, of a constant response, is no reliability.
     kept = np.flatnonzero(reliability >= least)
     if not len(kept):
         best = np.nan if np.isnan(reliability).all() else np.nanmax(reliability)

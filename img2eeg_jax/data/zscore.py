@@ -86,12 +86,12 @@ def fit_zscore(mean_eeg: np.ndarray, axes: Axes | None = None) -> ZScore:
         where, when = f"number {channel}", f"sample {time}"
         if axes is not None:
             where, when = axes.ch_names[channel], f"{axes.times_s[time]:.3f} s"
-        kind, place = "EEG", f"channel {where}, {when}"
+        what, place = "EEG that varies", f"channel {where}, {when}"
         if axes is not None and not axes.has_times:
-            kind, place = "responses", f"feature {where}"
+            what, place = "responses that vary", f"feature {where}"
         raise unexpected(
             "z-score",
-            f"{kind} that varies over the {counted(len(mean_eeg), 'image')}",
+            f"{what} over the {counted(len(mean_eeg), 'image')}",
             f"a standard deviation of 0 at {place}",
         )
     return ZScore(mean.astype(np.float32), std.astype(np.float32))

@@ -149,7 +149,9 @@ def zscore(trained: Description, config: Mapping[str, Any] | None) -> Check:
     if config is not None:
         of = config.get("zscore", "training")
         state = RED if of == "training_and_test" else GREEN
-        reason = f"mean and SD of each channel and time: {of.replace('_', ' ')} images"
+        is_eeg = trained.signal is None or trained.signal.is_eeg
+        each = "channel and time" if is_eeg else "feature"
+        reason = f"mean and SD of each {each}: {of.replace('_', ' ')} images"
         if of == "none":
             reason = "there is none: responses are predicted as they are"
     else:

@@ -30,7 +30,7 @@ class FeatureCache:
 
     Attributes:
       folder: `KEY/LAYER.npy`, f32[image, feature], and `KEY/about.json`, where KEY
-        digests backbone, weights, pool and images.
+        digests backbone (name, function, weights), pool and images.
       log: called with a line of what takes long.
     """
 
@@ -71,7 +71,8 @@ class FeatureCache:
         }
         # The place of the weights says nothing of the features.
         told = {name: about[name] for name in about if name != "backbone"}
-        key = digest_of({**told, "digest": backbone.digest})[:16]
+        whose = {"name": backbone.name, "program": backbone.program}
+        key = digest_of({**told, **whose, "digest": backbone.digest})[:16]
         place = self.folder / key
         paths = {layer: place / f"{_safe(layer)}.npy" for layer in layers}
         if not all(path.exists() for path in paths.values()):

@@ -215,12 +215,8 @@ def _open(
         expected = f"a file of features ({', '.join(SUFFIXES)})"
         raise unexpected(path, expected, repr(path.suffix))
     with expecting(path, "a file of features", *_DAMAGE):
-        if path.suffix == ".npy":
-            # Pickles, which may run code, are refused.
-            entries = {UNNAMED: np.load(path, mmap_mode="r", allow_pickle=False)}
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                entries = {name: file[name] for name in file.files}
+        if path.suffix in (".npy", ".npz"):
+            entries = _read_numpy(path)
         else:
             entries = read_mat_or_hdf5(path, "a file of features")
     layers = {
@@ -238,6 +234,15 @@ def _open(
         lines = beside.read_text(encoding="utf-8").splitlines()
         names = [line.strip() for line in lines if line.strip()]
     return layers, names
+
+
+def _read_numpy(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads an array or an archive, whatever the name says; refuses pickles."""
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return {UNNAMED: found}
+    with found:
+        return {name: found[name] for name in found.files}
 
 
 def _text(name: Any) -> str:

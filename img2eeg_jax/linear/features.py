@@ -83,6 +83,11 @@ class Backbone(WithLayers, abc.ABC):
           InputError: there is no such layer.
         """
 
+    @property
+    def program(self) -> str:
+        """Tells what it computes from what others do; "" where only its name does."""
+        return ""
+
     def describe(self) -> dict[str, Any]:
         """Returns what a checkpoint says of it, JSON's own types."""
         return {"kind": "own", "name": self.name, "digest": self.digest}
@@ -122,8 +127,18 @@ class JaxBackbone(Backbone):
         self._precision = precision
         # (layers, pool) → what computes them.
         self._runs: dict[Any, Run] = {}
-        image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-        self.layers = tuple(jax.eval_shape(function, variables, image))
+        self.layers = tuple(jax.eval_shape(function, variables, self._image))
+
+    @property
+    def _image(self) -> jax.ShapeDtypeStruct:
+        shape = (1, self.image_size, self.image_size, 3)
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    @functools.cached_property
+    def program(self) -> str:
+        """See the base class: SHA-256 of the function, traced, and the precision."""
+        traced = jax.jit(self._function).lower(self._variables, self._image)
+        return f"{sha256_of_bytes(traced.as_text().encode())} {self._precision}"
 
     def features(
         self, images: Iterable[np.ndarray], layers: Sequence[str], pool: str
@@ -201,6 +216,11 @@ class OwnBackbone(JaxBackbone):
         super().__init__(name, function, variables, image_size, precision=precision)
         # JAX sorts the keys of a dict.
         self.layers = (*AREAS, LOGITS, PIXELS) if width else (PIXELS,)
+
+    @property
+    def program(self) -> str:
+        """See the base class; the function is always the same."""
+        return f"{self.network.dtype} {self.precision}"
 
     def describe(self) -> dict[str, Any]:
         """See the base class."""
@@ -281,7 +301,7 @@ def check_rows(values: np.ndarray, n_images: int, where: str) -> np.ndarray:
     Raises:
       InputError: another number of rows, no numbers, or NaN among them.
     """
-    if values.dtype.kind not in "fiu" or values.ndim < 2:
+    if values.dtype.kind not in "fiu" or values.ndim < 2 or 0 in values.shape[1:]:
         found = f"{values.dtype} of shape {values.shape}"
         raise unexpected(where, "numbers [image, feature]", found)
     if len(values) != n_images:

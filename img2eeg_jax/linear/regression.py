@@ -71,6 +71,9 @@ class Regression:
             n_components = _N_COMPONENTS
         arguments: dict[str, Any] = {"n_components": n_components, "seed": self.seed}
         if self.n_folds:
+            if len(set(concepts)) < 2:
+                expected = "0, as no concept can be held out of a single one"
+                raise unexpected("`n_folds`", expected, self.n_folds)
             arguments["groups"] = np.asarray(concepts)
             arguments["folds"] = min(self.n_folds, len(set(concepts)))
         if self._is_banded:

@@ -204,4 +204,9 @@ def run() -> None:
         _names_features,
         "expected either --backbone or --features",
     )
+    flags.register_multi_flags_validator(
+        ["features", "test_features"],
+        lambda values: bool(values["features"] or not values["test_features"]),
+        "expected --features with --test_features",
+    )
     common.run(main, {"window_s": "window", "folds": "n_folds"})

@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
+from img2eeg_jax.axes import Axes
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.data.preprocessing.choices import Choices
 from img2eeg_jax.evaluation import leaks
+from img2eeg_jax.signal_layout import SignalLayout
 
 TRAINED = Description("realnet", {}, 64, data={"image_list_sha256": "a" * 64})
 
@@ -76,6 +78,15 @@ def test_whitening_without_a_record():
 )
 def test_zscore(config, state):
     assert leaks.zscore(TRAINED, config).state == state
+
+
+def test_zscore_is_of_what_is_predicted():
+    axes = Axes.of_features(["a"])
+    signal = SignalLayout.for_eeg("features", axes, axes.times_s)
+    of_features = dataclasses.replace(TRAINED, signal=signal)
+    reasons = [leaks.zscore(of, {}).reason for of in (TRAINED, of_features)]
+    assert "SD of each channel and time: training images" in reasons[0]
+    assert "SD of each feature: training images" in reasons[1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from helpers.checkpoints import refusal
 from helpers.linear import NetworkWithGrayLayer
 from img2eeg_jax.linear import cache
 from img2eeg_jax.linear.cache import FeatureCache
-from img2eeg_jax.linear.features import Backbone
+from img2eeg_jax.linear.features import Backbone, JaxBackbone
 
 N = 9
 
@@ -84,6 +84,29 @@ def test_what_is_another_is_computed(tmp_path, images, change):
     arguments["backbone"].seen = 0
     read(tmp_path, **arguments)
     assert arguments["backbone"].seen == N
+    assert len(list(tmp_path.glob("*/about.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "another"},
+        {"function": lambda _, pixels: {"sum": pixels.sum(3) + 1}},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_functions_with_the_same_weights_are_told_apart(tmp_path, images, change):
+    first = {
+        "name": "sum",
+        "function": lambda _, pixels: {"sum": pixels.sum(3)},
+        "variables": {"none": np.zeros(1, np.float32)},
+        "image_size": 4,
+    }
+    for changes in ({}, {}, change):
+        found = read(tmp_path, JaxBackbone(**first | changes), images, ("sum",))["sum"]
+    extra = 1 if "function" in change else 0
+    expected = images.sum(3).reshape(N, -1) / 255 + extra
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
     assert len(list(tmp_path.glob("*/about.json"))) == 2
 
 

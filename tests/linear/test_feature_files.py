@@ -116,3 +116,17 @@ def test_layers_of_the_test_images(tmp_path):
     np.savez(tmp_path / "b.npz", other=FC)
     message = refusal(lambda: FeatureFiles(tmp_path / "a.npz", tmp_path / "b.npz"))
     assert message.endswith("expected a layer of conv, fc, found other")
+
+
+def test_an_archive_under_the_name_of_an_array(tmp_path):
+    path = tmp_path / "x.npy"
+    with open(path, "wb") as file:
+        np.savez(file, fc=FC)
+    np.testing.assert_allclose(read(path, ("fc",))["fc"], FC, rtol=1e-6)
+
+
+def test_a_layer_without_features(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, none=FC[:, :0], fc=FC)
+    message = refusal(lambda: read(path, ("none",)))
+    assert message.startswith(f"{path}: none: expected numbers [image, feature]")

@@ -147,6 +147,28 @@ def test_another_run_is_refused(own, data_dir, fitted, snapshot):
     assert snapshot(fitted) == before
 
 
+def test_runs_of_one_and_of_several_subjects_do_not_mix(
+    own, data_dir, fitted, tmp_path
+):
+    message = refusal(lambda: run(own, fitted, data_dir, subjects=(1, 2)))
+    expected = f"{fitted}/config.json: expected a run of several subjects, found a run"
+    assert message.startswith(expected)
+    shutil.copytree(fitted, tmp_path / "sub-01")
+    message = refusal(lambda: run(own, tmp_path, data_dir))
+    expected = f"{tmp_path}/sub-01/config.json: expected a run of one subject, found"
+    assert message.startswith(expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["sub-01"]
+
+
+def test_a_single_concept_cannot_be_held_out():
+    features = {"gray": np.random.default_rng(0).standard_normal((6, 2))}
+    message = refusal(lambda: Regression().prepare(features, ["one"] * 6))
+    assert message.startswith("`n_folds`: expected 0, as no concept can be held out")
+    alone = Regression(n_folds=0)
+    prepared = alone.prepare(features, ["one"] * 6)
+    assert alone.fit(prepared, features["gray"]).ridge.scores is not None
+
+
 def test_a_backbone_outside_the_checkpoint(gray, data_dir, tmp_path):
     choices = fit.Choices(
         ("mean", "gray"),

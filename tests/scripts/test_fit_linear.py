@@ -177,6 +177,7 @@ def test_features_that_do_not_fit(commands, data_dir, tmp_path, name):
         (["--backbone=pixels", "--features=a.npy"], "either --backbone or --features"),
         (["--backbone=pixels", "--preset=lasso"], re.escape(f"<{'|'.join(PRESETS)}>")),
         (["--backbone=pixels", "--alphas=-1"], "alphas"),
+        (["--backbone=pixels", "--test_features=a.npy"], "--features with --test_fe"),
     ],
 )
 def test_wrong_flags(commands, tmp_path, flags, word):

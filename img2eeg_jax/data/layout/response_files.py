@@ -11,6 +11,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,22 +67,32 @@ def read_responses(
             "numbers of image × repetition × feature",
             f"{values.dtype} of shape {values.shape}",
         )
-    names = tuple(str(name) for name in names.ravel())
+    names = tuple(_text(name) for name in names.ravel())
     if len(names) != values.shape[2] or len(set(names)) != len(names):
         raise unexpected(
             f"{path}: feature_names",
             f"{values.shape[2]} different ones",
             f"{len(names)}, {len(set(names))} of them different",
         )
-    values = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
     is_finite = np.isfinite(values).all((1, 2))
     if not is_finite.all():
         row = int(np.flatnonzero(~is_finite)[0])
         raise unexpected(
-            f"{path}: responses", "finite numbers", f"others of image {row}"
+            f"{path}: responses",
+            "finite numbers of float32",
+            f"others of image {row}",
         )
-    axes = Axes.of_features(names, str(unit) or UNKNOWN)
+    if unit.size != 1:
+        raise unexpected(f"{path}: unit", "one", f"an array of shape {unit.shape}")
+    axes = Axes.of_features(names, _text(unit.item()) or UNKNOWN)
     return PreprocessedEEG(values[..., np.newaxis], axes)
+
+
+def _text(name: Any) -> str:
+    """Returns a name, which other tools write as bytes, too."""
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def write_responses(

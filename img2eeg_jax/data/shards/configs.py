@@ -139,8 +139,9 @@ class EEGConfig(tfds.core.BuilderConfig):
             self._read_noise_free(partition, (len(eeg.eeg), *eeg.axes.shape))
         if axes[0] != axes[1]:
             what = "channels and times" if axes[0].has_times else "features and unit"
-            expected = f"the {what} of {paths[0]} ({axes[0]})"
-            raise unexpected(paths[1], expected, f"others ({axes[1]})")
+            ours, theirs = (f"{one}, unit {one.unit}" for one in axes)
+            expected = f"the {what} of {paths[0]} ({ours})"
+            raise unexpected(paths[1], expected, f"others ({theirs})")
 
     def examples(self, partition: str) -> Iterator[dict[str, np.ndarray]]:
         """Yields `eeg` f32[repetition, channel, time] of each image of a partition.

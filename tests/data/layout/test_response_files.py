@@ -28,6 +28,15 @@ def test_what_is_written_is_read(tmp_path, unit, expected):
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
+def test_bytes_are_names_and_a_unit_may_be_a_list_of_one(tmp_path):
+    path = responses_path(tmp_path, 1, "test")
+    path.parent.mkdir(parents=True)
+    text = {"feature_names": np.array(["µ", "b", "c"]), "unit": np.array(["beta"])}
+    np.savez(path, **(GOOD | {k: np.char.encode(v, "utf-8") for k, v in text.items()}))
+    axes = read_responses(tmp_path, 1, "test").axes
+    assert axes == Axes.of_features(("µ", "b", "c"), "beta")
+
+
 def test_no_such_subject(tmp_path):
     write_responses(tmp_path, 3, "training", np.ones((2, 1, 4)), NAMES)
     with pytest.raises(InputError, match=r"sub-04: .*only these in .*: sub-03"):
@@ -41,6 +50,7 @@ GOOD = {
 }
 NOT_FINITE = np.ones((5, 2, 3))
 NOT_FINITE[3, 1, 0] = np.inf
+TOO_LARGE = np.full((5, 2, 3), 1e300)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +58,13 @@ NOT_FINITE[3, 1, 0] = np.inf
     [
         ({"responses": np.ones((5, 3))}, r"numbers of image × .*shape \(5, 3\)"),
         ({"responses": np.full((5, 2, 3), "x")}, "numbers of image × "),
-        ({"responses": NOT_FINITE}, "finite numbers, found others of image 3"),
+        ({"responses": NOT_FINITE}, "finite numbers of float32, found .* image 3"),
+        ({"responses": TOO_LARGE}, "finite numbers of float32, found .* image 0"),
         ({"responses": np.full((5, 2, 3), None)}, "without pickles"),
         ({"feature_names": np.array(["a", "b"])}, "3 different ones, found 2, 2 of"),
         ({"feature_names": np.array(["a", "b", "b"])}, "found 3, 2 of them different"),
         ({"unit": None}, "responses, feature_names, unit, found no unit"),
+        ({"unit": np.array(["V", "mV"])}, "unit: expected one, found an array of sh"),
     ],
 )
 def test_damage_is_told(tmp_path, changes, message):
