@@ -38,8 +38,10 @@ def serve(
       InputError: there is no encoder, the first cannot be loaded, or the address is
         not to be had.
     """
-    # The page warns of unfamiliar pictures itself; nothing of them goes to a log.
-    logging.getLogger(familiarity.__name__).setLevel(logging.ERROR)
+    # The page itself warns of unfamiliar pictures and malformed requests; nothing of
+    # them goes to a log.
+    for name in (familiarity.__name__, "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     library = find(checkpoints)
     log(f"loading {library.names[0]}")
     _warm(library)
