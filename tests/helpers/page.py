@@ -5,12 +5,15 @@ import io
 import os
 import pathlib
 import re
+import socket
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 
 import numpy as np
+import uvicorn
 from PIL import Image
 
 from helpers.encoders import encoder_of
@@ -46,6 +49,20 @@ def bomb(width=60_000, height=60_000):
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10_000)))
     return b"\x89PNG\r\n\x1a\n" + data + chunk(b"IEND", b"")
+
+
+@contextlib.contextmanager
+def running(app):
+    """Serves an application from a thread of this process; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        thread = threading.Thread(target=server.run, args=([sock],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextlib.contextmanager
