@@ -80,6 +80,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        # Who comes from now on waits until the server is up.
+        sock.listen()
     except OSError:
         sock.close()
         raise

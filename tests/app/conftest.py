@@ -1,8 +1,7 @@
-"""A small network that the page shows, and a browser to look at it."""
+"""A small network that the page shows."""
 
 import pytest
 
-from helpers.browser import chromium
 from helpers.page import save_network
 
 
@@ -12,9 +11,3 @@ def network(tmp_path_factory):
     folder = tmp_path_factory.mktemp("network") / "tiny"
     save_network(folder)
     return str(folder)
-
-
-@pytest.fixture(scope="package")
-def browser():
-    with chromium() as browser:
-        yield browser

@@ -95,7 +95,7 @@ def visited(browser, address, expected=(), **options):
 
 def wait_until(page, expression):
     """Waits until an expression is true, which the page's policy must not hinder."""
-    for _ in range(600):
+    for _ in range(200):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)
