@@ -1,7 +1,7 @@
 """What the page shows of a prediction, as JSON's own types."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -162,8 +162,3 @@ def _colours(ch_names: Sequence[str]) -> list[str]:
 
 def _familiarity(eeg: Prediction, row: int) -> float | None:
     return None if eeg.familiarity is None else round(float(eeg.familiarity[row]), 2)
-
-
-def limits_in_words(limits: Any) -> Mapping[str, int]:
-    """Returns the limits that the page tells, and checks before it sends."""
-    return {name: getattr(limits, name) for name in ("n_bytes", "n_pictures")}

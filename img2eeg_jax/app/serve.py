@@ -38,8 +38,10 @@ def serve(
       InputError: there is no encoder, the first cannot be loaded, or the address is
         not to be had.
     """
-    # The page warns of unfamiliar pictures itself; nothing of them goes to a log.
-    logging.getLogger(familiarity.__name__).setLevel(logging.ERROR)
+    # The page itself warns of unfamiliar pictures and malformed requests; nothing of
+    # them goes to a log.
+    for name in (familiarity.__name__, "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     library = find(checkpoints)
     log(f"loading {library.names[0]}")
     _warm(library)
@@ -78,6 +80,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        # Who comes from now on waits until the server is up.
+        sock.listen()
     except OSError:
         sock.close()
         raise

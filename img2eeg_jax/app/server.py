@@ -11,11 +11,11 @@ from typing import Any
 import jinja2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from img2eeg_jax.app import answers, downloads
 from img2eeg_jax.app.guard import LOOPBACK, Guard
@@ -32,7 +32,7 @@ _CACHED = {"cache-control": "max-age=3600"}
 
 def make_app(
     library: Library, limits: Limits | None = None, host: str = LOOPBACK
-) -> Starlette:
+) -> ASGIApp:
     """Builds the page's application.
 
     Args:
@@ -41,7 +41,7 @@ def make_app(
       host: where it listens, see `Guard`.
     """
     page = _Page(library, limits or Limits())
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page.show),
             Route("/encoder", page.encoder),
@@ -53,10 +53,16 @@ def make_app(
             Mount("/static", StaticFiles(directory=_HERE / "static")),
             Mount("/examples", StaticFiles(directory=_HERE / "examples")),
         ],
-        middleware=[Middleware(Guard, host=host)],
-        exception_handlers={InputError: _told, HTTPException: _http_error},
+        exception_handlers={
+            InputError: _told,
+            HTTPException: _http_error,
+            ClientDisconnect: _gone,
+            Exception: _failed,
+        },
         lifespan=page.lifespan,
     )
+    # Around all of it, so that its headers are on answers to faults, too.
+    return Guard(app, host)
 
 
 class _Page:
@@ -150,6 +156,17 @@ async def _told(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Answers who went away while sending, which is no fault."""
+    return Response(status_code=400)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answers where the page itself is at fault; the server prints where."""
+    fault = unexpected("the page", "an answer", type(error).__name__)
+    return JSONResponse({"error": str(fault)}, 500)
 
 
 async def _look(request: Request) -> Response:

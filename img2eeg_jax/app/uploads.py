@@ -54,7 +54,11 @@ async def read_form(request: Request, limits: Limits) -> Form:
     Raises:
       Refused: it is larger than the limits, slower, or no form.
     """
-    if int(request.headers.get("content-length", 0)) > limits.n_bytes:
+    try:
+        n_bytes = int(request.headers.get("content-length", "0"))
+    except ValueError:
+        raise unexpected("request", "a number as its length", "another") from None
+    if n_bytes > limits.n_bytes:
         raise limits.refuse_bytes()
     try:
         async with asyncio.timeout(limits.read_s):

@@ -30,7 +30,7 @@ def test_none(tmp_path):
         find([], [str(tmp_path)])
 
 
-def test_a_network_is_loaded_once(runs):
-    library = find([str(runs / "one")])
-    assert library.load(str(runs / "one")) is library.load(str(runs / "one"))
-    assert not library.subjects(str(runs / "one"))
+def test_a_network_is_loaded_once(network):
+    library = find([network])
+    assert library.load(network) is library.load(network)
+    assert not library.subjects(network)

@@ -1,8 +1,6 @@
 """The page's answers, to a browser and to who means harm."""
 
 import io
-import struct
-import zlib
 
 import mne
 import numpy as np
@@ -10,10 +8,11 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from helpers.page import png, save_network
+from helpers.page import SVG, bomb, png
 from img2eeg_jax.app.library import find
 from img2eeg_jax.app.limits import Limits
 from img2eeg_jax.app.server import make_app
+from img2eeg_jax.app.uploads import last_part
 from img2eeg_jax.prediction.encoder import Encoder
 
 HOST = "http://127.0.0.1"
@@ -21,19 +20,12 @@ LIMITS = Limits(n_bytes=200_000, n_pictures=3, n_pixels=1_000_000)
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory, quick_compilation):
-    folder = tmp_path_factory.mktemp("network") / "tiny"
-    save_network(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def encoder(network):
+def encoder(network, quick_compilation):
     return Encoder.from_pretrained(network)
 
 
 @pytest.fixture(scope="module")
-def client(network):
+def client(network, quick_compilation):
     with TestClient(make_app(find([network]), LIMITS), base_url=HOST) as client:
         yield client
 
@@ -91,21 +83,6 @@ def test_downloads(client, network, encoder, tmp_path):
     assert Image.open(io.BytesIO(drawn)).format == "PNG"
 
 
-def bomb(width=60_000, height=60_000):
-    """Returns a PNG of few bytes that says that it has a great many pixels."""
-
-    def chunk(kind, data):
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10_000)))
-    return b"\x89PNG\r\n\x1a\n" + data + chunk(b"IEND", b"")
-
-
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-
-
 @pytest.mark.parametrize(
     ("pictures", "status", "found"),
     [
@@ -130,13 +107,9 @@ def test_hostile_uploads_get_one_line(client, network, pictures, status, found):
 
 
 def test_an_upload_without_a_length_is_counted(client, network):
-    read = []
-
     def endless():
         yield b'--b\r\nContent-Disposition: form-data; name="p"; filename="a"\r\n\r\n'
-        for i in range(100):
-            read.append(i)
-            yield bytes(50_000)
+        yield from 100 * [bytes(50_000)]
 
     kind = {"content-type": "multipart/form-data; boundary=b"}
     answer = client.post("/predict", content=endless(), headers=kind)
@@ -156,8 +129,6 @@ def test_an_upload_without_a_length_is_counted(client, network):
     ],
 )
 def test_names_are_only_names(sent, shown):
-    from img2eeg_jax.app.uploads import last_part
-
     assert last_part(sent) == shown
 
 
@@ -191,6 +162,45 @@ def test_an_open_page_answers_to_addresses_but_not_to_names(network):
     for host, status in [("192.168.0.7:8765", 200), ("evil.example", 403)]:
         client = TestClient(app, base_url=f"http://{host}")
         assert client.get("/").status_code == status
+
+
+FORM = "multipart/form-data; boundary=b"
+PART = b"--b\r\n%b\r\n\r\nx\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "found"),
+    [
+        (b"", {"content-length": "many"}, "a number as its length"),
+        (b"", {"content-length": "9" * 5000}, "a number as its length"),
+        (b"no form", {}, "a form, found: Invalid multipart"),
+        (PART % b"\x00\xff: x", {}, "a form, found: Invalid multipart"),
+        (PART % b"X: y", {}, "a form, found: The Content-Disposition"),
+        (20 * (PART % b'Content-Disposition: form-data; name="p"'), {}, "at least one"),
+        (b"{}", {"content-type": "application/json"}, "a form, found: Missing"),
+        (b"", {}, "pictures: expected at least one"),
+    ],
+)
+def test_malformed_requests_get_one_line(client, body, headers, found):
+    headers = {"content-type": FORM, **headers}
+    answer = client.post("/predict", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert found in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_a_fault_of_the_page_is_one_line_with_all_headers(network, monkeypatch):
+    monkeypatch.setattr("img2eeg_jax.app.answers.answer", lambda *_: 1 / 0)
+    app = make_app(find([network]), LIMITS)
+    client = TestClient(app, base_url=HOST, raise_server_exceptions=False)
+    with client:
+        answer = post(client, network, [("a.png", png())])
+    assert answer.status_code == 500
+    assert answer.json() == {
+        "error": "the page: expected an answer, found ZeroDivisionError"
+    }
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
 
 
 def test_headers(client):
@@ -227,8 +237,3 @@ def test_wrong_choices(client, network, fields, found):
     answer = post(client, pictures=[("a.png", png())], **fields)
     assert answer.status_code == 400
     assert found in answer.json()["error"]
-
-
-def test_no_picture(client, network):
-    answer = client.post("/predict", data={"encoder": network})
-    assert answer.status_code == 400

@@ -5,16 +5,22 @@ import io
 import os
 import pathlib
 import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import zlib
 
 import numpy as np
+import uvicorn
 from PIL import Image
 
 from helpers.encoders import encoder_of
 from helpers.tiny_network import REALNET_ARGUMENTS
 from img2eeg_jax.models.realnet import ReAlNet
 
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 EXAMPLES = pathlib.Path(__file__).parents[2] / "img2eeg_jax" / "app" / "examples"
 
 
@@ -31,6 +37,32 @@ def png(seed=0, size=(40, 30)):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def bomb(width=60_000, height=60_000):
+    """Returns a PNG of few bytes that says that it has a great many pixels."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10_000)))
+    return b"\x89PNG\r\n\x1a\n" + data + chunk(b"IEND", b"")
+
+
+@contextlib.contextmanager
+def running(app):
+    """Serves an application from a thread of this process; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        thread = threading.Thread(target=server.run, args=([sock],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextlib.contextmanager

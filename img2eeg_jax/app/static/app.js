@@ -173,7 +173,7 @@ function drawPlot(now) {
   }
   const axis = { zeroline: true, automargin: true, fixedrange: true };
   const layout = {
-    showlegend: false, margin: { l: 54, r: 12, t: 8, b: 44 }, hovermode: "closest",
+    showlegend: false, margin: { l: 54, r: 12, t: 8, b: 44 }, hovermode: "closest", hoverdistance: -1,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     xaxis: { ...axis, title: { text: "time after image onset (ms)" }, zeroline: false, anchor: hasTrust ? "y2" : "y" },
     yaxis: { ...axis, title: { text: `predicted EEG (${unit})` }, domain: [hasTrust ? .3 : 0, 1] },

@@ -19,13 +19,15 @@ const written = value => (value === null ? "undefined" : value.toFixed(3).replac
 
 function start(figure, data) {
   const find = selector => figure.querySelector(selector);
-  const [select, slider, play, canvas] = ["select", "input", ".play", "canvas"].map(find);
+  const [select, slider, play, canvas] = ["select", "input", ".play", "canvas"].map(find), electrode = find(".electrode");
   const pixels = integers(data.pixels), weights = integers(data.weights), n = data.names.length;
   const small = document.createElement("canvas");
   small.width = small.height = data.n_pixels;
   let chosen = 0;
 
   data.metrics.forEach((metric, i) => select.add(new Option(metric.label, i)));
+  data.names.forEach((name, i) => electrode.add(new Option(name, i)));
+  electrode.addEventListener("input", () => { chosen = +electrode.value; draw(); });
   slider.max = data.times_ms.length - 1;
   slider.value = data.first;
   const group = find(".electrodes");
@@ -65,6 +67,7 @@ function start(figure, data) {
     find(".time").textContent = `${Math.round(time)} ms`.replace("-", "−");
     slider.setAttribute("aria-valuetext", `${Math.round(time)} ms`);
     find(".readout").textContent = `${data.names[chosen]}, ${Math.round(time)} ms: ${metric.label} ${written(values[chosen])}`.replace(" -", " −");
+    electrode.value = chosen;
     find(".most").textContent = written(metric.limit);
     find(".least").textContent = written(metric.signed ? -metric.limit : 0);
     const used = metric.signed ? STOPS : STOPS.slice(5);
