@@ -46,7 +46,7 @@ def on_grid(epochs: mne.BaseEpochs, choices: Choices) -> tuple[np.ndarray, np.nd
         len(times_s),
         float(times_s[0]),
         epochs.info["sfreq"],
-        tuple(choices.epoch_s),
+        (choices.epoch_s[0], choices.epoch_s[1]),
         choices.sfreq_hz,
     )
     if len(times_s) > _LONGEST_PRODUCT:
