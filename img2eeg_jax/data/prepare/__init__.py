@@ -9,8 +9,6 @@ Whatever a stage can check it checks before its first task. What a task writes a
 complete or not at all, so the same call goes on wherever it was stopped.
 """
 
-import importlib
-
 from img2eeg_jax.data.prepare.request import SOURCES, STAGES, Request
 from img2eeg_jax.data.prepare.rows import describe_rows
 from img2eeg_jax.data.prepare.stages import TASKS
@@ -41,7 +39,7 @@ def prepare(request: Request, log: Log = print) -> None:
     """
     if request.has("shards"):
         # A library that is missing is told before the hours of other stages.
-        importlib.import_module("img2eeg_jax.data.shards.builder")
+        from img2eeg_jax.data.shards import builder  # noqa: F401
     for stage in filter(request.has, STAGES):
         tasks = TASKS[stage](request, (), log)
         for run in dict.fromkeys(task.run for task in tasks):
