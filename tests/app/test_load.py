@@ -1,6 +1,7 @@
 """A server of its own under load, and under attack: it answers, in bounded memory."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import urllib.parse
@@ -48,7 +49,7 @@ def post(address, network, pictures, length=None):
         connection.request("POST", "/predict", body, headers)
     except (BrokenPipeError, ConnectionResetError):
         pass  # It was refused while it was sent, and the answer is there to be read.
-    with connection, connection.getresponse() as response:
+    with contextlib.closing(connection), connection.getresponse() as response:
         return response.status, json.loads(response.read())
 
 
