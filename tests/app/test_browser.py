@@ -93,8 +93,14 @@ def test_the_slider_moves_the_map_and_the_plot_the_slider(browser, address):
             assert shown_time(page) == (f"{10 * at} ms", 10 * at)
             seen.add(tuple(colours(page)))
         assert len(seen) == 5
-        box = page.locator("#plot .nsewdrag").first.bounding_box()
-        page.mouse.click(box["x"] + 1, box["y"] + box["height"] / 2)
+        height = page.evaluate(
+            "(plot => plot._fullLayout.yaxis.d2p(plot.data.find(one => one.name).y[0]))"
+            "(document.querySelector('#plot'))"
+        )
+        plot, start = page.locator("#plot .nsewdrag").first, {"x": 3, "y": height}
+        plot.hover(position=start)
+        page.wait_for_timeout(300)  # as long as Plotly takes to notice
+        plot.click(position=start)
         wait_until(page, "document.querySelector('.scalp input').value == 0")
         page.click(".scalp .play")
         wait_until(page, "document.querySelector('.scalp input').value == 2")

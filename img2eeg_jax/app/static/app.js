@@ -111,7 +111,6 @@ async function predict() {
   if (own !== request) return;
   tell(`Predicted ${answer.images.length === 1 ? answer.images[0].name : `${answer.images.length} pictures`}.`);
   fill();
-  similar(own);
 }
 
 // What was answered.
@@ -240,10 +239,6 @@ function drawAreas() {
     const words = ` ${area.shape.join(" × ")}; mean ${area.means[image].toPrecision(3)}, ${Math.round(100 * area.active[image])} % active`;
     return make("figure", {}, canvas, make("figcaption", {}, make("strong", { textContent: area.name }), words));
   }));
-}
-
-async function similar(own) {
-  find("#similar").hidden = true;
 }
 
 for (const button of document.querySelectorAll("[data-format]")) {
