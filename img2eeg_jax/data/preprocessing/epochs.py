@@ -169,27 +169,30 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
     n_samples = round((choices.epoch_s[1] - choices.epoch_s[0]) * sfreq_hz) + 1
     n_bytes = len(raw.ch_names) * n_samples * 8 * _ARRAYS_A_BLOCK
     step = max(1, int(max_bytes // n_bytes))
-    parts, kept = [], []
+    eeg, n_kept, kept = np.empty(0), 0, []
     counter: collections.Counter[str] = collections.Counter()
     for start in range(0, len(recording.onsets), step):
         onsets = recording.onsets[start : start + step] + raw.first_samp
         epochs = _cut(raw, onsets, choices)
         counter.update(filter(None, map(_why_left_out, epochs.drop_log)))
         if len(epochs):
-            eeg, times_s = resampling.on_grid(epochs, choices)
-            parts.append(eeg)
+            block, times_s = resampling.on_grid(epochs, choices)
+            if not kept:
+                eeg = np.empty((len(recording.onsets), *block.shape[1:]))
+            eeg[n_kept : n_kept + len(block)] = block
+            n_kept += len(block)
             kept.append(epochs.selection + start)
         # Its block of the recording is freed before the next one is cut.
         del epochs
     counts = {name: counter[name] for name in REASONS}
-    if not parts:
+    if not kept:
         found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
         raise unexpected(
             recording.path, f"epochs of {len(recording.onsets)} trials", found
         )
     rows = np.concatenate(kept)
     return Trials(
-        eeg=np.concatenate(parts),
+        eeg=eeg[:n_kept],
         axes=Axes(raw.ch_names, times_s, VOLTS),
         conditions=recording.conditions[rows],
         onsets=recording.onsets[rows],
