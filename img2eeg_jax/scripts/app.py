@@ -30,7 +30,9 @@ def main() -> None:
     # Imported here so that --help and wrong flags answer at once.
     with common.importing(), _extra():
         from img2eeg_jax.app import serve
+        from img2eeg_jax.devices import compiled
 
+    compiled.keep_compiled_programs()
     serve.serve(
         _CHECKPOINT.value or (), host=_HOST.value, port=_PORT.value, log=common.say
     )

@@ -169,7 +169,8 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
     n_samples = round((choices.epoch_s[1] - choices.epoch_s[0]) * sfreq_hz) + 1
     n_bytes = len(raw.ch_names) * n_samples * 8 * _ARRAYS_A_BLOCK
     step = max(1, int(max_bytes // n_bytes))
-    eeg, n_kept, kept = np.empty(0), 0, []
+    eeg, n_kept = np.empty(0), 0
+    kept: list[np.ndarray] = []
     counter: collections.Counter[str] = collections.Counter()
     for start in range(0, len(recording.onsets), step):
         onsets = recording.onsets[start : start + step] + raw.first_samp
