@@ -12,6 +12,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     save_network(folder / "one")
     save_network(folder / "group" / "sub-03")
+    save_network(folder / "group" / "sub-04")
     (folder / "empty").mkdir()
     return folder
 
@@ -34,3 +35,14 @@ def test_a_network_is_loaded_once(network):
     library = find([network])
     assert library.load(network) is library.load(network)
     assert not library.subjects(network)
+
+
+def test_subjects_and_their_mean(runs):
+    group = str(runs / "group")
+    library = find([group])
+    assert library.subjects(group) == {"3": 3, "4": 4, "mean": "mean"}
+    encoder = library.load(group)
+    assert encoder.description.subject == 3
+    assert library.load(group, "3") is encoder
+    with pytest.raises(InputError, match="subject: expected one of 3, 4, mean"):
+        library.load(group, "5")
