@@ -3,7 +3,6 @@
     python -m benchmarks.prediction --checkpoint=runs/demo
     python -m benchmarks.prediction --name=full_size --batch=1 --batch=64
 
-- `startup`: seconds of `predict.py` of one image, from its start to its end.
 - `pictures`: mixed JPEGs of 240 to 960 pixels, decoded and predicted, in turns, by
   as many threads; `of_decoding` is the ratio of the rates. `growth_mb` is what the
   process grew by from image 1,000 to the last of --images (Linux).
@@ -15,7 +14,7 @@
   (`inference_mode`, the faster of two layouts), and the rate of large matrix products.
   PyTorch is left out where it is not installed. 224 pixels, width 64: 3 GB.
 
-Have the machine to yourself. The first three need a run: the demo's.
+Have the machine to yourself. The first two need a run: the demo's.
 """
 
 import importlib.util
@@ -24,8 +23,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -45,7 +42,7 @@ from img2eeg_jax.prediction.pictures import Pictures
 from img2eeg_jax.signal_layout import FEATURES, SignalLayout
 from img2eeg_jax.training.state import init_variables
 
-NAMES = ("startup", "pictures", "overhead", "full_size")
+NAMES = ("pictures", "overhead", "full_size")
 ROOT = pathlib.Path(__file__).parents[1]
 COMPILED = "/jax/core/compile/backend_compile_duration"
 # Images by which memory has settled.
@@ -66,22 +63,6 @@ def main(argv):
         for line in globals()[name]():
             facts = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
             print(json.dumps({"name": name} | line | facts), flush=True)
-
-
-def startup():
-    """Yields the seconds of a command that predicts one image."""
-    with tempfile.TemporaryDirectory() as folder:
-        Image.new("RGB", (500, 500)).save(f"{folder}/x.jpg")
-        command = [
-            *(sys.executable, ROOT / "predict.py", f"--images={folder}/x.jpg"),
-            *(f"--checkpoint={_CHECKPOINT.value}", f"--output={folder}/x.npz"),
-            "--overwrite",
-        ]
-
-        def run():
-            subprocess.run(command, check=True, capture_output=True)
-
-        yield {"seconds": [round(seconds(run), 2) for _ in range(_RUNS.value)]}
 
 
 def pictures():

@@ -35,7 +35,6 @@ _CONTENTS = {
         "how_to/train",
         "how_to/prediction",
         "how_to/*",
-        "app",
     ),
     "Concepts": ("concepts/*",),
     "Coming from": ("coming_from/*",),
@@ -251,5 +250,18 @@ def _api_page(package: str, names: list[str]) -> str:
     parts = [f"# {title}\n"]
     for name in names:
         parts.append(f"## {name.removeprefix('img2eeg_jax.')}\n")
-        parts.append(f"```{{eval-rst}}\n.. automodule:: {name}\n```\n")
+        directives = [f".. automodule:: {name}", *_with_own_gradients(name)]
+        body = "\n".join(directives)
+        parts.append(f"```{{eval-rst}}\n{body}\n```\n")
     return "\n".join(parts)
+
+
+def _with_own_gradients(module: str) -> Iterator[str]:
+    """Yields directives of functions that autodoc takes for data, and leaves out."""
+    path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
+    # A package's own module has none.
+    text = path.read_text("utf-8") if path.exists() else ""
+    for node in ast.parse(text).body:
+        is_public = isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        if is_public and "custom_vjp" in "".join(map(ast.unparse, node.decorator_list)):
+            yield f"\n.. autofunction:: {module}.{node.name}"

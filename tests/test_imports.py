@@ -45,6 +45,8 @@ HOMES = {
     "orbax": ("checkpoints/store.py", "checkpoints/array_handler.py"),
     "tensorstore": ("checkpoints/store.py",),
     "torch": ("interop/", "linear/torch_backbone.py"),
+    "starlette": ("app/",),
+    "uvicorn": ("app/",),
     "absl.flags": ("scripts/",),
     "absl.app": ("scripts/",),
     "ml_collections": (

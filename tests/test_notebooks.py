@@ -31,6 +31,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 AXES = Axes(("O1", "Oz", "O2"), np.arange(5) / 20, VOLTS)
 # Of the areas of `realnet()`: a mean and a standard deviation of each channel.
 N_FAMILIAR = 2 * (4 + 8 + 16 + 32)
+# From pandas, of how MNE reads and shows epochs that have metadata.
+inplace_warning = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")
 
 
 def read(name):
@@ -98,8 +100,7 @@ def _demo(tmp_path, monkeypatch):
     ).save(file_of(tmp_path / "runs" / "demo"))
 
 
-# From pandas, of what MNE does when an object with metadata is shown.
-@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame")
+@inplace_warning
 @pytest.mark.usefixtures("quick_compilation", "_demo")
 def test_own_images(tmp_path, capsys):
     # Magics are IPython's.
@@ -127,6 +128,7 @@ def check_files(folder, eeg_uv):
         np.testing.assert_array_equal(arrays["eeg"], eeg_uv)
 
 
+@inplace_warning
 @pytest.mark.slow
 def test_quickstart_and_own_images(tmp_path, monkeypatch):
     """Minutes: it trains the demo; its pictures and its network serve both."""

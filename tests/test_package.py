@@ -134,19 +134,30 @@ def test_licence_and_extras(metadata):
     assert extras == {*expected, "all"}
 
 
-def test_what_needs_training_says_how_it_is_installed(installed, tmp_path):
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("train", ["--config=demo", "--workdir=run"]),
+        ("prepare_data", ["--data_dir=data", "--source=synthetic"]),
+    ],
+)
+def test_what_needs_training_says_how_it_is_installed(
+    script, flags, installed, tmp_path
+):
+    """Before anything is written."""
     program = (
         "import sys\n"
         "sys.modules['tensorflow'] = None\n"
-        "from img2eeg_jax.scripts import train\n"
-        "sys.argv = ['img2eeg-train', '--config=demo', '--workdir=run']\n"
-        "train.run()\n"
+        f"from img2eeg_jax.scripts import {script}\n"
+        f"sys.argv = ['{script}', *{flags}]\n"
+        f"{script}.run()\n"
     )
     result = run(installed, tmp_path, program)
     assert result.returncode == 1
     expected = "installed, as by pip install 'img2eeg_jax[train]', found none"
     assert result.stderr.splitlines()[-1].endswith(expected)
     assert "Traceback" not in result.stderr
+    assert not (tmp_path / "data" / "image_set").exists()
 
 
 def test_recipes_by_name_away_from_the_repository(installed, tmp_path):
@@ -189,16 +200,22 @@ def test_commands_of_a_new_environment(wheel, tmp_path):
     """All of them start; one trains an epoch, and one predicts with what it wrote."""
     venv.create(tmp_path / "venv", with_pip=False)
     commands = tmp_path / "venv" / "bin"
-    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    # Of this environment what is installed, but not the repository.
-    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     alone = ["--no-deps", "--no-index"]
     python = ["--python", str(commands / "python")]
-    subprocess.run([*pip, *python, "install", *alone, str(wheel)], check=True)
+    # As if the repository were nowhere: pip would take the package for installed.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(
+        [*pip, *python, "install", *alone, str(wheel)],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+    )
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    # Of this environment what is installed, but not the repository.
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def call(name, *arguments):
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         result = subprocess.run(
             [commands / name, *arguments],
             cwd=tmp_path,

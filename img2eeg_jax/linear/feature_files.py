@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from img2eeg_jax.data.array_files import read_mat_or_hdf5
 from img2eeg_jax.data.layout import PARTITIONS
 from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.errors import expecting, unexpected
@@ -199,7 +200,7 @@ def _stacked(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     }
 
 
-# Exceptions by which NumPy, SciPy and h5py tell of a damaged file.
+# Exceptions by which NumPy tells of a damaged file.
 _DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, EOFError),
     *(zipfile.BadZipFile, zlib.error),
@@ -214,8 +215,10 @@ def _open(
         expected = f"a file of features ({', '.join(SUFFIXES)})"
         raise unexpected(path, expected, repr(path.suffix))
     with expecting(path, "a file of features", *_DAMAGE):
-        is_numpy = path.suffix in (".npy", ".npz")
-        entries = _read_numpy(path) if is_numpy else _read_hdf5_or_mat(path)
+        if path.suffix in (".npy", ".npz"):
+            entries = _read_numpy(path)
+        else:
+            entries = read_mat_or_hdf5(path, "a file of features")
     layers = {
         name: values
         for name, values in entries.items()
@@ -240,46 +243,6 @@ def _read_numpy(path: pathlib.Path) -> dict[str, np.ndarray]:
         return {UNNAMED: found}
     with found:
         return {name: found[name] for name in found.files}
-
-
-def _read_hdf5_or_mat(path: pathlib.Path) -> dict[str, np.ndarray]:
-    is_mat = path.suffix == ".mat"
-    with open(path, "rb") as file:
-        start = file.read(8)
-        file.seek(512 if is_mat else 0)
-        is_hdf5 = b"\x89HDF" in (start[:4], file.read(4))
-    if not is_hdf5 and not is_mat:
-        raise unexpected(path, "a file of features", "no HDF5")
-    if not is_hdf5:
-        # Imported here: few files are of this kind.
-        import scipy.io
-
-        with expecting(path, "a file of features", scipy.io.matlab.MatReadError):
-            found = scipy.io.loadmat(path)
-        return {
-            name: np.array([str(np.squeeze(one)) for one in value.ravel()])
-            if value.dtype == object
-            else value
-            for name, value in found.items()
-            if isinstance(value, np.ndarray)
-        }
-    # Imported here: few files are of this kind.
-    import h5py
-
-    entries: dict[str, np.ndarray] = {}
-
-    def keep(name: str, item: Any) -> None:
-        # MATLAB's own entries, such as the references of its cells.
-        if isinstance(item, h5py.Dataset) and not name.startswith("#"):
-            if item.dtype.kind in "fiu":
-                # MATLAB counts axes from the other end.
-                entries[name] = item[()].T if is_mat else item[()]
-            elif h5py.check_string_dtype(item.dtype):
-                entries[name] = item[()]
-
-    with h5py.File(path, "r") as file:
-        file.visititems(keep)
-    return entries
 
 
 def _text(name: Any) -> str:

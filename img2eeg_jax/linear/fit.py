@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from img2eeg_jax.axes import spoken_window
 from img2eeg_jax.checkpoints import run_folder, store
 from img2eeg_jax.checkpoints.description import Description
 from img2eeg_jax.checkpoints.load import Checkpoint
@@ -19,7 +18,7 @@ from img2eeg_jax.data.reliability import reliable_channels
 from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.folders import is_remote
 from img2eeg_jax.data.shards.store import Shards
-from img2eeg_jax.errors import counted, expecting, naming, unexpected
+from img2eeg_jax.errors import expecting, naming, unexpected
 from img2eeg_jax.evaluation.ceilings import spearman_brown_ceiling
 from img2eeg_jax.evaluation.correlation import correlate_over_images
 from img2eeg_jax.files import replace_folder, scratch_dir
@@ -28,6 +27,7 @@ from img2eeg_jax.linear.feature_files import FeatureFiles
 from img2eeg_jax.linear.features import Backbone
 from img2eeg_jax.linear.readout import model_of
 from img2eeg_jax.linear.regression import Fitted, Regression
+from img2eeg_jax.linear.result import Result
 from img2eeg_jax.linear.time_map import TimeMap
 from img2eeg_jax.linear.trust import write_trust
 from img2eeg_jax.locks import only_writer
@@ -40,8 +40,6 @@ MAP_TABLE, MAP_FIGURE = "layers.csv", "layers.png"
 # In the map, the encoder that reads all layers.
 ALL_LAYERS = "all layers"
 
-# Of the mean scores that are printed.
-_WINDOW_S = (0.1, 0.3)
 
 # Partition → layer → f32[image, feature].
 Features = Mapping[str, Mapping[str, np.ndarray]]
@@ -79,23 +77,6 @@ class Choices:
     def __post_init__(self) -> None:
         if self.pool not in POOLS:
             raise unexpected("`pool`", f"one of {', '.join(POOLS)}", f"{self.pool!r}")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """What was fitted of one subject.
-
-    Attributes:
-      subject: whose EEG.
-      folder: of its checkpoint.
-      time_map: r on the test images, of all layers together and of each.
-      fitted: the regression.
-    """
-
-    subject: layout.Label
-    folder: pathlib.Path
-    time_map: TimeMap | None
-    fitted: Fitted
 
 
 def fit_linear(
@@ -437,24 +418,3 @@ def _write_map(time_map: TimeMap, folder: pathlib.Path) -> None:
     time_map.save(folder / MAP_TABLE)
     if time_map.axes.has_times:
         time_map.plot(folder / MAP_FIGURE)
-
-
-def result_table(result: Result) -> str:
-    """Returns the mean scores of a subject's encoders as lines of text."""
-    lines = [f"subject {result.subject}, in {result.folder}"]
-    if result.time_map is None:
-        return lines[0]
-    axes, window_s = result.time_map.axes, None
-    mean_of = str(axes)
-    if axes.has_times:
-        covered = axes.times_s[0] <= _WINDOW_S[0] and axes.times_s[-1] >= _WINDOW_S[1]
-        window_s = _WINDOW_S if covered else tuple(axes.times_s[[0, -1]])
-        mean_of = f"{counted(axes.shape[0], 'channel')} and {spoken_window(window_s)}"
-    lines.append(
-        f"  r over {result.time_map.n_images} test images with the mean of all "
-        f"repetitions, mean of {mean_of} (eval.py gives ceilings and p):"
-    )
-    lines += [
-        f"    {name:<24}{r:6.3f}" for name, r in result.time_map.means(window_s).items()
-    ]
-    return "\n".join(lines)

@@ -55,7 +55,7 @@ def _with_file(name: str) -> str:
     name = os.path.expanduser(name)
     path, colon, rest = name.partition(":")
     ours = recipes()
-    if path not in ours or os.path.exists(path):
+    if path not in ours or os.path.isfile(path):
         return name
     return _from_here(ours[path]) + colon + rest
 

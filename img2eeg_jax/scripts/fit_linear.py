@@ -156,6 +156,7 @@ def main() -> None:
         from img2eeg_jax.devices import compiled
         from img2eeg_jax.linear import fit
         from img2eeg_jax.linear.regression import Regression
+        from img2eeg_jax.linear.result import result_table
 
     compiled.keep_compiled_programs()
     regression = Regression(
@@ -187,7 +188,7 @@ def main() -> None:
         cache_dir=_CACHE_DIR.value,
         log=common.say,
     ):
-        print(fit.result_table(result))
+        print(result_table(result))
 
 
 def _names_features(values: dict[str, Any]) -> bool:

@@ -32,6 +32,15 @@ def chromium():
             browser.close()
 
 
+def _listen(page):
+    """Returns lists that fill: messages and errors, and addresses of requests."""
+    said, requested = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
+    return said, requested
+
+
 @contextlib.contextmanager
 def opened(browser, path, **options):
     """Opens a report; afterwards no message, no error and no request must have come.
@@ -45,10 +54,7 @@ def opened(browser, path, **options):
       The page, its charts drawn.
     """
     page = browser.new_page(**options)
-    said, requested = [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: requested.append(request.url))
+    said, requested = _listen(page)
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-charts=drawn]", timeout=60_000)
     yield page
@@ -56,3 +62,55 @@ def opened(browser, path, **options):
     others = [url for url in requested if not url.startswith(("data:", "blob:"))]
     assert others == [path.as_uri()]
     page.close()
+
+
+@contextlib.contextmanager
+def visited(browser, address, expected=(), **options):
+    """Opens a page of a server; all its requests must have gone there, without cookies.
+
+    Args:
+      browser: of `chromium`.
+      address: of the server.
+      expected: what messages and errors must be, from their beginnings.
+      **options: as of `opened`.
+
+    Yields:
+      The page, ready.
+    """
+    context = browser.new_context(**options)
+    page = context.new_page()
+    said, requested = _listen(page)
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]", timeout=60_000)
+    yield page
+    assert [text[: len(e)] for text, e in zip(said, expected, strict=True)] == [
+        *expected
+    ]
+    assert len(requested) > 5
+    own = (address, f"blob:{address}", "data:")
+    assert [url for url in requested if not url.startswith(own)] == []
+    assert context.cookies() == []
+    context.close()
+
+
+def wait_until(page, expression):
+    """Waits until an expression is true, which the page's policy must not hinder."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never true: {expression}")
+
+
+def serious_faults(page):
+    """Returns what axe-core finds that keeps people from using a page."""
+    if importlib.util.find_spec("axe_playwright_python") is None:
+        pytest.skip("needs axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [
+        (fault["id"], node["html"][:150], node["failureSummary"][:300])
+        for fault in Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]

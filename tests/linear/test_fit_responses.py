@@ -12,6 +12,7 @@ from img2eeg_jax.data.shards.store import Shards
 from img2eeg_jax.data.sources.synthetic import write_synthetic
 from img2eeg_jax.linear import fit
 from img2eeg_jax.linear.regression import Regression
+from img2eeg_jax.linear.result import result_table
 from img2eeg_jax.prediction.encoder import Encoder
 
 ALPHA = 5.0
@@ -89,7 +90,7 @@ def test_predicts_what_scikit_learn_does(gray, data_dir):
     assert [row["feature"] for row in rows if row["layer"] == "gray"] == [*NAMES]
     # Nothing of it is over time.
     assert not (data_dir.parent / "run" / fit.MAP_FIGURE).exists()
-    assert "mean of 5 features (eval.py gives" in fit.result_table(found)
+    assert "mean of 5 features (eval.py gives" in result_table(found)
 
 
 def test_reliable_features_are_kept(gray, data_dir):

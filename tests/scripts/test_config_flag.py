@@ -76,7 +76,7 @@ def test_right_keys_are_not_blamed(commands, tmp_path):
 
 @pytest.mark.parametrize("form", ["--config=demo", "--config", "--config=demo:small"])
 def test_a_recipe_has_a_name(form, monkeypatch, tmp_path):
-    """A file that is called the same comes first."""
+    """A file that is called the same comes first; a folder is no recipe."""
     given = [form] if "=" in form else [form, "demo"]
     monkeypatch.chdir(ROOT)
     assert config_flag.with_files(["train.py", *given]) == [
@@ -85,7 +85,9 @@ def test_a_recipe_has_a_name(form, monkeypatch, tmp_path):
     ]
     monkeypatch.chdir(tmp_path)
     expected = [word.replace("demo", f"{ROOT}/configs/demo.py") for word in given]
+    (tmp_path / "demo").mkdir()
     assert config_flag.with_files(given) == expected
+    (tmp_path / "demo").rmdir()
     (tmp_path / "demo").touch()
     assert config_flag.with_files(given) == given
 

@@ -196,9 +196,12 @@ def test_eval_scores_a_converted_encoder(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("1024", "predicts features, which has no EEG"), ("cornet_s", "found cornet_s")],
+    [
+        ("1024", "responses_training.npz: expected an .npz of responses"),
+        ("cornet_s", "found cornet_s"),
+    ],
 )
-def test_eval_refuses_what_predicts_no_eeg(converted, data_original, name, words):
+def test_eval_refuses_what_the_data_do_not_have(converted, data_original, name, words):
     with pytest.raises(InputError, match=words):
         evaluate(converted / name, data_original)
 

@@ -34,8 +34,12 @@ def prepare(request: Request, log: Log = print) -> None:
       log: called with lines on what is done.
 
     Raises:
-      InputError: something the user gave is wrong, or the disk is full.
+      InputError: something the user gave is wrong, a library that a stage needs is
+        not installed, or the disk is full.
     """
+    if request.has("shards"):
+        # A library that is missing is told before the hours of other stages.
+        from img2eeg_jax.data.shards import builder  # noqa: F401
     for stage in filter(request.has, STAGES):
         tasks = TASKS[stage](request, (), log)
         for run in dict.fromkeys(task.run for task in tasks):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import mne
 import numpy as np
-import scipy.interpolate
 
 from img2eeg_jax.axes import VOLTS, Axes
+from img2eeg_jax.data.preprocessing import resampling
 from img2eeg_jax.data.preprocessing.amplitude import check_amplitude, to_volts
 from img2eeg_jax.data.preprocessing.choices import Choices
 from img2eeg_jax.data.sources import marks
@@ -18,8 +18,6 @@ from img2eeg_jax.errors import expecting, unexpected
 
 # Arrays of a block's size that MNE holds at a time while it cuts and resamples epochs.
 _ARRAYS_A_BLOCK = 8
-# Parts of a sample by which epochs may begin off their first time, from rounding.
-_SAME_SAMPLES = 1e-6
 # Why found trials are left out.
 REASONS = ("rejected", "outside", "marked as bad", "across a break")
 # MNE's reasons for leaving out trials that reach beyond the ends of a recording.
@@ -171,25 +169,30 @@ def _epoch(recording: Recording, choices: Choices, max_bytes: float) -> Trials:
     n_samples = round((choices.epoch_s[1] - choices.epoch_s[0]) * sfreq_hz) + 1
     n_bytes = len(raw.ch_names) * n_samples * 8 * _ARRAYS_A_BLOCK
     step = max(1, int(max_bytes // n_bytes))
-    parts, kept = [], []
+    eeg, n_kept, kept = np.empty(0), 0, []
     counter: collections.Counter[str] = collections.Counter()
     for start in range(0, len(recording.onsets), step):
         onsets = recording.onsets[start : start + step] + raw.first_samp
         epochs = _cut(raw, onsets, choices)
         counter.update(filter(None, map(_why_left_out, epochs.drop_log)))
         if len(epochs):
-            eeg, times_s = _on_grid(epochs, choices)
-            parts.append(eeg)
+            block, times_s = resampling.on_grid(epochs, choices)
+            if not kept:
+                eeg = np.empty((len(recording.onsets), *block.shape[1:]))
+            eeg[n_kept : n_kept + len(block)] = block
+            n_kept += len(block)
             kept.append(epochs.selection + start)
+        # Its block of the recording is freed before the next one is cut.
+        del epochs
     counts = {name: counter[name] for name in REASONS}
-    if not parts:
+    if not kept:
         found = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
         raise unexpected(
             recording.path, f"epochs of {len(recording.onsets)} trials", found
         )
     rows = np.concatenate(kept)
     return Trials(
-        eeg=np.concatenate(parts),
+        eeg=eeg[:n_kept],
         axes=Axes(raw.ch_names, times_s, VOLTS),
         conditions=recording.conditions[rows],
         onsets=recording.onsets[rows],
@@ -240,28 +243,3 @@ def _cut(raw: mne.io.BaseRaw, onsets: np.ndarray, choices: Choices) -> mne.Epoch
         on_outside="ignore",
         verbose="ERROR",
     )
-
-
-def _on_grid(epochs: mne.BaseEpochs, choices: Choices) -> tuple[np.ndarray, np.ndarray]:
-    """Resamples epochs to times that do not depend on the recording's sampling rate.
-
-    They begin at the first time of the choice. A recording has a sample there if its
-    rate is such, as 1000 Hz; of others, the samples nearest to onsets and ends are cut,
-    and here the values between samples are read by a spline.
-
-    Returns:
-      (f64[trial, channel, time], f64[time] in seconds).
-    """
-    (first_s, last_s), sfreq_hz = choices.epoch_s, epochs.info["sfreq"]
-    off_s = first_s - epochs.times[0]
-    if abs(off_s) * sfreq_hz > _SAME_SAMPLES:
-        spline = scipy.interpolate.CubicSpline(epochs.times, epochs.get_data(), axis=2)
-        shifted = spline(epochs.times + off_s)
-        epochs = mne.EpochsArray(shifted, epochs.info, verbose="ERROR")
-    n_times = len(epochs.times)
-    if sfreq_hz != choices.sfreq_hz:
-        epochs.resample(choices.sfreq_hz, verbose="ERROR")
-        # How many come out depends on the rate by one.
-        n_times = int((last_s - first_s) * choices.sfreq_hz + 0.5 + _SAME_SAMPLES)
-    eeg = epochs.get_data(copy=False)[..., :n_times]
-    return eeg, np.arange(eeg.shape[2]) / choices.sfreq_hz + first_s

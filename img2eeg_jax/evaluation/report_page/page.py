@@ -110,7 +110,12 @@ def _template() -> jinja2.Template:
     environment.filters |= {"number": number, "chance": chance, "embed": _embed}
     environment.globals |= {
         "style": Markup((_TEMPLATES / "style.css").read_text("utf-8")),
-        "script": Markup((_TEMPLATES / "script.js").read_text("utf-8")),
+        "script": Markup(
+            "\n".join(
+                (_TEMPLATES / name).read_text("utf-8")
+                for name in ("scalp.js", "script.js")
+            )
+        ),
     }
     return environment.get_template("page.html.j2")
 

@@ -53,10 +53,10 @@ def scalp_maps(
     """
     first = next(iter(tables.values()))
     channels = columns.unique(first, "channel")
-    positions = scalp.positions_of(channels)
-    is_known = ~np.isnan(positions).any(axis=1)
-    if is_known.sum() < 2:
+    drawn = head(channels)
+    if drawn is None:
         return None
+    known, is_known = drawn["names"], drawn["rows"]
     metrics, shown, times_s = [], [], np.empty(0)
     for name in names:
         axes, mean = columns.mean_grid(tables.values(), ("channel", "time_s"), name)
@@ -66,19 +66,38 @@ def scalp_maps(
             shown.append(mean)
     if not metrics:
         return None
-    known = [str(n) for n, is_there in zip(channels, is_known, strict=True) if is_there]
-    positions = positions[is_known]
     peak, alt_text = _peak(METRICS[names[0]].short_label, shown[0], known, times_s)
     data = {
-        "names": known,
-        "xy": np.round(scalp.on_square(positions), 4).tolist(),
+        **drawn,
         "times_ms": np.round(times_s * 1e3, 2).tolist(),
         "first": peak,
         "metrics": metrics,
-        **_weights(positions),
     }
     title = f"Maps of the scalp over time{where}"
     return ScalpMaps(title, alt_text, json.dumps(data))
+
+
+def head(channels: Sequence[str]) -> dict[str, Any] | None:
+    """Returns what draws maps of any values on the head, as JSON's own types.
+
+    Args:
+      channels: their names; those without a known place are left out.
+
+    Returns:
+      `names`, `rows` (their places among `channels`), and of `ScalpMaps.data` `xy`,
+      `n_pixels`, `scale`, `pixels`, `weights`; None of fewer than 2 known channels.
+    """
+    positions = scalp.positions_of(channels)
+    (rows,) = np.nonzero(~np.isnan(positions).any(axis=1))
+    if len(rows) < 2:
+        return None
+    positions = positions[rows]
+    return {
+        "names": [str(channels[int(row)]) for row in rows],
+        "rows": rows.tolist(),
+        "xy": np.round(scalp.on_square(positions), 4).tolist(),
+        **_weights(positions),
+    }
 
 
 def _metric(name: str, values: NDArray[np.float64]) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from img2eeg_jax.data.array_files import read_mat_or_hdf5
 from img2eeg_jax.errors import expecting, naming, unexpected
 from img2eeg_jax.evaluation.rsa.rdms import condensed, n_images_of
 
@@ -23,9 +23,11 @@ SUFFIXES = (_NPY, _MAT, *_HDF5)
 
 # The name under which rsatoolbox saves dissimilarities.
 _DISSIMILARITIES = "dissimilarities"
+# The group in which it describes images.
+_PATTERNS = "pattern_descriptors"
 
-# Exceptions by which NumPy, SciPy and h5py tell of a damaged file.
-_BROKEN = (OSError, ValueError, KeyError, TypeError, NotImplementedError, EOFError)
+# Exceptions by which NumPy tells of a damaged file.
+_BROKEN = (OSError, ValueError, EOFError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +64,20 @@ def read_rdms(path: str | os.PathLike) -> RDMs:
     """
     path = pathlib.Path(path)
     suffix = path.suffix.lower()
-    with expecting(path, f"RDMs, {', '.join(SUFFIXES)}", *_BROKEN):
-        if suffix == _NPY:
+    expected = f"RDMs, {', '.join(SUFFIXES)}"
+    if suffix not in SUFFIXES:
+        raise unexpected(path, expected, suffix or "no ending")
+    if suffix == _NPY:
+        with expecting(path, expected, *_BROKEN):
             arrays, images = {path.stem: np.load(path, allow_pickle=False)}, None
-        elif suffix == _MAT and not _is_hdf5(path):
-            arrays, images = _read_mat(path), None
-        elif suffix in (_MAT, *_HDF5):
-            arrays, images = _read_hdf5(path)
-        else:
-            raise unexpected(
-                path, f"RDMs, {', '.join(SUFFIXES)}", suffix or "no ending"
-            )
+    else:
+        arrays = read_mat_or_hdf5(path, expected)
+        images = _names(arrays)
+        arrays = {
+            name: of
+            for name, of in arrays.items()
+            if of.dtype.kind in "fiu" and "/" not in name
+        }
     with naming(path):
         values = _only_rdms(arrays, is_matlab=suffix == _MAT)
         if not np.isfinite(values).all():
@@ -143,44 +148,11 @@ def _only_rdms(arrays: Mapping[str, NDArray], is_matlab: bool) -> NDArray[np.flo
     return values.reshape(-1, values.shape[-1])
 
 
-def _read_mat(path: pathlib.Path) -> dict[str, NDArray]:
-    # Imported here: few need it.
-    import scipy.io
-
-    content = scipy.io.loadmat(path)
-    return {
-        name: of
-        for name, of in content.items()
-        if not name.startswith("__") and of.dtype.kind in "fiu"
-    }
-
-
-def _is_hdf5(path: pathlib.Path) -> bool:
-    """Tells a .mat file of MATLAB 7.3 from older ones: it is HDF5 after 512 bytes."""
-    with open(path, "rb") as file:
-        return b"\x89HDF" in file.read(516)
-
-
-def _read_hdf5(
-    path: pathlib.Path,
-) -> tuple[dict[str, NDArray], tuple[str, ...] | None]:
-    # Imported here: few need it.
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        arrays = {
-            name: of[()]
-            for name, of in file.items()
-            if isinstance(of, h5py.Dataset) and of.shape and of.dtype.kind in "fiu"
-        }
-        return arrays, _names(file.get("pattern_descriptors"))
-
-
-def _names(descriptors: Any) -> tuple[str, ...] | None:
+def _names(arrays: Mapping[str, NDArray]) -> tuple[str, ...] | None:
     """Returns the first descriptor of rsatoolbox's patterns that is text."""
-    for of in (descriptors or {}).values():
-        if getattr(of, "shape", None) and of.dtype.kind in "SO":
+    for name, of in arrays.items():
+        if name.startswith(f"{_PATTERNS}/") and of.dtype.kind in "SO":
             return tuple(
-                name.decode() if isinstance(name, bytes) else str(name) for name in of
+                text.decode() if isinstance(text, bytes) else str(text) for text in of
             )
     return None

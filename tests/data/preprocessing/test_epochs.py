@@ -16,6 +16,7 @@ from helpers.preprocessed import (
 )
 from img2eeg_jax.axes import VOLTS
 from img2eeg_jax.data import layout, preprocessing
+from img2eeg_jax.data.preprocessing import resampling
 from img2eeg_jax.data.sources import marks, session
 from img2eeg_jax.errors import InputError
 
@@ -144,13 +145,23 @@ def waves(times_s):
     return 2e-5 * np.stack([np.sin(19 * times_s + 0.3), np.cos(61 * times_s)])
 
 
-def epochs_at(sfreq_hz, choices, onsets_s=(2.0, 5.0, 9.5), annotations=None, step_v=0):
-    """Epochs of `waves`; `step_v` is added from 7 s on."""
-    times_s = np.arange(int(15 * sfreq_hz)) / sfreq_hz
+def raw_of(eeg_v, sfreq_hz):
     info = mne.create_info(["O1", "O2"], sfreq_hz, "eeg")
-    raw = mne.io.RawArray(
-        waves(times_s) + step_v * (times_s >= 7), info, verbose="ERROR"
-    )
+    return mne.io.RawArray(eeg_v, info, verbose="ERROR")
+
+
+def epochs_at(
+    sfreq_hz,
+    choices,
+    onsets_s=(2.0, 5.0, 9.5),
+    annotations=None,
+    step_v=0,
+    eeg_v=None,
+):
+    """Epochs of `eeg_v`, by default `waves`; `step_v` is added from 7 s on."""
+    times_s = np.arange(int(15 * sfreq_hz)) / sfreq_hz
+    eeg_v = waves(times_s) if eeg_v is None else eeg_v
+    raw = raw_of(eeg_v + step_v * (times_s >= 7), sfreq_hz)
     if annotations is not None:
         known = marks.known(marks.of_annotations(annotations), sfreq_hz)
         raw.set_annotations(known)
@@ -182,6 +193,32 @@ def test_times_do_not_depend_on_the_sampling_rate(sfreq_hz):
     expected = epochs_at(1000, choices)
     assert len(expected.axes.times_s) == 100
     assert epochs_at(sfreq_hz, choices).axes == expected.axes
+
+
+@pytest.mark.parametrize(
+    ("sfreq_hz", "to_hz"), [(1000, 100), (512, 100), (499.7, 150), (512, 512)]
+)
+def test_the_product_resamples_as_mne_does(monkeypatch, sfreq_hz, to_hz):
+    """Noise with an offset, against MNE's transforms of each channel and epoch."""
+    rng = np.random.default_rng(0)
+    eeg_v = 1e-3 + 1e-5 * rng.standard_normal((2, int(15 * sfreq_hz)))
+    choices = dataclasses.replace(PLAIN, sfreq_hz=to_hz, baseline_s=None)
+    found = epochs_at(sfreq_hz, choices, eeg_v=eeg_v)
+    monkeypatch.setattr(resampling, "_LONGEST_PRODUCT", 0)
+    expected = epochs_at(sfreq_hz, choices, eeg_v=eeg_v)
+    assert found.axes == expected.axes
+    np.testing.assert_allclose(found.eeg, expected.eeg, rtol=0, atol=1e-15)
+
+
+def test_epochs_are_resampled_as_published():
+    """By MNE alone, as the published preprocessing calls it."""
+    raw, onsets = raw_of(waves(np.arange(15000) / 1000), 1000), [2000, 5000, 9500]
+    events = np.stack([onsets, [0, 0, 0], [1, 1, 1]], 1)
+    epochs = mne.Epochs(
+        raw, events, tmin=-0.2, tmax=0.8, preload=True, verbose="ERROR"
+    ).resample(100, verbose="ERROR")
+    found = epochs_at(1000, PLAIN).eeg
+    assert relative_error(found, epochs.get_data()) < 1e-12
 
 
 def test_baseline_at_other_rates(raw):

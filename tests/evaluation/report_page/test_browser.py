@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import invented_findings as invented
-from helpers.browser import chromium, opened
+from helpers.browser import chromium, opened, serious_faults
 from img2eeg_jax.drawing import scalp
 from img2eeg_jax.evaluation.figures.figure import Figure
 from img2eeg_jax.evaluation.report_page import write_report
@@ -160,6 +160,15 @@ def test_fits_everywhere(browser, tmp_path, png, n_subjects, viewport, scheme):
         page.locator(".scalp .play").click()
         page.wait_for_timeout(300)
         page.locator(".scalp .play").click()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("n_subjects", [1, 10])
+def test_axe_finds_no_serious_fault(browser, tmp_path, png, n_subjects, scheme):
+    path = write(tmp_path / "report.html", n_subjects, png)
+    with opened(browser, path, viewport=SCREEN, color_scheme=scheme) as page:
+        assert serious_faults(page) == []
 
 
 @pytest.mark.slow

@@ -46,10 +46,20 @@ class TestArrays:
 
     def test_hdf5(self, rdms, tmp_path, n, is_square):
         expected = rdms[0] if n == 1 else rdms
-        for name in ("a.h5", "b.hdf5", "c.mat"):
+        for name in ("a.h5", "b.hdf5"):
             with h5py.File(tmp_path / name, "w", userblock_size=512) as file:
                 file["x"] = rsa.square(expected) if is_square else expected
             assert_read(tmp_path / name, expected)
+
+    def test_mat_of_version_7_3(self, rdms, tmp_path, n, is_square):
+        """HDF5 after 512 bytes, in which MATLAB's axes are in reverse order."""
+        expected = rdms[0] if n == 1 else rdms
+        of_matlab = rsa.square(expected) if is_square else np.atleast_2d(expected)
+        if n == 3 and is_square:
+            of_matlab = np.moveaxis(of_matlab, 0, -1)
+        with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+            file["RDM"] = of_matlab.T
+        assert_read(tmp_path / "a.mat", expected)
 
 
 @pytest.mark.parametrize("descriptors", [None, {"picture": list("gfedcba")}])
