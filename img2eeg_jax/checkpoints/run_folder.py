@@ -57,6 +57,27 @@ def check_config(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         )
 
 
+def check_is_of_one_kind(workdir: pathlib.Path, n_subjects: int) -> None:
+    """Refuses a folder where a run of one subject would lie among those of several.
+
+    Args:
+      workdir: of the run of one subject; those of several have a folder in it each.
+      n_subjects: of the run that is about to start.
+
+    Raises:
+      InputError: it holds the other kind.
+    """
+    one, several = "a run of one subject", "a run of several subjects"
+    if n_subjects == 1:
+        expected, found = one, several
+        there = sorted(workdir.glob(f"sub-*/{CONFIG_FILE}"))
+    else:
+        expected, found = several, one
+        there = [path for path in [workdir / CONFIG_FILE] if path.exists()]
+    if there:
+        raise unexpected(there[0], expected, f"{found}; choose another `workdir`")
+
+
 def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
     """Reads `config.json`; None where there is none.
 

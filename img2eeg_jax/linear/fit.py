@@ -120,7 +120,7 @@ def fit_linear(
     config = _config_of(backbone, data_dir, shards_dir, subjects, choices)
     folders = _folders_of(workdir, subjects)
     store.check_folder(workdir)
-    _check_is_of_one_kind(workdir, folders)
+    run_folder.check_is_of_one_kind(workdir, len(subjects))
     for folder, subject in folders.items():
         run_folder.check_config(folder, config | {"subjects": str(subject)})
     with only_writer(workdir, log=log):
@@ -184,23 +184,6 @@ def _folders_of(
     if len(subjects) == 1:
         return {workdir: subjects[0]}
     return {workdir / layout.subject_name(one): one for one in subjects}
-
-
-def _check_is_of_one_kind(
-    workdir: pathlib.Path, folders: Mapping[pathlib.Path, layout.Label]
-) -> None:
-    """Refuses a folder where a run of one subject would lie among those of several.
-
-    Raises:
-      InputError: it holds the other kind.
-    """
-    of_one = workdir / run_folder.CONFIG_FILE
-    of_several = sorted(workdir.glob(f"sub-*/{run_folder.CONFIG_FILE}"))
-    there = of_several if workdir in folders else [of_one] * of_one.exists()
-    if there:
-        kinds = ["a run of several subjects", "a run of one subject"]
-        found, expected = kinds if workdir in folders else kinds[::-1]
-        raise unexpected(there[0], f"{expected}", f"{found}; choose another `workdir`")
 
 
 def _config_of(
