@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import pathlib
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,9 +22,11 @@ from img2eeg_jax.app import answers, downloads
 from img2eeg_jax.app.guard import LOOPBACK, Guard
 from img2eeg_jax.app.library import Library
 from img2eeg_jax.app.limits import Limits, Refused
+from img2eeg_jax.app.similar import TestImages
 from img2eeg_jax.app.uploads import Form, decode, read_form
 from img2eeg_jax.errors import InputError, unexpected
 from img2eeg_jax.evaluation import report_page
+from img2eeg_jax.prediction.streaming import Predictor
 
 _HERE = pathlib.Path(__file__).parent
 _REPORT = pathlib.Path(report_page.__file__).parent / "templates"
@@ -46,6 +49,7 @@ def make_app(
             Route("/", page.show),
             Route("/encoder", page.encoder),
             Route("/predict", page.predict, methods=["POST"]),
+            Route("/similar", page.similar, methods=["POST"]),
             Route("/download", page.download, methods=["POST"]),
             Route("/look.css", _look),
             Route("/plotly.js", _plotly),
@@ -77,6 +81,10 @@ class _Page:
         self._limits = limits
         self._readers = asyncio.Semaphore(limits.n_readers)
         self._worker = ThreadPoolExecutor(1, "network")
+        # Encoder → its test images; they go when the library lets the encoder go.
+        self._test_images: weakref.WeakKeyDictionary[Predictor, TestImages | None] = (
+            weakref.WeakKeyDictionary()
+        )
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -104,6 +112,10 @@ class _Page:
     async def predict(self, request: Request) -> Response:
         """Predicts pictures, for the page to draw."""
         return JSONResponse(await self._of_form(request, self._answer))
+
+    async def similar(self, request: Request) -> Response:
+        """Tells which test images are most like pictures, where they are at hand."""
+        return JSONResponse({"images": await self._of_form(request, self._similar)})
 
     async def download(self, request: Request) -> Response:
         """Predicts pictures, for a file."""
@@ -133,6 +145,15 @@ class _Page:
         encoder, images, names = self._load(form)
         path = self._library.path(form.fields["encoder"])
         return answers.answer(encoder, names, images, path)
+
+    def _similar(self, form: Form) -> list[Any] | None:
+        encoder, images, names = self._load(form)
+        if encoder not in self._test_images:
+            self._test_images[encoder] = TestImages.of(encoder)
+        known = self._test_images[encoder]
+        if known is None:
+            return None
+        return known.most_similar(encoder(images, names, progress=False).data)
 
     def _file(self, form: Form) -> tuple[str, str, bytes]:
         kind = form.fields.get("format", "")

@@ -14,7 +14,7 @@ from img2eeg_jax.data.shards import builder
 from img2eeg_jax.data.shards.image_rows import ImageRows
 from img2eeg_jax.data.shards.store import Shards, SubjectEEG
 from img2eeg_jax.data.zscore import ZScore, fit_zscore
-from img2eeg_jax.errors import naming, unexpected
+from img2eeg_jax.errors import InputError, naming, unexpected
 from img2eeg_jax.provenance import difference
 
 
@@ -116,6 +116,29 @@ def load_measured(
         log(repeated)
     images, names = shards.images["test"], shards.image_list["test"]
     return Measured(subject, images, names, eeg, noise_free, shards)
+
+
+def shards_at_hand(checkpoint: Checkpoint) -> Shards | None:
+    """Opens the data that a network was trained on, if there are shards of them.
+
+    Nothing is built, and nothing is checked against the network.
+
+    Args:
+      checkpoint: of a run.
+    """
+    description = checkpoint.description
+    if checkpoint.config is None or description.subject is None:
+        return None
+    try:
+        _, shards_dir = _places(checkpoint, "")
+        return Shards.open(
+            shards_dir,
+            image_size=description.image_size,
+            subjects=(description.subject,),
+            is_eeg=description.encoder_signal.is_eeg,
+        )
+    except InputError:
+        return None
 
 
 def training_means(

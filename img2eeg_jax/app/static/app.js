@@ -111,6 +111,30 @@ async function predict() {
   if (own !== request) return;
   tell(`Predicted ${answer.images.length === 1 ? answer.images[0].name : `${answer.images.length} pictures`}.`);
   fill();
+  similar(own);
+}
+
+// The test images are predicted once, after the first answer is shown.
+async function similar(own) {
+  const section = find("#similar");
+  section.hidden = true;
+  const data = form();
+  for (const one of chosen) data.append("picture", one.file);
+  try {
+    answer.similar = (await (await post("/similar", data, own.signal)).json()).images;
+  } catch (error) {
+    return;
+  }
+  if (own === request) drawSimilar();
+}
+function drawSimilar() {
+  const section = find("#similar"), images = answer.similar?.[+find("#shown").value];
+  section.hidden = !images;
+  if (!images) return;
+  section.querySelector(".similar").replaceChildren(...images.map(image => make("li", {},
+    make("img", { src: image.thumbnail, alt: "" }),
+    make("span", { textContent: image.name.split("/").pop(), title: image.name }),
+    make("span", { className: "r", textContent: `r ${minus(image.r.toFixed(2))}` }))));
 }
 
 // What was answered.
@@ -150,6 +174,7 @@ function show() {
   drawPlot(now);
   drawMap(now);
   drawAreas();
+  drawSimilar();
   root.dataset.shown = now.name;
 }
 find("#shown").addEventListener("input", show);
