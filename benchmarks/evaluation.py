@@ -138,7 +138,9 @@ def material_of(seed):
             layer: rng.standard_normal((N_IMAGES, 1000), np.float32)
             for layer in ("V1", "V2", "V4", "IT")
         },
-        prediction=types.SimpleNamespace(data=prediction, axes=axes),
+        prediction=types.SimpleNamespace(
+            data=prediction, grid=prediction, axes=axes, is_eeg=True
+        ),
         whole=(eeg, axes),
         window_s=(0.1, 0.3),
         seed=0,

@@ -4,6 +4,10 @@ But for Kendall's τ-a, every method is the product of two vectors of length 1 t
 each made of one RDM (`units`): all RDMs compare with all others by one multiplication.
 """
 
+import itertools
+import os
+from concurrent import futures
+
 import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
@@ -49,7 +53,10 @@ def compare(
     shape = rdms.shape[:-1] + others.shape[:-1]
     rdms, others = (x.reshape(-1, x.shape[-1]) for x in (rdms, others))
     if method == "tau_a":
-        values = np.array([[tau_a(a, b) for b in others] for a in rdms])
+        # SciPy lets other threads work while it sorts.
+        with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+            pairs = zip(*itertools.product(rdms, others), strict=True)
+            values = np.array(list(threads.map(tau_a, *pairs)))
     else:
         values = np.clip(units(rdms, method) @ units(others, method).T, -1, 1)
     return values.reshape(shape)[()]
