@@ -76,9 +76,10 @@ def split_half_reliability(
         halves[..., columns] = means
     halves = halves.reshape(2, *shape)
 
-    def of_split(split: int) -> list[NDArray[np.float64]]:
+    def of_split(split: int) -> NDArray[np.float64]:
         one, other = (make_rdms(half[:, split]) for half in halves)
-        return [compare(a, b, method) for a, b in zip(one, other, strict=True)]
+        both = zip(one, other, strict=True)
+        return np.array([compare(a, b, method) for a, b in both])
 
     # NumPy lets other threads work while it sorts dissimilarities into ranks.
     with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
