@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = "127.0.0.1"
 _LOOPBACK_NAMES = ("localhost", LOOPBACK, "::1")
 
-# What a browser may load and do. Plotly writes style sheets of its own into the page.
+# Headers of every answer: a browser loads nothing from elsewhere and frames the page
+# nowhere. Plotly writes style sheets of its own into the page.
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "

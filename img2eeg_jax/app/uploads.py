@@ -16,7 +16,7 @@ from img2eeg_jax.app.limits import Limits, Refused
 from img2eeg_jax.data.layout.images import fit_image
 from img2eeg_jax.errors import expecting, unexpected
 
-# What browsers show, and Pillow decodes by itself.
+# Formats that browsers show and Pillow decodes by itself.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _LONGEST_NAME = 60
 _MOST_FIELDS = 8

@@ -13,7 +13,7 @@ MAX_BYTES = 2**30
 
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
-# What Linux says of a CPU that decides which instructions it has; x86, then ARM.
+# Fields of `_CPU_INFO` that decide which instructions a CPU has; x86, then ARM.
 _FEATURES = ("flags", "Features")
 _IDENTITY = (
     *("vendor_id", "cpu family", "model", "stepping"),

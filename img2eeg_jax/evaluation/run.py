@@ -26,7 +26,7 @@ from img2eeg_jax.prediction.encoder import Encoder
 
 Log = Callable[[str], None]
 
-# What is not in an evaluation of responses that are features alone.
+# Results that an evaluation of features alone lacks.
 _OF_TIMES = (
     "latencies, time courses and maps of the scalp, which need channels and times"
 )

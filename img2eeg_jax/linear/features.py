@@ -309,7 +309,7 @@ def check_rows(values: np.ndarray, n_images: int, where: str) -> np.ndarray:
         raise unexpected(where, expected, counted(len(values), "row"))
     for start in range(0, n_images, 1024):
         block = values[start : start + 1024]
-        # They become float32, and NaN compares as False.
+        # Features become float32; NaN compares as False.
         fits = np.abs(block) <= np.finfo(np.float32).max
         if not fits.all():
             place = tuple(np.argwhere(~fits)[0])

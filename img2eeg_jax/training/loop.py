@@ -137,8 +137,8 @@ class Trainer:
             say=self._print,
         )
         try:
-            # What is in memory now, and what compiling the steps leaves there, stays to
-            # the end of the run: the garbage collector need not go through it.
+            # Objects that are in memory now, and those that compiling leaves there,
+            # stay to the end of the run: the garbage collector need not see them.
             gc.freeze()
             self._train_epoch(requests, meter, trace)
             gc.freeze()

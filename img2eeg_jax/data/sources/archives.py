@@ -37,7 +37,7 @@ _DAMAGE = (
     RuntimeError,
     ValueError,
 )
-# What macOS adds to archives.
+# Files that macOS adds to archives.
 _LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|\._[^/]*$)")
 
 

@@ -137,7 +137,7 @@ def _download(url: str, path: pathlib.Path, sha256: str) -> None:
     try:
         record["sha256"] = check_sha256(part, sha256, url)
     except InputError:
-        # What failed the check would fail again.
+        # A file that failed the check would fail again.
         part.unlink()
         raise
     os.replace(part, path)
