@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from img2eeg_jax.evaluation.measured import shards_at_hand
+from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation.report_page.pictures import thumbnail_uri
 from img2eeg_jax.prediction.encoder import Encoder
 from img2eeg_jax.prediction.streaming import Predictor
@@ -40,6 +40,12 @@ class TestImages:
             hand as shards, there is None.
         """
         if not isinstance(encoder, Encoder):
+            return None
+        try:
+            # Imported here: TensorFlow, which reads shards, comes with the extra
+            # `train`, and the page does without.
+            from img2eeg_jax.evaluation.measured import shards_at_hand
+        except InputError:
             return None
         shards = shards_at_hand(encoder.checkpoint)
         if shards is None:

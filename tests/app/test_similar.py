@@ -1,10 +1,15 @@
 """The test images that are most like a picture, by predicted EEG."""
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from helpers.page import png
+from helpers.sources import ROOT
 from img2eeg_jax.app import similar
 from img2eeg_jax.app.library import find
 from img2eeg_jax.app.server import make_app
@@ -63,3 +68,23 @@ def test_without_data_there_are_none(network, quick_compilation):
     with TestClient(make_app(find([network])), base_url="http://127.0.0.1") as client:
         answer = client.post("/similar", data={"encoder": network}, files=files)
     assert answer.json() == {"images": None}
+
+
+def test_the_page_runs_where_tensorflow_is_missing(network, quick_compilation):
+    """In a process of its own: TensorFlow comes with the extra `train`."""
+    program = f"""
+        import sys
+
+        sys.modules["tensorflow"] = None
+        from img2eeg_jax.app.similar import TestImages
+        from img2eeg_jax.app import server
+        from img2eeg_jax.prediction.encoder import Encoder
+
+        assert TestImages.of(Encoder.from_pretrained({network!r})) is None
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )
