@@ -17,13 +17,13 @@ A try on CPU, about 3 minutes:
 - `minute_...` trains for `--seconds` in bfloat16, as `training.loop` does: shuffled
   images in host memory, of bytes, with a teacher's logits, are gathered and put on the
   device while it computes; losses are fetched a step late. `minute_batch256` and
-  `minute_one_by_one_batch16` train one network, `minute_vmapped10x16` one for each of
+  `minute_one_by_one_batch16` train one network, `minute_in_step10x16` one for each of
   ten subjects in step with each other, each image going to all.
   `ten_subjects_minutes` is what ten subjects' 25 epochs of THINGS-EEG2 would take at
   that rate, validation aside.
 - `encoder` predicts images in host memory, as a call of `Encoder` does.
-- `profile` names the operations that the step at the largest batch size in bfloat16
-  spends its time on.
+- `profile` names the kinds of operations that the step at the largest batch size in
+  bfloat16 spends its time on, and how many there are in a step.
 
 The most telling come first, and what `--budget_seconds` leaves no time for is left out,
 with an `error` in its line, as is what fails. Each runs in a process of its own. Needs
@@ -52,7 +52,7 @@ MEASURE = {
     "minute_batch256": accelerator_steps.measure_minute,
     "encoder": accelerator_steps.measure_encoder,
     "profile": accelerator_steps.measure_profile,
-    "minute_vmapped10x16": accelerator_steps.measure_minute,
+    "minute_in_step10x16": accelerator_steps.measure_minute,
     "minute_one_by_one_batch16": accelerator_steps.measure_minute,
 }
 SWEPT = ("ours", "torch", "torch_compiled")
@@ -90,7 +90,7 @@ _N_IMAGES = flags.DEFINE_integer(
     "n_images", 4096, "In host memory, of a minute_...", lower_bound=1
 )
 _SUBJECTS = flags.DEFINE_integer(
-    "subjects", 10, "Networks of minute_vmapped10x16.", lower_bound=1
+    "subjects", 10, "Networks of minute_in_step10x16.", lower_bound=1
 )
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels.")
 _WIDTH = flags.DEFINE_integer("width", 64, "Channels of V1.")
@@ -104,9 +104,9 @@ def main(argv):
     """Prints one JSON line per measurement."""
     del argv
     end = time.monotonic() + _BUDGET_SECONDS.value
-    matmul_tflops = {}
+    matmul_tflops: dict[str, float] = {}
     for name, settings in measurements():
-        line = {
+        line: dict = {
             "name": name,
             "batch_size": settings.batch_size,
             "precision": settings.precision,
@@ -132,7 +132,7 @@ def measurements() -> Iterator[tuple[str, Settings]]:
     yield from ((name, make_settings(first, precisions[0])) for name in swept)
     for name in names:
         if name not in (*SWEPT, "matmul"):
-            n_subjects = _SUBJECTS.value if name == "minute_vmapped10x16" else None
+            n_subjects = _SUBJECTS.value if name == "minute_in_step10x16" else None
             size = 16 if name.endswith("16") else first
             yield name, make_settings(size, "bfloat16", n_subjects)
     for size in others:
@@ -208,7 +208,8 @@ def send_result(pipe, function: Callable[[Settings], dict], settings: Settings) 
         result = function(settings)
     except Exception as error:
         traceback.print_exc()
-        line = traceback.format_exception_only(error)[-1].strip().split("\n")[0]
+        # Notes that libraries add to an error come after it.
+        line = traceback.format_exception_only(error)[0].strip().split("\n")[0]
         result = {"error": line}
     pipe.send(result)
 

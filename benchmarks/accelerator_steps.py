@@ -7,10 +7,11 @@ import importlib
 import itertools
 import math
 import pathlib
+import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from img2eeg_jax.data.examples import Split
 from img2eeg_jax.devices.parallel import BATCH_AXIS, Batch, DataParallel
 from img2eeg_jax.devices.precision import matmul_precision
 from img2eeg_jax.models.realnet import ReAlNet
-from img2eeg_jax.prediction.network import BATCH_SIZES, Network
+from img2eeg_jax.prediction.network import Network
 from img2eeg_jax.training.state import create_state, init_variables
 from img2eeg_jax.training.step import Recipe, make_predict_step, make_train_step
 
@@ -104,26 +105,32 @@ def measure_profile(settings: Settings) -> dict:
         with jax.profiler.trace(folder):
             take_steps(settings.steps)
         (trace,) = pathlib.Path(folder).glob("**/*.xplane.pb")
-        spent = operations(jax.profiler.ProfileData.from_file(str(trace)))
+        profile = jax.profiler.ProfileData.from_file(str(trace))
+    spent: dict[str, float] = collections.defaultdict(float)
+    count = 0
+    for kind, seconds in operations(profile):
+        spent[kind] += seconds
+        count += 1
     total = sum(spent.values())
-    largest = spent.most_common(LARGEST)
+    largest = sorted(spent.items(), key=lambda item: -item[1])[:LARGEST]
     return {
-        "largest": {name: round(of / total, 3) for name, of in largest},
+        "largest": {kind: round(of / total, 3) for kind, of in largest},
         "busy_seconds_per_step": round(total / settings.steps, 6),
+        "operations_per_step": round(count / settings.steps),
     }
 
 
-def operations(profile: jax.profiler.ProfileData) -> collections.Counter:
-    """Adds up the seconds of each compiled operation; of devices, if there are."""
+def operations(profile: jax.profiler.ProfileData) -> Iterator[tuple[str, float]]:
+    """Yields the kind and the seconds of compiled operations; of devices, if any."""
     planes = list(profile.planes)
     of_devices = [plane for plane in planes if plane.name.startswith("/device:")]
-    spent: collections.Counter = collections.Counter()
     for plane in of_devices or planes:
         for event in itertools.chain.from_iterable(line.events for line in plane.lines):
             operation = dict(event.stats).get("hlo_op")
             if operation is not None:
-                spent[str(operation)] += event.duration_ns / 1e9
-    return spent
+                # XLA numbers those of a kind, as in `input_reduce_fusion.7`.
+                kind = re.sub(r"[._]\d+", "", str(operation))
+                yield kind, event.duration_ns / 1e9
 
 
 def resident_steps(settings: Settings) -> tuple[DataParallel, Callable[[int], None]]:
@@ -232,7 +239,7 @@ def measure_encoder(settings: Settings) -> dict:
     line = for_a_while(
         settings, lambda: (len(part) for part in signals(itertools.cycle(images)))
     )
-    return line | {"batch_size": BATCH_SIZES[-1]} | jax_facts(parallel)
+    return line | {"batch_size": network.batch_size} | jax_facts(parallel)
 
 
 def measure_minute(settings: Settings) -> dict:
@@ -252,7 +259,7 @@ def measure_minute(settings: Settings) -> dict:
     } | jax_facts(parallel)  # fmt: skip
 
 
-def for_a_while(settings: Settings, run: Callable[[], Iterator[int]]) -> dict:
+def for_a_while(settings: Settings, run: Callable[[], Generator[int]]) -> dict:
     """Counts the images of an endless run in `settings.seconds`.
 
     Args:
@@ -279,7 +286,7 @@ def for_a_while(settings: Settings, run: Callable[[], Iterator[int]]) -> dict:
     }
 
 
-def train(parallel, step, state, split, batch_size) -> Iterator[int]:
+def train(parallel, step, state, split, batch_size) -> Generator[int]:
     """Trains for ever, as `training.loop` does.
 
     Yields:
@@ -341,7 +348,7 @@ def build(settings: Settings, task: str, everywhere: bool = False):
     variables = init_variables(model.clone(axis_name=None), settings.image_size, seed=0)
     state = jax.device_get(create_state(variables, optimizer))
     if settings.n_subjects is not None:
-        state = jax.tree.map(lambda leaf: np.stack([leaf] * settings.n_subjects), state)
+        state = parallel.put_together([state] * settings.n_subjects)
     step = make_train_step(model, optimizer, Recipe(task=task), axis_name=BATCH_AXIS)
     return parallel, parallel.train_step(step), parallel.replicate(state)
 

@@ -1,6 +1,6 @@
 """Times the conversion of the full-size encoder: one JSON line per direction.
 
-    python benchmarks/convert.py
+    python -m benchmarks.convert
 
 Runs the command as a user does, in a process of its own, on random weights; needs
 PyTorch.

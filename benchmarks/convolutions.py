@@ -1,6 +1,6 @@
 """Times the CPU convolution algorithms on CORnet-S's layers: one JSON line per layer.
 
-    python benchmarks/convolutions.py --width=64 --image_size=224 --batch_size=16
+    python -m benchmarks.convolutions --width=64 --image_size=224 --batch_size=16
 
 `img2eeg_jax.models.convolution` chooses between them by a rule; `chosen` is its choice.
 Seconds are of a forward pass and both gradients, all taken in turns; a step of training
@@ -50,7 +50,9 @@ def main(argv):
         }
         line |= {key: round(value, 5) for key, value in seconds.items()}
         chosen = convolution.cpu_algorithm(shape, kernel_shape, layer.stride)
-        line["chosen"] = chosen.__name__.removesuffix("_conv")
+        (line["chosen"],) = (
+            name for name, algorithm in ALGORITHMS.items() if algorithm is chosen
+        )
         print(json.dumps(line), flush=True)
 
 

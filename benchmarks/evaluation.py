@@ -33,6 +33,7 @@ from benchmarks import rsa_steps
 from img2eeg_jax.axes import Axes
 from img2eeg_jax.evaluation.encoding import encoding_scores
 from img2eeg_jax.evaluation.evaluation import Evaluation
+from img2eeg_jax.evaluation.findings import Findings
 from img2eeg_jax.evaluation.parts import encoding as encoding_part
 from img2eeg_jax.evaluation.parts import rsa as rsa_part
 from img2eeg_jax.evaluation.run import group_parts
@@ -91,7 +92,8 @@ def encoding():
 
 def report():
     """Yields the seconds of ten subjects' results, and of each step."""
-    start, subjects = time.perf_counter(), {}
+    start = time.perf_counter()
+    subjects: dict[int | str, dict[str, Findings]] = {}
     seconds = dict.fromkeys(("encoding", "rsa", "group", "files"), 0.0)
 
     def timed(name, step):
@@ -107,7 +109,9 @@ def report():
             "rsa": timed("rsa", lambda m=material: rsa_part.find(m)),
         }
     together = timed("group", lambda: group_parts(subjects))
-    protocols = {subject: {"scored": {"subject": subject}} for subject in subjects}
+    protocols: dict[int | str, dict[str, dict]] = {
+        subject: {"scored": {"subject": subject}} for subject in subjects
+    }
     found = Evaluation("ten subjects", subjects, protocols, together)
     with tempfile.TemporaryDirectory() as folder:
         timed("files", lambda: found.save(folder))
@@ -128,7 +132,7 @@ def crossnobis():
 def material_of(seed):
     """Returns what parts read of a full-size subject, without a network."""
     prediction, eeg = full_size_subject(seed)
-    axes = Axes(CH_NAMES, np.arange(-20, 80) / 100, "z")
+    axes = Axes(tuple(CH_NAMES), np.arange(-20, 80) / 100, "z")
     rng = np.random.default_rng(seed)
     return types.SimpleNamespace(
         measured=types.SimpleNamespace(

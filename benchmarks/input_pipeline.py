@@ -1,6 +1,6 @@
 """Times shards and the input pipeline at full size: one JSON line per measurement.
 
-    python benchmarks/input_pipeline.py
+    python -m benchmarks.input_pipeline
 
 `build` makes shards from files, `pipeline` opens them and goes over training images and
 all subjects' EEG in random order (in turns with the `batches.py` of another version,
@@ -11,6 +11,7 @@ a process of its own. The data are random: small JPEG images, and EEG of 17 chan
 100 times that all subjects share. They take 10 GB of disk at full size.
 """
 
+import importlib.machinery
 import importlib.util
 import json
 import multiprocessing
@@ -121,7 +122,7 @@ def build(data_dir, subjects, *, processes, **_):
     """Builds the shards of all subjects that are not there; returns the line."""
     from img2eeg_jax.data.shards import builder
 
-    lines = []
+    lines: list = []
     start = time.perf_counter()
     builder.ensure_shards(
         data_dir,
@@ -193,10 +194,10 @@ def eeg(data_dir, subjects, *, runs, **_):
         layout.eeg_path(data_dir, subjects[0], partition).stat().st_size / 2
         for partition in layout.PARTITIONS
     )
-    seconds = {}
+    seconds: dict[int, float] = {}
     for n_subjects in range(1, len(subjects) + 1):
         values = []
-        for _ in range(runs):
+        for _run in range(runs):
             start = time.perf_counter()
             for subject in subjects[:n_subjects]:
                 for partition in layout.PARTITIONS:
@@ -245,7 +246,7 @@ def formats(data_dir, subjects, *, batch_size, runs, **_):
         }
         seconds = {name: [] for name in readers}
         order = np.random.default_rng(0).permutation(n_images)
-        for _ in range(runs):
+        for _run in range(runs):
             for name, read in readers.items():
                 start = time.perf_counter()
                 for first in range(0, n_images, batch_size):
@@ -273,9 +274,11 @@ def open_shards(data_dir, subjects):
 
 def load_module(path):
     """Imports a Python file that lies anywhere."""
-    spec = importlib.util.spec_from_file_location("rival", path)
+    loader = importlib.machinery.SourceFileLoader("rival", str(path))
+    spec = importlib.util.spec_from_loader("rival", loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module
 
 

@@ -195,8 +195,8 @@ def time_banded():
     """Yields the seconds of a draw of balances."""
     n_images, width = _IMAGES.value, min(_FEATURES.value)
     features, responses = problem(n_images, N_LAYERS * width, _TARGETS.value)
-    layers = dict(enumerate(np.split(features, N_LAYERS, axis=1)))
-    layers = {f"layer_{n}": part for n, part in layers.items()}
+    parts = np.split(features, N_LAYERS, axis=1)
+    layers = {f"layer_{n}": part for n, part in enumerate(parts)}
     folds = folds_of(n_images)
     balances = np.random.default_rng(0).dirichlet(np.ones(N_LAYERS), 2)
 

@@ -67,6 +67,7 @@ def train_and_score(seed, shuffled):
 def score_validation(config, run):
     """Scores the best weights on the training images held out."""
     held_out = experiment.load_data(config, run)[0].validation
+    assert held_out is not None, "the configuration holds no images out"
     prediction = Encoder.from_pretrained(run).predict_z(held_out.images)
     r = correlate_over_images(prediction.data, held_out.response)
     per_channel = prediction.axes.take(r, window_s=WINDOW_S).mean(-1)

@@ -170,7 +170,7 @@ def torch_step(images):
     network = plain.ReAlNet(
         signal_size=SIGNAL_SIZE, width=64, image_size=IMAGE_SIZE, data_parallel=False
     ).eval()
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(os.cpu_count() or 1)
 
     def runs(layout):
         own = network.to(memory_format=layout)

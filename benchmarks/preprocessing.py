@@ -1,6 +1,6 @@
 """Times the preprocessing of one full-size session: one JSON line per measurement.
 
-    python benchmarks/preprocessing.py
+    python -m benchmarks.preprocessing
 
 `mvnn_time` and `mvnn_epochs` are the noise covariance of both partitions and whitening
 by it, on random EEG. The covariance is compared with a loop over scikit-learn's
@@ -14,6 +14,7 @@ import functools
 import json
 import math
 import multiprocessing
+import pathlib
 import resource
 import statistics
 import sys
@@ -140,7 +141,9 @@ def time_epoching(n_trials, n_channels, n_sample, n_runs):
     eeg_v *= 1e-5
     info = mne.create_info(n_channels, SFREQ_HZ, "eeg")
     raw = mne.io.RawArray(eeg_v, info, verbose="ERROR")
-    recording = recordings.make_recording("random", raw, onsets, np.ones_like(onsets))
+    recording = recordings.make_recording(
+        pathlib.Path("random"), raw, onsets, np.ones_like(onsets)
+    )
     choices = preprocessing.Choices()
     seconds, official_seconds, peaks = [], [], []
     for _ in range(n_runs):

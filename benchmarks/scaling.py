@@ -211,7 +211,9 @@ def add_up() -> dict:
     from img2eeg_jax.devices.parallel import BATCH_AXIS
 
     compiled = step.lower(state, {}, batch).compile()
-    result = {"n_sums": len(re.findall(r"all-reduce(?:-start)?\(", compiled.as_text()))}
+    result: dict[str, float] = {
+        "n_sums": len(re.findall(r"all-reduce(?:-start)?\(", compiled.as_text()))
+    }
     for name, (size, times) in SUMS.items():
 
         def mean(_, x):

@@ -38,7 +38,7 @@ def build(name, settings, batch):
       A function that takes a step and returns the seconds, and a dict of what to print
       besides.
     """
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(os.cpu_count() or 1)
     torch.manual_seed(0)
     facts = {"dtype": "float32", "device": "cpu", "torch": torch.__version__}
     if name == "torch_published":

@@ -1,6 +1,6 @@
 """Times the full-size training step beside PyTorch's: one JSON line per name.
 
-    python benchmarks/train_step.py --batch_size=16 --steps=3
+    python -m benchmarks.train_step --batch_size=16 --steps=3
 
 Each name's step lives in a process of its own. They take turns, two steps each, of
 which the second counts (the first finds caches and memory as others left them), so that
@@ -133,7 +133,7 @@ def work(pipe, name: str, settings: Settings) -> None:
     # Several processes share an accelerator's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     module = "torch_steps" if needs_torch(name) else "jax_steps"
-    build = importlib.import_module(module).build
+    build = importlib.import_module(f"benchmarks.{module}").build
     step, facts = build(name, settings, random_batch(settings))
     step()
     pipe.send(facts)
@@ -206,7 +206,7 @@ def faster_format(name: str) -> str:
         worker = Worker(name, make_settings(memory_format))
         seconds[memory_format] = min(worker.step(), worker.step())
         worker.stop()
-    return min(seconds, key=seconds.get)
+    return min(seconds, key=lambda name: seconds[name])
 
 
 def make_settings(memory_format: str) -> Settings:

@@ -160,9 +160,9 @@ class AlternatingWorkdir(Workdir):
       cpu_seconds: the same of the processor, all cores together.
     """
 
-    def __init__(self, take_steps, n_steps):
+    def __init__(self, networks, take_steps, n_steps):
         """Keeps `take_steps`, which takes a number of steps and waits for the last."""
-        super().__init__(pathlib.Path(), {})
+        super().__init__(pathlib.Path(), networks.describe())
         self.n_steps = n_steps
         self.seconds = {"pipeline": [], "resident": []}
         self.cpu_seconds = {"pipeline": [], "resident": []}
@@ -233,7 +233,7 @@ def build_trainer(config, workdir):
             state, metrics = train_step(state, {}, batch)
         jax.block_until_ready((state, metrics))
 
-    alternating = AlternatingWorkdir(take_steps, n_steps)
+    alternating = AlternatingWorkdir(networks, take_steps, n_steps)
     trainer = Trainer(
         parallel=parallel,
         train_step=train_step,
@@ -275,9 +275,12 @@ class Seen:
 def watch_epochs(n_epochs):
     """Trains the demo and tells what grew after it had settled."""
     compiled, seen = [], []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **of: event == COMPILED and compiled.append(of)
-    )
+
+    def note(event: str, duration_secs: float, **of: str | int) -> None:
+        if event == COMPILED:
+            compiled.append(of)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
     finish_epoch = Workdir.finish_epoch
 
     def note_and_finish(workdir, row):

@@ -173,7 +173,10 @@ def test_several_processes(
         assert_trees_close(end.batch_stats, expected_end.batch_stats, 1e-4)
 
 
-def test_several_networks_in_step_are_as_if_alone():
+@pytest.mark.parametrize(
+    ("in_turn", "n_devices"), [(False, 1), (True, 1), (False, 2), (True, 2)]
+)
+def test_several_networks_in_step_are_as_if_alone(in_turn, n_devices):
     """The same images, EEG of two subjects, an initial state for each."""
     batches = [draw_batch(N_REAL, N_ROWS - N_REAL, seed=seed) for seed in (0, 1)]
     alone = [{**batches[0], "response": batch["response"]} for batch in batches]
@@ -188,8 +191,9 @@ def test_several_networks_in_step_are_as_if_alone():
         Recipe(task="none", generation_weight=3.0),
         axis_name=BATCH_AXIS,
     )
-    device = jax.devices()[:1]
-    parallel = DataParallel(device, n_subjects=2)
+    devices = jax.devices()[:n_devices]
+    parallel = DataParallel(devices, n_subjects=2)
+    parallel.in_turn = in_turn
     state, losses = run(
         parallel,
         parallel.train_step(step),
@@ -197,7 +201,7 @@ def test_several_networks_in_step_are_as_if_alone():
         {},
         [together],
     )
-    single = DataParallel(device)
+    single = DataParallel(devices)
     single_step = single.train_step(step)
     for i, (own, batch) in enumerate(zip(states, alone, strict=True)):
         expected = run(single, single_step, own, {}, [batch])
