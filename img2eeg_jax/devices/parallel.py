@@ -20,6 +20,13 @@ BATCH_AXIS = "batch"
 
 Batch = dict[str, np.ndarray]
 
+# For programs that run a few times: full-size predictions are as fast, and compile in
+# two thirds of the time; those of small networks in half.
+_QUICK_ON_CPU = {
+    "xla_backend_optimization_level": 1,
+    "xla_cpu_use_fusion_emitters": False,
+}
+
 
 class DataParallel:
     """Runs steps on several devices, each on its share of the batch.
@@ -75,10 +82,22 @@ class DataParallel:
     def predict_step(self, step: Callable) -> Callable:
         """Maps (variables, batch) → f32[device, rows, n]; see `merge`.
 
+        Nothing is exchanged with other processes.
+
         Args:
           step: what `make_predict_step` returns.
         """
-        return self._map(step, (None, 0), out_axes=0)
+
+        def on_device(variables: Any, batch: Any) -> Any:
+            own_rows = jax.tree.map(lambda rows: rows[0], batch)
+            return jax.tree.map(lambda rows: rows[None], step(variables, own_rows))
+
+        everywhere, split = PartitionSpec(), PartitionSpec(BATCH_AXIS)
+        mapped = jax.shard_map(
+            on_device, mesh=self._mesh, in_specs=(everywhere, split), out_specs=split
+        )
+        is_cpu = self.devices[0].platform == "cpu"
+        return jax.jit(mapped, compiler_options=_QUICK_ON_CPU if is_cpu else None)
 
     def split(self, batch: Batch) -> Batch:
         """Splits each array's first axis over this process's devices.
