@@ -1,7 +1,9 @@
 """Backbones of PyTorch: any module, read where forward hooks are put; CPU or GPU."""
 
+import functools
 import hashlib
 import os
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,6 +16,7 @@ from img2eeg_jax.linear.features import Backbone
 from img2eeg_jax.models.cornet_s import PIXEL_MEAN, PIXEL_STD
 from img2eeg_jax.models.linear_encoder import AVERAGE
 from img2eeg_jax.prediction.network import MANY, batches
+from img2eeg_jax.provenance import sha256_of_bytes
 
 # Libraries that build modules by name, where they are installed.
 LIBRARIES = ("timm", "torchvision")
@@ -58,6 +61,18 @@ class TorchBackbone(Backbone):
         self._origin = origin
         self.digest = _digest(module)
         self.layers = tuple(layer for layer, _ in module.named_modules() if layer)
+
+    @functools.cached_property
+    def program(self) -> str:
+        """See the base class; by its layers, and what goes into them for two images."""
+        size = self.image_size
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (2, size, size, 3), np.uint8)
+        prepared = np.ascontiguousarray(self._preprocess(images))
+        about = f"{prepared.dtype} {prepared.shape} {sha256_of_bytes(prepared)}"
+        # Without the addresses of objects, which differ between processes.
+        layers = re.sub(r" at 0x[0-9a-f]+", "", repr(self.module))
+        return f"{layers} {about}"
 
     def describe(self) -> dict[str, Any]:
         """See the base class."""

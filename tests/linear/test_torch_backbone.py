@@ -48,6 +48,27 @@ def test_digest_and_unknown_layers(images):
     assert "different ones of 0, 1, 2" in refusal(lambda: read(a, images, ("conv",)))
 
 
+def test_equal_weights_and_another_function_are_another_program():
+    """The cache of features goes by the weights and by this."""
+
+    def darker(images):
+        return torch_backbone.normalised(images // 2)
+
+    def backbone(module, preprocess=None):
+        return TorchBackbone(
+            module, name="net", image_size=32, preprocess=preprocess
+        ).program
+
+    conv, as_before = network(0), backbone(network(1))
+    assert backbone(conv) == as_before
+    assert backbone(conv, darker) != as_before
+    wider = torch.nn.Sequential(*conv, torch.nn.ReLU())
+    assert backbone(wider) != as_before
+    strided = network(0)
+    strided[0].stride = (2, 2)
+    assert backbone(strided) != as_before
+
+
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_by_name_with_weights(library, images, tmp_path, monkeypatch):
     stand_in = types.ModuleType(library)
