@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from img2eeg_jax.evaluation import rsa
+from img2eeg_jax.evaluation.rsa.rdms import n_images_of
 
 # Columns of similarities that have no p of their own.
 _OTHER_METHODS = ("tau_a", "cosine", "whitened_cosine")
@@ -39,7 +40,7 @@ class Sampling:
         drawn = rsa.bootstrap_images(
             models, targets, n_bootstraps=self.n_bootstraps, seed=self.seed + 1
         )
-        return Samples(permuted, drawn)
+        return Samples(permuted, drawn, n_images_of(models.shape[-1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +50,21 @@ class Samples:
     Attributes:
       permuted: for p; holds the true values, too.
       drawn: f64[bootstrap, model, target].
+      n_images: how many are drawn.
     """
 
     permuted: rsa.PermutedImages
     drawn: NDArray[np.float64]
+    n_images: int
 
     @property
     def true(self) -> NDArray[np.float64]:
         """f64[model, target]."""
         return self.permuted.values[0]
+
+    def interval_of_mean(self, targets: Any) -> tuple[NDArray, NDArray]:
+        """Returns the ends for each model's mean over targets of these numbers."""
+        return rsa.interval(self.drawn[:, :, targets].mean(axis=2), self.n_images)
 
 
 def time_rows(
@@ -78,7 +85,7 @@ def time_rows(
       targets: f[time, pair].
       samples: of these.
     """
-    low, high = rsa.interval(samples.drawn)
+    low, high = rsa.interval(samples.drawn, samples.n_images)
     columns = {
         "rsa_spearman": samples.true,
         "rsa_spearman_ci_low": low,
@@ -117,7 +124,7 @@ def layer_rows(
       samples: see `time_rows`.
     """
     in_window = samples.permuted.of_targets(window)
-    low, high = rsa.interval(samples.drawn[:, :, window].mean(axis=2))
+    low, high = samples.interval_of_mean(window)
     mean, mean_p = in_window.values[0].mean(axis=1), in_window.mean_p
     rows = []
     for m, name in enumerate(names):

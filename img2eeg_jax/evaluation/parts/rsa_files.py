@@ -117,7 +117,7 @@ def _rows(
     rdms: RDMs, names: Sequence[str], models: NDArray, sampling: Sampling
 ) -> list[dict[str, Any]]:
     samples = sampling.draw(models, rdms.values)
-    low, high = rsa.interval(samples.drawn.mean(axis=2))
+    low, high = samples.interval_of_mean(slice(None))
     columns = {
         "rsa_spearman": samples.true.mean(axis=1),
         "rsa_spearman_ci_low": low,

@@ -26,6 +26,7 @@ from img2eeg_jax.evaluation.rsa.drawn_pairs import (
     weighted_cosine,
 )
 from img2eeg_jax.evaluation.rsa.rdms import condensed, n_images_of, square
+from img2eeg_jax.evaluation.statistics import expanded_tail
 
 BOOTSTRAP_METHODS = ("spearman", "pearson", "cosine", "tau_a")
 
@@ -191,13 +192,19 @@ def _similarity_of_drawn(
 
 
 def interval(
-    samples: NDArray[np.float64], level: float = 0.95
+    samples: NDArray[np.float64], n_images: int, level: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the lower and upper end of the percentile interval over the first axis.
+    """Returns the ends of `statistics.interval` over the first axis.
 
     Draws of too few images, which are nan, are left out; nan where all are.
+
+    Args:
+      samples: f64[draw, ...].
+      n_images: of a draw.
+      level: how often the interval should hold the truth.
     """
-    ends = (1 - level) / 2, (1 + level) / 2
+    tail = expanded_tail(n_images, level)
+    ends = tail, 1 - tail
     flat = samples.reshape(len(samples), -1)
     result = np.full((2, flat.shape[1]), np.nan)
     # One call for all where each draw is defined, which is nearly always.

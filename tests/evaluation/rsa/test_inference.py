@@ -7,6 +7,7 @@ from scipy import stats
 from img2eeg_jax.errors import InputError
 from img2eeg_jax.evaluation import rsa
 from img2eeg_jax.evaluation.rsa import inference
+from img2eeg_jax.evaluation.statistics import interval
 
 
 @pytest.fixture(params=["without ties", "ties"])
@@ -113,7 +114,7 @@ class TestDrawnImages:
         models, target = rng.random((2, 28)), rng.random(28)
         models[0] = 0
         found = rsa.bootstrap_images(models, target, method, n_bootstraps=9, seed=5)
-        lower, upper = rsa.interval(found)
+        lower, upper = rsa.interval(found, 8)
         np.testing.assert_array_equal(np.isnan(lower[:, 0]), [True, False])
         assert lower[1, 0] < upper[1, 0]
 
@@ -133,9 +134,13 @@ def by_scipy(a, b, method):
 def test_interval_leaves_out_what_is_undefined():
     samples = np.arange(101.0)[:, None] * [1, 1, np.nan]
     samples = np.concatenate([samples, [[50, np.nan, np.nan]]])
-    lower, upper = rsa.interval(samples)
-    np.testing.assert_allclose(lower[1:], [2.5, np.nan])
-    np.testing.assert_allclose(upper[1:], [97.5, np.nan])
+    many = 10**7  # of which the interval is that of the normal distribution
+    lower, upper = rsa.interval(samples, many)
+    np.testing.assert_allclose(lower[1:], [2.5, np.nan], rtol=1e-5)
+    np.testing.assert_allclose(upper[1:], [97.5, np.nan], rtol=1e-5)
+    of_few = rsa.interval(samples, 5), interval(samples[:101], 5)
+    np.testing.assert_allclose(of_few[0][1][1], of_few[1][1][1])
+    assert of_few[0][1][1] > 98.5
 
 
 def coverage(n, n_bootstraps):
@@ -153,7 +158,7 @@ def coverage(n, n_bootstraps):
             n_bootstraps=n_bootstraps,
             seed=seed,
         )
-        lower, upper = rsa.interval(samples[:, 0, 0])
+        lower, upper = rsa.interval(samples[:, 0, 0], 30)
         hits += lower <= truth <= upper
     return hits / n
 
