@@ -23,7 +23,7 @@ A try on CPU, about 3 minutes:
   that rate, validation aside.
 - `encoder` predicts images in host memory, as a call of `Encoder` does.
 - `profile` names the kinds of operations that the step at the largest batch size in
-  bfloat16 spends its time on, and how many there are in a step.
+  bfloat16 spends its time on, and counts the operations of a step.
 
 The most telling come first, and what `--budget_seconds` leaves no time for is left out,
 with an `error` in its line, as is what fails. Each runs in a process of its own. Needs

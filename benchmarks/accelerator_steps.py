@@ -35,7 +35,7 @@ LEARNING_RATE = 2e-5
 
 # Batches that are gathered while a step is taken.
 AHEAD = 2
-# Of a profile, the operations that are named.
+# Of a profile, the kinds of operations that are named.
 LARGEST = 8
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 import os
 import re
 import types
@@ -50,6 +51,7 @@ class TorchBackbone(Backbone):
           image_size: height and width of its images in pixels.
           preprocess: None scales to 0-1 and normalises by ImageNet's mean and standard
             deviation. It is part of the network: another one makes other features.
+            Nothing in it may be random.
           origin: the library, model and path that build it again; see `named`.
 
         Raises:
@@ -64,15 +66,13 @@ class TorchBackbone(Backbone):
 
     @functools.cached_property
     def program(self) -> str:
-        """See the base class; by its layers, and what goes into them for two images."""
+        """See the base class: its code, and what goes into it for two images."""
         size = self.image_size
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (2, size, size, 3), np.uint8)
         prepared = np.ascontiguousarray(self._preprocess(images))
         about = f"{prepared.dtype} {prepared.shape} {sha256_of_bytes(prepared)}"
-        # Without the addresses of objects, which differ between processes.
-        layers = re.sub(r" at 0x[0-9a-f]+", "", repr(self.module))
-        return f"{layers} {about}"
+        return f"{_code(self.module)} {about}"
 
     def describe(self) -> dict[str, Any]:
         """See the base class."""
@@ -207,6 +207,32 @@ def _digest(module: Any) -> str:
         found.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
         found.update(array.view(-1).float().numpy().tobytes())
     return found.hexdigest()
+
+
+def _code(module: Any) -> str:
+    """Tells what modules with equal weights compute: layers, settings and sources."""
+    told = [repr(module)]
+    for name, part in module.named_modules():
+        settings = {
+            key: _source(value) if callable(value) else repr(value)
+            for key, value in sorted(vars(part).items())
+            if not key.startswith("_")
+        }
+        told += [f"{name} {settings}", _source(type(part))]
+    # Addresses of objects differ between processes.
+    return re.sub(r" at 0x[0-9a-f]+", "", "\n".join(told))
+
+
+def _source(code: Any) -> str:
+    """Returns the name of a class or function and, but for a library's, its source."""
+    module, name = getattr(code, "__module__", ""), getattr(code, "__qualname__", "")
+    if str(module).partition(".")[0] == "torch":
+        return f"{module}.{name}"
+    try:
+        return f"{module}.{name} {inspect.getsource(code)}"
+    except (OSError, TypeError):
+        # Typed in at a prompt, or compiled.
+        return f"{module}.{name}"
 
 
 def _absolute(path: str) -> str:

@@ -54,8 +54,9 @@ class Predictor(abc.ABC):
     ) -> Any:
         """Predicts the responses to pictures of any number and size.
 
-        The network compiles when it first sees fewer than 16 pictures, which go one by
-        one, and when it first sees more, in batches of 64; nothing compiles after that.
+        The network compiles when it first sees fewer than 8 pictures, which go one by
+        one, and when it first sees more, in batches of 16 on CPU and of 64 elsewhere;
+        nothing compiles after that.
 
         Args:
           pictures: a path, folder, pattern of paths, ``.txt`` file of paths, Pillow

@@ -258,6 +258,25 @@ class TestPredictStep:
         expected = predict(variables, real_rows(batch))
         np.testing.assert_allclose(merged, expected, rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.parametrize("n_devices", [1, 2])
+    def test_loops_from_constants(self, n_devices):
+        """As in a network that somebody else wrote."""
+
+        def predict(weight, batch):
+            def add(total, pixels):
+                return total + weight * pixels, None
+
+            start = jax.numpy.zeros(batch["image"].shape[:1])
+            return jax.lax.scan(add, start, batch["image"].T)[0][:, None]
+
+        parallel = DataParallel(jax.devices()[:n_devices])
+        rows = {"image": np.arange(8.0).reshape(4, 2), "mask": np.ones(4)}
+        found = parallel.predict_step(predict)(
+            parallel.replicate(np.float32(3)), parallel.split(rows)
+        )
+        merged = parallel.merge(found, rows["mask"])
+        np.testing.assert_array_equal(merged, [[3], [15], [27], [39]])
+
 
 class TestSplitAndMerge:
     @pytest.mark.parametrize("n_devices", DEVICES)

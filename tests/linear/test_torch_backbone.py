@@ -48,25 +48,62 @@ def test_digest_and_unknown_layers(images):
     assert "different ones of 0, 1, 2" in refusal(lambda: read(a, images, ("conv",)))
 
 
+class Rectified(torch.nn.Module):
+    """A function beside its weights, which its repr does not tell, or by address."""
+
+    def __init__(self, function, tells_address=False):
+        super().__init__()
+        self.conv = network(0)[0]
+        self.function = function
+        self._tells_address = tells_address
+
+    def extra_repr(self):
+        return repr(self.function) if self._tells_address else ""
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+class Doubled(Rectified):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
 def test_equal_weights_and_another_function_are_another_program():
     """The cache of features goes by the weights and by this."""
 
     def darker(images):
-        return torch_backbone.normalised(images // 2)
+        return normalised(images // 2)
 
-    def backbone(module, preprocess=None):
-        return TorchBackbone(
+    def program(module, preprocess=None):
+        backbone = TorchBackbone(
             module, name="net", image_size=32, preprocess=preprocess
-        ).program
+        )
+        return backbone.program
 
-    conv, as_before = network(0), backbone(network(1))
-    assert backbone(conv) == as_before
-    assert backbone(conv, darker) != as_before
-    wider = torch.nn.Sequential(*conv, torch.nn.ReLU())
-    assert backbone(wider) != as_before
+    as_before = program(network(0))
+    assert program(network(1)) == as_before
+    assert program(network(0), darker) != as_before
+    assert program(torch.nn.Sequential(*network(0), torch.nn.ReLU())) != as_before
     strided = network(0)
     strided[0].stride = (2, 2)
-    assert backbone(strided) != as_before
+    assert program(strided) != as_before
+    relu, gelu = torch.nn.functional.relu, torch.nn.functional.gelu
+    assert program(Rectified(relu)) == program(Rectified(relu))
+    assert program(Rectified(relu)) != program(Rectified(gelu))
+    assert program(Rectified(relu)) != program(Doubled(relu))
+
+
+def test_addresses_are_no_part_of_a_program():
+    """Another process has other ones."""
+    programs = [
+        TorchBackbone(
+            Rectified(lambda x: x, tells_address=True), name="net", image_size=32
+        ).program
+        for _ in range(2)
+    ]
+    assert programs[0] == programs[1]
+    assert "function" in programs[0]
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
