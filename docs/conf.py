@@ -47,6 +47,7 @@ html_theme = "furo"
 html_title = "img2eeg_jax"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
+html_js_files = [("manual.js", {"defer": "defer"})]
 html_search_scorer = str(DOCS / "search_scores.js")
 html_copy_source = False
 html_show_sourcelink = False
@@ -62,3 +63,17 @@ html_theme_options = {
 }
 # Prompts and output are not copied.
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def setup(app: object) -> None:
+    """Is called by Sphinx."""
+    # After Furo, which makes the contents of the left.
+    app.connect("html-page-context", _give_captions_their_level, priority=900)
+
+
+def _give_captions_their_level(*arguments: object) -> None:
+    """Says how high the captions of the contents are, which Sphinx makes headings."""
+    context = arguments[3]
+    context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )

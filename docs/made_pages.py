@@ -138,10 +138,8 @@ def commands() -> str:
 
 def _command(name: str, entry_point: str) -> Iterator[str]:
     told = help_of(entry_point)
-    usage = told.findtext("usage", "")
-    script = usage.partition("python ")[2].split(" ")[0]
     yield f"## {name}\n"
-    yield f"`python {script}` in a clone. {_summary(entry_point)}\n"
+    yield f"`python {_script(entry_point)}` in a clone. {_summary(entry_point)}\n"
     yield "| flag | meaning | default |\n|---|---|---|"
     for flag in sorted(told.iter("flag"), key=lambda each: each.findtext("name", "")):
         if flag.findtext("key") == "yes":
@@ -150,6 +148,12 @@ def _command(name: str, entry_point: str) -> Iterator[str]:
             value = f"`{default}`" if default else ""
             yield f"| `--{flag.findtext('name')}` | {meaning} | {value} |"
     yield ""
+
+
+def _script(entry_point: str) -> str:
+    """Returns the name of the file that does in a clone what a command does."""
+    call = "from {} import {}\n".format(*entry_point.split(":"))
+    return next(p.name for p in ROOT.glob("*.py") if call in p.read_text("utf-8"))
 
 
 def _summary(entry_point: str) -> str:

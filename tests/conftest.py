@@ -14,6 +14,8 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from helpers.browser import chromium
+
 HERE = pathlib.Path(__file__).parent
 
 # The same examples in every run, nothing kept between runs, and no clock: shared
@@ -114,6 +116,13 @@ def snapshot():
         }
 
     return read
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests that ask for it skip where it is not installed."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,11 @@ import mne
 import numpy as np
 import pytest
 
-from helpers.browser import chromium, serious_faults, visited, wait_until
+from helpers.browser import PHONE, SCREEN, serious_faults, visited, wait_until
 from helpers.page import SVG, png, running
 from img2eeg_jax.app.library import find
 from img2eeg_jax.app.server import make_app
 from img2eeg_jax.prediction.encoder import Encoder
-
-PHONE, SCREEN = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

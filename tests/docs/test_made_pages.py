@@ -49,6 +49,7 @@ def test_what_the_package_exports_is_at_the_front():
 def test_each_command_has_its_flags():
     text = made_pages.commands()
     assert set(re.findall("^## (.+)$", text, re.M)) == set(made_pages.scripts())
+    assert "## img2eeg-eval\n\n`python eval.py` in a clone. Score " in text
     assert "| `--skip_bad` | Leave out images that cannot be read;" in text
     assert "| `--workdir` | Folder of the run; made if need be. |" in text
     assert "--helpxml" not in text

@@ -7,7 +7,7 @@ import sys
 import pytest
 from sphinx.util.inventory import InventoryFile
 
-from helpers.browser import chromium
+from helpers.browser import PHONE, SCREEN, serious_faults
 from helpers.sources import ROOT, SOURCES, public_names
 
 pytestmark = pytest.mark.slow
@@ -18,6 +18,17 @@ SEARCHES = {
     "own images": "how_to/prediction.html",
     "resume": "how_to/train.html",
 }
+
+# One of each kind: text, code, tables, a diagram, signatures, the index, what is found.
+PAGES = (
+    "index.html",
+    "how_to/prediction.html",
+    "reference/configs.html",
+    "reference/architecture.html",
+    "reference/api/models.html",
+    "genindex.html",
+    "search.html?q=microvolt",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +61,21 @@ def test_every_public_name_is_in_the_reference(manual):
 
 
 @pytest.mark.parametrize("words", SEARCHES)
-def test_search_works_without_a_network(manual, words):
-    with chromium() as browser:
-        page = browser.new_page()
-        requested = []
-        page.on("request", lambda request: requested.append(request.url))
-        address = (manual / "search.html").as_uri()
-        page.goto(f"{address}?q={words.replace(' ', '+')}")
-        page.wait_for_selector("#search-results li a", timeout=30_000)
-        page.wait_for_function(
-            "document.querySelector('.search-summary, #search-results p')"
-            "?.textContent.match(/found|finished|matching/i)"
-        )
-        links = page.eval_on_selector_all(
-            "#search-results li a", "all => all.map(each => each.href)"
-        )
+def test_search_works_without_a_network(browser, manual, words):
+    page = browser.new_page()
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
+    address = (manual / "search.html").as_uri()
+    page.goto(f"{address}?q={words.replace(' ', '+')}")
+    page.wait_for_selector("#search-results li a", timeout=30_000)
+    page.wait_for_function(
+        "document.querySelector('.search-summary, #search-results p')"
+        "?.textContent.match(/found|finished|matching/i)"
+    )
+    links = page.eval_on_selector_all(
+        "#search-results li a", "all => all.map(each => each.href)"
+    )
+    page.close()
     names = [link.split("/html/")[1].split("#")[0].split("?")[0] for link in links]
     assert SEARCHES[words] in names[:3], names[:10]
     assert all(url.startswith(("file:", "data:")) for url in requested)
@@ -76,3 +87,26 @@ def test_pages_ask_nothing_of_elsewhere(manual):
         text = path.read_text(encoding="utf-8")
         for mark in ('src="http', 'rel="stylesheet" href="http', "//fonts."):
             assert mark not in text, path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_for_everybody(browser, manual, name, scheme):
+    """Nothing is wider than a phone or a screen; axe-core finds no serious fault."""
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(f"{manual.as_uri()}/{name}")
+    if "?" in name:
+        page.wait_for_selector("#search-results li a")
+    for viewport in (PHONE, SCREEN):
+        page.set_viewport_size(viewport)
+        # Drawn, and what scrolls is known, two frames later.
+        for _ in range(2):
+            page.evaluate("new Promise(requestAnimationFrame)")
+        # Of the whole, and of the text, which Furo lets scroll on a phone.
+        widths = page.eval_on_selector_all(
+            "html, .content", "all => all.map(e => [e.scrollWidth, e.clientWidth])"
+        )
+        assert len(widths) == 2
+        assert all(of_all <= seen for of_all, seen in widths), widths
+        assert serious_faults(page) == []
+    page.close()

@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+# Windows of a phone and of a computer, in CSS pixels.
+PHONE, SCREEN = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

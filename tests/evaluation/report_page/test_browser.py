@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from helpers import invented_findings as invented
-from helpers.browser import chromium, opened, serious_faults
+from helpers.browser import PHONE, SCREEN, opened, serious_faults
 from img2eeg_jax.drawing import scalp
 from img2eeg_jax.evaluation.figures.figure import Figure
 from img2eeg_jax.evaluation.report_page import write_report
-
-PHONE, SCREEN = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
 def write(path, n_subjects, png):
@@ -31,12 +29,6 @@ def png(tmp_path_factory):
     path = tmp_path_factory.mktemp("figures") / "figure.png"
     Image.new("RGB", (900, 500), "white").save(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
