@@ -30,7 +30,11 @@ class NumpyHandler(ocp.type_handlers.NumpyHandler):
             self._open_and_write(value, _place(value, info, arg), info.ts_context)
             for value, info, arg in zip(values, infos, args, strict=True)
         ]
-        await asyncio.gather(*writes)
+        # All have ended before the event loop does, on a full disk, too: TensorStore
+        # would print an error for each callback that comes later.
+        for outcome in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
 
 def _place(value: np.ndarray, info: Any, arg: Any) -> dict[str, Any]:

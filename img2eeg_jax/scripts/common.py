@@ -60,7 +60,6 @@ def run(main: Callable[[], None], flag_names: Mapping[str, str] | None = None) -
         # Orbax and others log every step by absl, and errors before they raise them.
         logging.set_verbosity(logging.FATAL)
         _show_warnings()
-        _drop_orphaned_errors()
         _raise_on_signals()
         try:
             main()
@@ -316,21 +315,6 @@ def _show_warnings() -> None:
     own.setLevel(python_logging.WARNING)
     own.propagate = False
     own.addHandler(handler)
-
-
-def _drop_orphaned_errors() -> None:
-    """Keeps TensorStore's threads from printing an error that was raised already.
-
-    When a disk is full, each array's callback comes after the event loop was closed and
-    would print a traceback of its own.
-    """
-    excepthook = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            excepthook(kind, error, trace)
-
-    sys.excepthook = hook
 
 
 def _interrupted(*_: Any) -> NoReturn:
