@@ -15,13 +15,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from img2eeg_jax.devices.compiled import known_options
+
 # The mapped axis that batches are split over.
 BATCH_AXIS = "batch"
 
 Batch = dict[str, np.ndarray]
 
 # Of programs that predict: they run as fast, and compile in half of the time or two
-# thirds.
+# thirds. The second is gone from JAX 0.12.
 _QUICK_ON_CPU = {
     "xla_backend_optimization_level": 1,
     "xla_cpu_use_fusion_emitters": False,
@@ -100,7 +102,8 @@ class DataParallel:
             check_vma=False,
         )
         is_cpu = self.devices[0].platform == "cpu"
-        return jax.jit(mapped, compiler_options=_QUICK_ON_CPU if is_cpu else None)
+        options = known_options(_QUICK_ON_CPU) if is_cpu else None
+        return jax.jit(mapped, compiler_options=options)
 
     def split(self, batch: Batch) -> Batch:
         """Splits each array's first axis over this process's devices.
