@@ -15,6 +15,7 @@ from helpers.sources import ROOT, SOURCES
 
 # Rule 1. Each module of the core may import those before it, and `OUTSIDE`.
 CORE = (
+    "img2eeg_jax.devices.compiler_options",
     "img2eeg_jax.models.convolution",
     "img2eeg_jax.models.layers",
     "img2eeg_jax.models.cornet_s",

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 
@@ -49,30 +47,6 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_compilation_cache_dir", os.fspath(place))
-
-
-def known_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves out the compiler's options that this version of XLA does not have.
-
-    They come and go with its versions, and one that it does not know is an error.
-
-    Args:
-      options: name → value, as `compiler_options` of `jax.jit`.
-    """
-    if _takes(options):
-        return dict(options)
-    return {name: of for name, of in options.items() if _takes({name: of})}
-
-
-def _takes(options: Mapping[str, Any]) -> bool:
-    nothing = jax.jit(lambda: 0, compiler_options=dict(options))
-    try:
-        nothing.lower().compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "No such compile option" not in str(error):
-            raise
-        return False
-    return True
 
 
 def _kind_of_cpu() -> str | None:

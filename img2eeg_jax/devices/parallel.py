@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from img2eeg_jax.devices.compiled import known_options
+from img2eeg_jax.devices.compiler_options import known_options
 
 # The mapped axis that batches are split over.
 BATCH_AXIS = "batch"

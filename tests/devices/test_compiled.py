@@ -3,12 +3,11 @@
 import json
 import textwrap
 
-import jax
 import pytest
 
 from helpers.commands import run_program
 from helpers.compilation import quick_xla_flags
-from img2eeg_jax.devices.compiled import kind_of_cpu, known_options
+from img2eeg_jax.devices.compiled import kind_of_cpu
 
 # Two cores of an x86 CPU, shortened.
 X86 = """\
@@ -122,11 +121,3 @@ class TestKept:
         found = compile_once(tmp_path, JAX_ENABLE_COMPILATION_CACHE="0")
         assert found["cache_hits"] == found["cache_misses"] == 0
         assert not (tmp_path / "compiled").exists()
-
-
-def test_options_that_this_xla_lacks_are_left_out():
-    known = {"xla_backend_optimization_level": 1}
-    assert known_options(known) == known
-    assert known_options(known | {"xla_cpu_of_last_year": True}) == known
-    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_backend"):
-        known_options({"xla_backend_optimization_level": "fast"})
