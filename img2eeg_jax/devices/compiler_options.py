@@ -1,5 +1,6 @@
 """Options of XLA's compiler, of which each version has others."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,13 +14,22 @@ def known_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
       options: name → value, as `compiler_options` of `jax.jit`.
+
+    Returns:
+      Those that XLA has.
+
+    Raises:
+      jax.errors.JaxRuntimeError: an option that it has does not take its value.
     """
-    if _takes(options):
-        return dict(options)
-    return {name: of for name, of in options.items() if _takes({name: of})}
+    items = tuple(options.items())
+    if _takes(items):
+        return dict(items)
+    return {name: value for name, value in items if _takes(((name, value),))}
 
 
-def _takes(options: Mapping[str, Any]) -> bool:
+@functools.cache
+def _takes(options: tuple[tuple[str, Any], ...]) -> bool:
+    """Tries options on an empty program, once in a process."""
     nothing = jax.jit(lambda: 0, compiler_options=dict(options))
     try:
         nothing.lower().compile()

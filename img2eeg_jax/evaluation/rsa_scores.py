@@ -62,7 +62,7 @@ class Samples:
         """f64[model, target]."""
         return self.permuted.values[0]
 
-    def interval_of_mean(self, targets: Any) -> tuple[NDArray, NDArray]:
+    def interval_of_mean(self, targets: NDArray | slice) -> tuple[NDArray, NDArray]:
         """Returns the ends for each model's mean over targets of these numbers."""
         return rsa.interval(self.drawn[:, :, targets].mean(axis=2), self.n_images)
 

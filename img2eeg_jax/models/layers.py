@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from img2eeg_jax.devices.compiler_options import known_options
 from img2eeg_jax.models.convolution import (
     conv,
     cpu_algorithm,
@@ -59,7 +60,7 @@ def transformed_kernels(
         return dict(model.apply(variables, images, mutable=[TRANSFORMED])[1])
 
     # Used once, so that fast code is not worth the time that it takes to compile.
-    quick = {"xla_backend_optimization_level": 0}
+    quick = known_options({"xla_backend_optimization_level": 0})
     return jax.jit(transform, compiler_options=quick)(variables)
 
 
